@@ -1,0 +1,1 @@
+//! Dashboard, metrics, probes and the API of a node.

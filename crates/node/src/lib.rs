@@ -1,0 +1,1 @@
+//! Composes gateway, supervisor and admin from one configuration file.

@@ -1,0 +1,10 @@
+//! One event becomes a log line, a metric and a dashboard frame.
+//!
+//! Prevents three stories about one failure. [`Observer`] is the hub: crates hand it
+//! [`mainstay_core::event::Event`]s, it stamps them and turns each into all three.
+
+mod observer;
+pub mod probe;
+pub mod status;
+
+pub use observer::Observer;

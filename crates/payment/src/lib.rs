@@ -1,0 +1,1 @@
+//! The example service: a small payment service that can be broken on purpose.
