@@ -3,34 +3,43 @@
 //! Prevents two readings where one is enough, and instants of two clocks in one decision: every
 //! [`mainstay_core::time::Instant`] in the gateway counts from the same origin.
 
-use mainstay_core::time::{self, Duration, nanos};
+use mainstay_core::time::{self, Deadline};
 use tokio::time::Instant;
 
-/// The origin of the gateway's time. It lies a little before the start, so that no instant in
-/// use is 0.
+/// The gateway's clock: that of the policies, which can also be told a reading.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
+    policies: mainstay::Clock,
     origin: Instant,
 }
-
-const BEFORE_START: Duration = Duration::from_secs(1);
 
 impl Clock {
     /// A clock that starts now.
     pub(crate) fn start() -> Self {
+        let policies = mainstay::Clock::new();
         Self {
-            origin: Instant::now(),
+            policies,
+            origin: policies.timer(time::Instant::ORIGIN),
         }
     }
 
     /// `instant` as decisions see it.
     pub(crate) fn at(self, instant: Instant) -> time::Instant {
-        let since = instant.saturating_duration_since(self.origin);
-        time::Instant::from_nanos(nanos(since)) + BEFORE_START
+        time::Instant::ORIGIN + instant.saturating_duration_since(self.origin)
+    }
+
+    /// `instant` as the end of a call.
+    pub(crate) fn deadline(self, instant: Instant) -> Deadline {
+        Deadline::at(self.at(instant))
     }
 
     /// Now as decisions see it.
     pub(crate) fn now(self) -> time::Instant {
-        self.at(Instant::now())
+        self.policies.now()
+    }
+
+    /// The same clock for policies that read it themselves.
+    pub(crate) const fn policies(self) -> mainstay::Clock {
+        self.policies
     }
 }

@@ -6,9 +6,9 @@
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
+use mainstay::bulkhead::BulkheadPermit;
 use tokio::time::Instant;
 
-use crate::bulkhead::Place;
 use crate::downstream::Downstream;
 use crate::front::Front;
 
@@ -17,7 +17,7 @@ use crate::front::Front;
 pub(crate) struct Finish {
     front: Rc<Front>,
     downstream: Rc<Downstream>,
-    place: Option<Place>,
+    place: Option<BulkheadPermit>,
 }
 
 impl Finish {
@@ -33,7 +33,7 @@ impl Finish {
     }
 
     /// The request has a place in the bulkhead.
-    pub(crate) fn hold(&mut self, place: Place) {
+    pub(crate) fn hold(&mut self, place: BulkheadPermit) {
         self.place = Some(place);
     }
 }

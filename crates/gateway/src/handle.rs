@@ -84,7 +84,7 @@ impl Handle {
                 restart.push(format!("service.{}", wanted.name));
                 continue;
             };
-            let plan = Plan::new(wanted, Some(&service.plan()), &self.0.observer);
+            let plan = Plan::new(wanted, Some(&service.plan()), self.0.clock, &self.0.observer);
             let plan = plan.map_err(|reason| ReloadError {
                 service: Arc::clone(&wanted.name),
                 reason,

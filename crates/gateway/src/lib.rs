@@ -7,7 +7,6 @@
 mod alarm;
 mod body;
 mod buffer;
-mod bulkhead;
 mod cache;
 mod clock;
 pub mod config;

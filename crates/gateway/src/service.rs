@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use mainstay::Bulkhead;
 use mainstay_core::balance::pick;
 use mainstay_core::breaker::{self, Breaker};
 use mainstay_core::edge::Edge;
@@ -18,7 +19,6 @@ use mainstay_core::time::{Duration, Instant};
 use mainstay_observe::Observer;
 use mainstay_observe::status::ServiceStatus;
 
-use crate::bulkhead::Bulkhead;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{self, Fallback};
@@ -43,7 +43,6 @@ pub(crate) struct Service {
     pub(crate) tallies: Box<[Tally]>,
     fallback_edge: Edge,
     budget_edge: Edge,
-    bulkhead_edge: Edge,
     plan: Mutex<Arc<Plan>>,
     version: AtomicU64,
 }
@@ -85,6 +84,7 @@ impl Plan {
     pub(crate) fn new(
         config: &config::Service,
         old: Option<&Self>,
+        clock: Clock,
         observer: &Observer,
     ) -> Result<Self, String> {
         let mut endpoints = Vec::with_capacity(config.endpoints.len());
@@ -98,7 +98,7 @@ impl Plan {
         Ok(Self {
             endpoints,
             retry: config.retry.as_ref().map(RetryPlan::new).transpose()?,
-            bulkhead: config.bulkhead.map(Bulkhead::new),
+            bulkhead: config.bulkhead.map(|limits| new_bulkhead(config, limits, clock, observer)),
             stale: config
                 .fallback
                 .iter()
@@ -213,6 +213,23 @@ impl RetryPlan {
     }
 }
 
+fn new_bulkhead(
+    service: &config::Service,
+    limits: config::Bulkhead,
+    clock: Clock,
+    observer: &Observer,
+) -> Bulkhead {
+    Bulkhead::builder(Arc::clone(&service.name))
+        .config(mainstay::bulkhead::Config {
+            in_flight: limits.in_flight,
+            queue: limits.queue,
+            queue_wait: limits.queue_wait,
+        })
+        .observer(Arc::new(observer.clone()))
+        .clock(clock.policies())
+        .build()
+}
+
 fn new_endpoint(
     service: &config::Service,
     endpoint: &config::Endpoint,
@@ -262,8 +279,7 @@ impl Service {
             tallies: (0..workers).map(|_| Tally::new()).collect(),
             fallback_edge: Edge::new(),
             budget_edge: Edge::new(),
-            bulkhead_edge: Edge::new(),
-            plan: Mutex::new(Arc::new(Plan::new(config, None, observer)?)),
+            plan: Mutex::new(Arc::new(Plan::new(config, None, clock, observer)?)),
             version: AtomicU64::new(1),
         })
     }
@@ -312,25 +328,6 @@ impl Service {
         } else if let Some(denied) = self.budget_edge.passed(now) {
             let service = service();
             self.observer.observe(Event::RetryBudgetRestored { service, denied });
-        }
-    }
-
-    /// The bulkhead rejected a request.
-    pub(crate) fn bulkhead_rejected(&self, bulkhead: &Bulkhead, now: Instant) {
-        if self.bulkhead_edge.refused(now) {
-            self.observer.observe(Event::BulkheadFull {
-                service: Arc::clone(&self.name),
-                in_flight: bulkhead.in_flight(),
-                queued: bulkhead.queued(),
-            });
-        }
-    }
-
-    /// The bulkhead let a request in.
-    pub(crate) fn bulkhead_entered(&self, now: Instant) {
-        if let Some(rejected) = self.bulkhead_edge.passed(now) {
-            let service = Arc::clone(&self.name);
-            self.observer.observe(Event::BulkheadRecovered { service, rejected });
         }
     }
 

@@ -18,7 +18,6 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use mainstay_core::outcome::{Outcome, Reason};
 use mainstay_core::retry::{Decision, Failed as FailedAttempt, GiveUpReason, Sent};
-use mainstay_core::time::Deadline;
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::body::{Body, Content};
@@ -80,17 +79,15 @@ async fn through_bulkhead(call: &mut Call) -> Result<Response<Content>, Failed> 
     }
     let local = Rc::clone(&call.local);
     if let Some(bulkhead) = &local.plan.bulkhead {
-        let place = match bulkhead.try_enter() {
-            Some(place) => Ok(place),
-            None => bulkhead.enter(call.now, call.deadline).await,
+        let deadline = call.front.service.clock.deadline(call.deadline);
+        let place = match bulkhead.try_acquire() {
+            Some(place) => place,
+            None => {
+                let waited = bulkhead.acquire(deadline).await;
+                call.now = Instant::now();
+                waited.map_err(|_| Failed::bulkhead_full())?
+            }
         };
-        let service = &call.front.service;
-        let Ok(place) = place else {
-            call.now = Instant::now();
-            service.bulkhead_rejected(bulkhead, service.clock.at(call.now));
-            return Err(Failed::bulkhead_full());
-        };
-        service.bulkhead_entered(service.clock.at(call.now));
         call.finish.hold(place);
     }
     with_retries(call).await
@@ -306,7 +303,7 @@ impl Call {
             idempotent: self.idempotent,
             // What one endpoint asks for itself is no reason to spare another.
             retry_after: failed.retry_after().filter(|_| self.local.plan.endpoints.len() == 1),
-            deadline: Deadline::at(service.clock.at(self.deadline)),
+            deadline: service.clock.deadline(self.deadline),
         };
         let random = &mut self.front.random.borrow_mut();
         let decision = plan.retry.decide(&attempt, &plan.budget, now, random);

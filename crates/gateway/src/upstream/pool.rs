@@ -59,7 +59,7 @@ impl Pool {
     pub(crate) fn take_idle(self: &Rc<Self>, careful: bool) -> Option<Lease> {
         loop {
             let connection = self.idle.borrow_mut().pop()?;
-            let mut lease = Lease::new(connection, self);
+            let lease = Lease::new(connection, self);
             if lease.is_quiet(careful) {
                 return Some(lease);
             }
