@@ -1,1 +1,3 @@
 //! Composes gateway, supervisor and admin from one configuration file.
+
+pub mod config;

@@ -1,0 +1,181 @@
+//! One running replica: its process, its group, its pipes, and the moment it ends.
+//!
+//! Prevents an exit that is noticed late, and processes that are left over: the pidfd becomes
+//! readable the moment the leader ends, and the group is killed before the leader is reaped, so
+//! that its number cannot have been given to anybody else. Dropping a process kills its group.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{self, Child, ExitStatus};
+use std::sync::Arc;
+
+use mainstay_observe::Observer;
+use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::group::Group;
+use crate::output::Output;
+use crate::spawner::Spawner;
+use crate::warden::watch::Warden;
+
+/// What starting a replica takes.
+#[derive(Clone, Debug)]
+pub(crate) struct Start {
+    /// The thread that does it.
+    pub(crate) spawner: Spawner,
+    /// Learns of the group before the program runs.
+    pub(crate) warden: Warden,
+    /// Gets what the replica writes.
+    pub(crate) observer: Observer,
+    /// The replica's name.
+    pub(crate) replica: Arc<str>,
+}
+
+/// A replica's process that was not reaped yet.
+#[derive(Debug)]
+pub(crate) struct Process {
+    leader: Leader,
+    exit: Exit,
+    outputs: JoinSet<()>,
+    ended: CancellationToken,
+}
+
+impl Start {
+    /// Starts `command` on its leash.
+    pub(crate) async fn spawn(&self, command: process::Command) -> io::Result<Process> {
+        let child = self.spawner.spawn(command).await?;
+        let mut leader = Leader::new(child, self.warden.clone())?;
+        let exit = Exit::of(leader.group)?;
+        let ended = CancellationToken::new();
+        let mut outputs = JoinSet::new();
+        let stdout = leader.child.stdout.take().map(OwnedFd::from);
+        let stderr = leader.child.stderr.take().map(OwnedFd::from);
+        for (pipe, stream) in [(stdout, "stdout"), (stderr, "stderr")] {
+            let Some(pipe) = pipe else { continue };
+            let output = Output {
+                observer: self.observer.clone(),
+                replica: Arc::clone(&self.replica),
+                stream,
+            };
+            outputs.spawn(output.read(pipe, ended.clone()));
+        }
+        leader.go();
+        Ok(Process {
+            leader,
+            exit,
+            outputs,
+            ended,
+        })
+    }
+}
+
+impl Process {
+    /// Its pid, which is also the number of its group.
+    pub(crate) const fn pid(&self) -> u32 {
+        self.leader.group.id()
+    }
+
+    /// Its group, for signals.
+    pub(crate) const fn group(&self) -> Group {
+        self.leader.group
+    }
+
+    /// Waits until the leader ended; says how, in words.
+    pub(crate) async fn exited(&self) -> String {
+        self.exit.noticed().await
+    }
+
+    /// Kills what is left of the group, reaps the leader, and waits until nothing remains.
+    pub(crate) async fn clear(mut self) {
+        let group = self.leader.group;
+        self.leader.end();
+        group.gone().await;
+        self.ended.cancel();
+        while self.outputs.join_next().await.is_some() {}
+    }
+}
+
+/// The leader of a group, tied to the warden's list.
+#[derive(Debug)]
+struct Leader {
+    child: Child,
+    group: Group,
+    warden: Warden,
+    reaped: bool,
+}
+
+impl Leader {
+    fn new(mut child: Child, warden: Warden) -> io::Result<Self> {
+        let Some(group) = Group::led_by(child.id()) else {
+            child.kill()?;
+            return Err(io::Error::other("the process has no usable pid"));
+        };
+        warden.register(group);
+        Ok(Self {
+            child,
+            group,
+            warden,
+            reaped: false,
+        })
+    }
+
+    /// The warden knows the group: the leash may become the program.
+    fn go(&mut self) {
+        if let Some(mut stdin) = self.child.stdin.take() {
+            // A leash that cannot hear it any more has ended, which is noticed as any exit.
+            let _heard = io::Write::write_all(&mut stdin, b"\n");
+        }
+    }
+
+    /// The order matters. Killed first: then no member can live on, whatever happens next.
+    /// Forgotten by the warden second, reaped last: the number stays ours until nobody uses it.
+    fn end(&mut self) {
+        self.group.kill();
+        self.warden.unregister(self.group);
+        // The leader ended, or was killed just now; a zombie is all that may stay behind.
+        let _status = self.child.try_wait();
+        self.reaped = true;
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        if !self.reaped {
+            self.end();
+        }
+    }
+}
+
+/// Tells when a process ends, at once: the kernel's own notice, no polling.
+#[derive(Debug)]
+pub(crate) struct Exit(AsyncFd<OwnedFd>);
+
+impl Exit {
+    /// Watches the leader of `group`, a child of this process that is not reaped.
+    pub(crate) fn of(group: Group) -> io::Result<Self> {
+        let pidfd = pidfd_open(group.leader(), PidfdFlags::empty())?;
+        AsyncFd::with_interest(pidfd, Interest::READABLE).map(Self)
+    }
+
+    /// Waits for the end; says how it came, in words. Does not reap.
+    pub(crate) async fn noticed(&self) -> String {
+        if let Err(error) = self.0.readable().await {
+            return format!("out of sight: {error}");
+        }
+        self.how().unwrap_or_else(|| "unknown".to_owned())
+    }
+
+    fn how(&self) -> Option<String> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let status = waitid(WaitId::PidFd(self.0.get_ref().as_fd()), options).ok()??;
+        let signal = status.terminating_signal();
+        let code = status.exit_status().map(|code| code << 8);
+        signal
+            .or(code)
+            .map(|raw| ExitStatus::from_raw(raw).to_string())
+    }
+}
