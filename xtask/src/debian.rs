@@ -8,13 +8,18 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::wait;
 
 /// Asked by Debian's maintainer scripts before they start a service.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// The status by which a policy forbids an action.
 const FORBIDDEN: i32 = 101;
+/// How long the policy's file may be busy.
+const POLICY_BUSY_MAX: Duration = Duration::from_secs(5);
 const POLICY_TEXT: &str = "#!/bin/sh\n# Written by cargo xtask while it installs.\nexit 101\n";
 
 /// A program and the package that holds it.
@@ -148,7 +153,11 @@ impl Drop for ServiceGuard {
 }
 
 fn forbids(policy: &Path) -> Result<bool> {
-    let status = Command::new(policy).args(["nginx", "start"]).status()?;
+    // A file that was written a moment ago is busy while another thread that forked meanwhile still
+    // holds it open.
+    let status = wait::until("the policy to run", POLICY_BUSY_MAX, || {
+        Ok(Command::new(policy).args(["nginx", "start"]).status()?)
+    })?;
     Ok(status.code() == Some(FORBIDDEN))
 }
 

@@ -3,12 +3,14 @@
 //! Prevents a metric that nobody documented: each crate lists its metrics in one table,
 //!
 //! ```text
-//! pub const METRICS: &[(&str, &str)] = &[("mainstay_requests_total", "Requests answered."), …];
+//! pub const METRICS: &[(&str, &str)] = &[REQUESTS, ("mainstay_retries_total", "Retries sent"), …];
+//! const REQUESTS: (&str, &str) = ("mainstay_requests_total", "Requests answered");
 //! ```
 //!
 //! and this file reads the tables out of the sources, because linking every service would make the
-//! tool slow to build. It understands this one form and reports any other. A metric's name that
-//! stands in the code and in no table is reported too.
+//! tool slow to build. It understands this one form, pairs in place or by the name of a constant of
+//! the same file, and reports any other. A metric's name that stands in the code and in no table is
+//! reported too.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +42,7 @@ pub(super) fn collect(files: &[TextFile], findings: &mut Vec<Finding>) -> Vec<Me
     for (owner, file) in &sources {
         for (at, _) in code(file).match_indices(NAME) {
             let line = line_at(&file.text, at);
-            match table(&file.text[at..]) {
+            match table(code(file), at) {
                 Ok(entries) => metrics.extend(entries.into_iter().map(|(name, help)| {
                     findings
                         .extend(misnamed(&name).map(|text| Finding::new(&file.path, line, text)));
@@ -104,14 +106,17 @@ fn undocumented(owner: &str, file: &TextFile, metrics: &[Metric]) -> Vec<Finding
     findings
 }
 
-/// Reads `const METRICS… = &[("name", "help"), …]`.
-fn table(text: &str) -> Result<Vec<(String, String)>, String> {
+/// Reads the table at `at`: `const METRICS… = &[("name", "help"), CONSTANT, …]`.
+fn table(code: &str, at: usize) -> Result<Vec<(String, String)>, String> {
     let other_form = || format!("the table of metrics is not of the form `{FORM}(\"…\", \"…\")]`");
-    let mut rest = Cursor(text.strip_prefix(FORM).ok_or_else(other_form)?);
+    let mut rest = Cursor(code[at..].strip_prefix(FORM).ok_or_else(other_form)?);
     let mut entries = Vec::new();
     while !rest.take("]") {
-        let entry = rest.entry().ok_or_else(other_form)?;
-        entries.push(entry);
+        let entry = match rest.constant() {
+            Some(name) => constant_value(code, name),
+            None => rest.entry(),
+        };
+        entries.push(entry.ok_or_else(other_form)?);
         // The comma may be missing after the last entry only.
         if !rest.take(",") && !rest.0.starts_with(']') {
             return Err(other_form());
@@ -120,10 +125,18 @@ fn table(text: &str) -> Result<Vec<(String, String)>, String> {
     Ok(entries)
 }
 
+/// The pair that a constant of the same file stands for.
+fn constant_value(code: &str, name: &str) -> Option<(String, String)> {
+    let (_, value) = code.split_once(&format!("const {name}: (&str, &str) ="))?;
+    let mut value = Cursor(value);
+    value.skip_blank();
+    value.entry()
+}
+
 /// What is left to read.
 struct Cursor<'a>(&'a str);
 
-impl Cursor<'_> {
+impl<'a> Cursor<'a> {
     /// Skips blanks and comments, then the token, if it comes next.
     fn take(&mut self, token: &str) -> bool {
         self.skip_blank();
@@ -139,6 +152,16 @@ impl Cursor<'_> {
             let end = self.0.find('\n').unwrap_or(self.0.len());
             self.0 = self.0[end..].trim_start();
         }
+    }
+
+    /// The name of a constant, if one comes next.
+    fn constant(&mut self) -> Option<&'a str> {
+        self.skip_blank();
+        let part_of_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        let end = self.0.find(|c| !part_of_name(c)).unwrap_or(self.0.len());
+        let (name, rest) = self.0.split_at(end);
+        self.0 = rest;
+        (!name.is_empty()).then_some(name)
     }
 
     fn entry(&mut self) -> Option<(String, String)> {
@@ -222,10 +245,25 @@ registry.register("mainstay_b", HELP, b);
     }
 
     #[test]
+    fn entries_may_be_constants_of_the_same_file() {
+        let text = "const METRICS: &[(&str, &str)] = &[A, (\"mainstay_b\", \"B\"), C_2];\n\
+            const A: (&str, &str) = (\"mainstay_a\", \"A\");\n\
+            const C_2: (&str, &str) =\n    (\"mainstay_c\", \"C\");\n";
+        let expected = vec![
+            pair("mainstay_a", "A"),
+            pair("mainstay_b", "B"),
+            pair("mainstay_c", "C"),
+        ];
+        assert_eq!(collected(text), (expected, vec![]));
+    }
+
+    #[test]
     fn a_table_of_another_form_is_reported_and_never_skipped() {
         for text in [
             "const METRICS: [Metric; 1] = [Metric::new()];",
             "const METRICS: &[(&str, &str)] = &[(NAME, \"help\")];",
+            "const METRICS: &[(&str, &str)] = &[NOWHERE];",
+            "const METRICS: &[(&str, &str)] = &[OTHER];\nconst OTHER: Metric = (\"\", \"\");",
             "const METRICS: &[(&str, &str)] = &[(\"mainstay_a\", concat!())];",
             "const METRICS: &[(&str, &str)] = &[(\"mainstay_a\", \"a\") (\"mainstay_b\", \"b\")];",
             "const METRICS: &[(&str, &str)] = &[(\"mainstay_a\", \"never ends",

@@ -10,7 +10,7 @@ use super::{Finding, Generated, TextFile};
 
 const DOCUMENT: &str = "ARCHITECTURE.md";
 const BEGIN: &str = "<!-- generated: crates -->";
-const END: &str = "<!-- generated: end -->";
+const END: &str = "<!-- /generated -->";
 
 /// The document with the picture as it has to be.
 pub(super) fn generate(
