@@ -1,5 +1,7 @@
 //! The state machine as tables: at this instant, this happens, and this is done about it.
 
+mod history;
+
 use std::num::NonZeroU32;
 
 use mainstay_core::health::Hysteresis;
@@ -517,124 +519,5 @@ mod stops {
         assert_eq!(bench.at(1_500, Input::Stop), [""; 0]);
         assert_eq!(bench.exit(1_501), ["tell exited 7", "clear"]);
         assert_eq!(bench.at(1_502, Input::Cleared), ["replica_stopped"]);
-    }
-
-    #[test]
-    fn a_stop_ends_every_random_history() {
-        for seed in 0..2_000 {
-            let mut random = Random::seeded(seed);
-            let mut bench = Bench::new(Plan {
-                startup: (random.below(2) == 0).then(|| Startup {
-                    probe: probe(100, 1, 1),
-                    within: Duration::from_secs(1),
-                }),
-                readiness: (random.below(2) == 0).then(|| probe(100, 2, 2)),
-                liveness: (random.below(2) == 0).then(|| probe(100, 1, 2)),
-                ..plan()
-            });
-            let mut world = World::default();
-            for _ in 0..random.below(60) {
-                world.step(&mut bench, &mut random);
-            }
-            world.hear(bench.replica.on(Input::Stop, bench.now), seed);
-            for _ in 0..100 {
-                if bench.replica.end().is_some() {
-                    break;
-                }
-                world.step(&mut bench, &mut random);
-            }
-            assert!(
-                bench.replica.end().is_some(),
-                "seed {seed}: {:?}",
-                bench.replica
-            );
-            assert!(!world.alive, "seed {seed}: a process is left");
-        }
-    }
-
-    /// What the edge would do: it answers what it was asked, in any order.
-    #[derive(Default)]
-    struct World {
-        alive: bool,
-        dying: bool,
-        starting: bool,
-        clearing: bool,
-        asked: Vec<ProbeKind>,
-        routed: bool,
-    }
-
-    impl World {
-        fn step(&mut self, bench: &mut Bench, random: &mut Random) {
-            let input = match random.below(6) {
-                0 if self.starting && random.below(4) == 0 => {
-                    self.starting = false;
-                    Input::SpawnFailed {
-                        detail: String::new(),
-                    }
-                },
-                0 | 1 if self.starting => {
-                    self.starting = false;
-                    self.alive = true;
-                    self.dying = false;
-                    Input::Spawned { pid: 7 }
-                },
-                0 | 1 if self.clearing => {
-                    self.clearing = false;
-                    Input::Cleared
-                },
-                2 if self.alive && (self.dying || random.below(4) == 0) => {
-                    self.alive = false;
-                    exited()
-                },
-                3 | 4 if !self.asked.is_empty() => {
-                    let kind = self.asked.swap_remove(0);
-                    probed(kind, random.below(3) > 0)
-                },
-                _ if self.dying && self.alive => {
-                    self.alive = false;
-                    exited()
-                },
-                _ => match bench.replica.timer() {
-                    Some(timer) => {
-                        bench.now = bench.now.max(timer);
-                        Input::Timer
-                    },
-                    None => return,
-                },
-            };
-            self.hear(bench.replica.on(input, bench.now), 0);
-        }
-
-        fn hear(&mut self, actions: Vec<Action>, seed: u64) {
-            for action in actions {
-                match action {
-                    Action::Spawn => {
-                        assert!(
-                            !self.alive && !self.starting && !self.clearing,
-                            "seed {seed}"
-                        );
-                        self.starting = true;
-                    },
-                    Action::Terminate | Action::Kill => self.dying = true,
-                    Action::Clear => {
-                        self.asked.clear();
-                        self.clearing = true;
-                    },
-                    Action::Abandon => panic!("seed {seed}: processes here can be killed"),
-                    Action::Probe(kind) => {
-                        assert!(!self.asked.contains(&kind), "seed {seed}: asked twice");
-                        self.asked.push(kind);
-                    },
-                    Action::Tell(Change::Ready { .. }) => {
-                        assert!(self.alive && !self.routed, "seed {seed}");
-                        self.routed = true;
-                    },
-                    Action::Tell(Change::Unready { .. } | Change::Exited { .. }) => {
-                        self.routed = false;
-                    },
-                    Action::Tell(Change::Started { .. }) | Action::Observe(_) => {},
-                }
-            }
-        }
     }
 }
