@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Access, access};
 
-use crate::config::{Leash, Service};
+use crate::config::Service;
 use crate::replica::Plan;
 
 /// Why a supervisor does not start.
@@ -101,7 +101,11 @@ impl Command {
     ///
     /// # Errors
     /// When `service` or `leash` names no program.
-    pub(crate) fn new(service: &Service, plan: &Plan, leash: &Leash) -> Result<Self, StartError> {
+    pub(crate) fn new(
+        service: &Service,
+        plan: &Plan,
+        leash: &[String],
+    ) -> Result<Self, StartError> {
         let fill = |part: &String| {
             part.replace("{port}", &plan.port.to_string())
                 .replace("{replica}", &plan.replica)
@@ -111,7 +115,7 @@ impl Command {
         let program = program.ok_or_else(|| StartError::CommandEmpty {
             service: Arc::clone(&service.name),
         })?;
-        if leash.exec.is_empty() {
+        if leash.is_empty() {
             return Err(StartError::LeashEmpty { what: "leash" });
         }
         let own = [
@@ -127,7 +131,7 @@ impl Command {
             args: parts.collect(),
             env: own.into_iter().chain(configured).collect(),
             dir: service.dir.clone(),
-            leash: leash.exec.clone(),
+            leash: leash.to_vec(),
         })
     }
 

@@ -11,35 +11,39 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use mainstay_core::event::Observe;
+use mainstay_observe::Observer;
 use mainstay_observe::probe::Checked;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::command::Command;
-use crate::process::{Process, Start};
+use crate::process::Process;
 use crate::replica::{Action, End, Input, ProbeKind, Replica};
+use crate::spawner::Spawner;
 use crate::status::Table;
 use crate::supervisor::Listener;
+use crate::warden::watch::Warden;
 
-/// What a driver works with.
+/// Drives one replica.
 pub(crate) struct Driver {
     pub(crate) replica: Replica,
     pub(crate) command: Command,
-    pub(crate) start: Start,
+    /// Its row in the table.
+    pub(crate) row: usize,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all drivers of a supervisor work with.
+pub(crate) struct Shared {
+    pub(crate) spawner: Spawner,
+    pub(crate) warden: Warden,
+    pub(crate) observer: Observer,
     pub(crate) listener: Listener,
     pub(crate) clock: Clock,
     pub(crate) table: Arc<Table>,
-    /// Its row in the table.
-    pub(crate) row: usize,
-    pub(crate) stop: Signals,
-}
-
-/// How a driver hears that it has to stop.
-#[derive(Clone, Debug)]
-pub(crate) struct Signals {
-    /// With grace.
+    /// Stop with grace.
     pub(crate) stop: CancellationToken,
-    /// At once.
+    /// Stop at once.
     pub(crate) kill: CancellationToken,
 }
 
@@ -73,11 +77,11 @@ impl Driver {
         };
         loop {
             let input = edge.next(&self).await;
-            let now = self.clock.now();
+            let now = self.shared.clock.now();
             for action in self.replica.on(input, now) {
                 self.act(action, &mut edge);
             }
-            self.table.write(self.row, &self.replica, now);
+            self.shared.table.write(self.row, &self.replica, now);
             if let Some(end) = self.replica.end() {
                 return end;
             }
@@ -92,20 +96,21 @@ impl Driver {
             Action::Clear => edge.clear(),
             Action::Abandon => edge.process = None,
             Action::Probe(kind) => edge.jobs.extend(self.probe(kind)),
-            Action::Tell(change) => (self.listener)(change),
-            Action::Observe(event) => self.start.observer.observe(event),
+            Action::Tell(change) => (self.shared.listener)(change),
+            Action::Observe(event) => self.shared.observer.observe(event),
         }
     }
 
     fn spawn(&self) -> Job {
         let command = self.command.clone();
-        let start = self.start.clone();
+        let shared = Arc::clone(&self.shared);
+        let replica = Arc::clone(&self.replica.plan().replica);
         Box::pin(async move {
             // Looked at before each start: what the leash says of a missing program ends up in
             // the replica's log, what we say is the reason of the failure.
             let checked = command.check().map_err(io::Error::other);
             let spawned = match checked {
-                Ok(()) => start.spawn(command.leashed()).await,
+                Ok(()) => Process::spawn(&shared, command.leashed(), &replica).await,
                 Err(error) => Err(error),
             };
             Done::Spawned(spawned)
@@ -128,16 +133,16 @@ impl Edge {
         let done = tokio::select! {
             biased;
             detail = exited(self.process.as_ref()) => return Input::Exited { detail },
-            () = driver.stop.kill.cancelled(), if !self.told_kill => {
+            () = driver.shared.kill.cancelled(), if !self.told_kill => {
                 self.told_kill = true;
                 return Input::KillNow;
             },
-            () = driver.stop.stop.cancelled(), if !self.told_stop => {
+            () = driver.shared.stop.cancelled(), if !self.told_stop => {
                 self.told_stop = true;
                 return Input::Stop;
             },
             done = first_done(&mut self.jobs) => done,
-            () = driver.clock.reaches(driver.replica.timer()) => return Input::Timer,
+            () = driver.shared.clock.reaches(driver.replica.timer()) => return Input::Timer,
         };
         match done {
             Done::Spawned(Ok(process)) => {
@@ -183,7 +188,9 @@ async fn exited(process: Option<&Process>) -> String {
 async fn first_done(jobs: &mut Vec<Job>) -> Done {
     std::future::poll_fn(|context| {
         for index in 0..jobs.len() {
-            let Some(job) = jobs.get_mut(index) else { break };
+            let Some(job) = jobs.get_mut(index) else {
+                break;
+            };
             if let Poll::Ready(done) = job.as_mut().poll(context) {
                 drop(jobs.swap_remove(index));
                 return Poll::Ready(done);

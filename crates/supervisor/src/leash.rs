@@ -76,10 +76,9 @@ pub fn exec(args: impl IntoIterator<Item = OsString>) -> LeashError {
 }
 
 fn bind(parent: i32) -> Result<(), LeashError> {
-    set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|error| LeashError::Unbound {
-            source: error.into(),
-        })?;
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| LeashError::Unbound {
+        source: error.into(),
+    })?;
     // A parent that ended before the line above sends no signal; its child has another parent.
     if getppid().is_none_or(|pid| pid.as_raw_nonzero().get() != parent) {
         return Err(LeashError::Orphaned);

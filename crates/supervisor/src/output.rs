@@ -81,8 +81,7 @@ impl Output {
     }
 
     fn pass(&self, line: &[u8]) {
-        self.observer
-            .replica_line(&self.replica, self.stream, line);
+        self.observer.replica_line(&self.replica, self.stream, line);
     }
 }
 

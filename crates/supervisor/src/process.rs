@@ -10,30 +10,16 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{self, Child, ExitStatus};
 use std::sync::Arc;
 
-use mainstay_observe::Observer;
 use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::driver::Shared;
 use crate::group::Group;
 use crate::output::Output;
-use crate::spawner::Spawner;
 use crate::warden::watch::Warden;
-
-/// What starting a replica takes.
-#[derive(Clone, Debug)]
-pub(crate) struct Start {
-    /// The thread that does it.
-    pub(crate) spawner: Spawner,
-    /// Learns of the group before the program runs.
-    pub(crate) warden: Warden,
-    /// Gets what the replica writes.
-    pub(crate) observer: Observer,
-    /// The replica's name.
-    pub(crate) replica: Arc<str>,
-}
 
 /// A replica's process that was not reaped yet.
 #[derive(Debug)]
@@ -44,11 +30,15 @@ pub(crate) struct Process {
     ended: CancellationToken,
 }
 
-impl Start {
-    /// Starts `command` on its leash.
-    pub(crate) async fn spawn(&self, command: process::Command) -> io::Result<Process> {
-        let child = self.spawner.spawn(command).await?;
-        let mut leader = Leader::new(child, self.warden.clone())?;
+impl Process {
+    /// Starts `command`, a leash, as `replica`.
+    pub(crate) async fn spawn(
+        shared: &Shared,
+        command: process::Command,
+        replica: &Arc<str>,
+    ) -> io::Result<Self> {
+        let child = shared.spawner.spawn(command).await?;
+        let mut leader = Leader::new(child, shared.warden.clone())?;
         let exit = Exit::of(leader.group)?;
         let ended = CancellationToken::new();
         let mut outputs = JoinSet::new();
@@ -57,23 +47,21 @@ impl Start {
         for (pipe, stream) in [(stdout, "stdout"), (stderr, "stderr")] {
             let Some(pipe) = pipe else { continue };
             let output = Output {
-                observer: self.observer.clone(),
-                replica: Arc::clone(&self.replica),
+                observer: shared.observer.clone(),
+                replica: Arc::clone(replica),
                 stream,
             };
             outputs.spawn(output.read(pipe, ended.clone()));
         }
         leader.go();
-        Ok(Process {
+        Ok(Self {
             leader,
             exit,
             outputs,
             ended,
         })
     }
-}
 
-impl Process {
     /// Its pid, which is also the number of its group.
     pub(crate) const fn pid(&self) -> u32 {
         self.leader.group.id()
@@ -158,6 +146,11 @@ impl Exit {
     /// Watches the leader of `group`, a child of this process that is not reaped.
     pub(crate) fn of(group: Group) -> io::Result<Self> {
         let pidfd = pidfd_open(group.leader(), PidfdFlags::empty())?;
+        #[expect(
+            deprecated,
+            reason = "the replacement is unsafe because a type may change its descriptor while it \
+                      is registered; `OwnedFd`, which we never take out, cannot"
+        )]
         AsyncFd::with_interest(pidfd, Interest::READABLE).map(Self)
     }
 

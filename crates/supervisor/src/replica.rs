@@ -221,14 +221,35 @@ struct Life {
 
 #[derive(Debug)]
 enum State {
-    Waiting { at: Instant, crash_loop: bool },
-    Spawning { stop: Option<Stop> },
-    Starting { life: Life, probing: Probing, until: Instant },
-    Running { life: Life, running: Running },
-    Killing { life: Life },
-    Stopping { life: Life, next: Patience },
-    Clearing { then: Then },
-    Stopped { end: End },
+    Waiting {
+        at: Instant,
+        crash_loop: bool,
+    },
+    Spawning {
+        stop: Option<Stop>,
+    },
+    Starting {
+        life: Life,
+        probing: Probing,
+        until: Instant,
+    },
+    Running {
+        life: Life,
+        running: Running,
+    },
+    Killing {
+        life: Life,
+    },
+    Stopping {
+        life: Life,
+        next: Patience,
+    },
+    Clearing {
+        then: Then,
+    },
+    Stopped {
+        end: End,
+    },
 }
 
 /// How fast a stop has to be.

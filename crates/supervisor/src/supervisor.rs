@@ -18,8 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::command::{Command, StartError};
 use crate::config::{Leash, Service};
-use crate::driver::{Driver, Signals};
-use crate::process::Start;
+use crate::driver::{Driver, Shared};
 use crate::replica::{Change, End, Plan, Replica};
 use crate::spawner::Spawner;
 use crate::status::{ReplicaStatus, Table};
@@ -41,7 +40,6 @@ pub struct Supervisor {
     observer: Observer,
     handle: Handle,
     stop: CancellationToken,
-    clock: Clock,
 }
 
 /// Looks at the replicas of a running supervisor. Cheap to clone.
@@ -58,6 +56,16 @@ pub struct Stopped {
     pub killed: usize,
     /// Replicas that even SIGKILL did not end: stuck in the kernel, or another user's.
     pub left: usize,
+}
+
+impl Stopped {
+    const fn count(&mut self, end: End) {
+        match end {
+            End::Graceful => {},
+            End::Killed => self.killed += 1,
+            End::Left => self.left += 1,
+        }
+    }
 }
 
 impl Handle {
@@ -84,42 +92,41 @@ impl Supervisor {
         listener: Listener,
     ) -> Result<Self, StartError> {
         let clock = Clock::start();
+        let Leash { exec, warden } = leash;
         let mut replicas = Vec::new();
-        for service in &services {
-            for plan in Plan::of(service) {
-                let command = Command::new(service, &plan, &leash)?;
+        for service in services {
+            for plan in Plan::of(&service) {
+                let command = Command::new(&service, &plan, &exec)?;
                 command.check()?;
                 replicas.push((plan, command));
             }
         }
         let random = Random::seeded(seed());
         let spawner = Spawner::start().map_err(|source| StartError::Thread { source })?;
-        let watch = Watch::start(&leash.warden, random.fork("warden"))?;
+        let watch = Watch::start(&warden, random.fork("warden"))?;
         let handle = Handle {
             table: Arc::new(Table::new(clock, replicas.iter().map(|(plan, _)| plan))),
             kill: CancellationToken::new(),
         };
         let stop = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            spawner,
+            warden: watch.warden(),
+            observer: observer.clone(),
+            listener,
+            clock,
+            table: Arc::clone(&handle.table),
+            stop: stop.clone(),
+            kill: handle.kill.clone(),
+        });
         let driver = |(row, (plan, command)): (usize, (Plan, Command))| Driver {
-            start: Start {
-                spawner: spawner.clone(),
-                warden: watch.warden(),
-                observer: observer.clone(),
-                replica: Arc::clone(&plan.replica),
-            },
-            stop: Signals {
-                stop: stop.clone(),
-                kill: handle.kill.clone(),
-            },
             replica: {
                 let random = random.fork(&plan.replica);
                 Replica::new(plan, random, clock.now())
             },
             command,
-            listener: Arc::clone(&listener),
-            clock,
-            table: Arc::clone(&handle.table),
             row,
+            shared: Arc::clone(&shared),
         };
         let drivers = replicas.into_iter().enumerate().map(driver).collect();
         Ok(Self {
@@ -128,7 +135,6 @@ impl Supervisor {
             observer,
             handle,
             stop,
-            clock,
         })
     }
 
@@ -154,17 +160,17 @@ impl Supervisor {
         }
         let mut stopped = Stopped::default();
         // Without replicas there is still a supervisor, until it is told to stop.
-        tokio::select! {
-            () = shutdown.cancelled() => {},
-            () = self.handle.kill.cancelled() => {},
-        }
-        self.stop.cancel();
-        while let Some(end) = drivers.join_next().await {
+        loop {
+            let end = tokio::select! {
+                () = shutdown.cancelled(), if !self.stop.is_cancelled() => None,
+                () = self.handle.kill.cancelled(), if !self.stop.is_cancelled() => None,
+                end = drivers.join_next(), if !drivers.is_empty() => end,
+                else => break,
+            };
             match end {
-                Ok(End::Graceful) => {},
-                Ok(End::Killed) => stopped.killed += 1,
-                Ok(End::Left) => stopped.left += 1,
-                Err(bug) => rethrow(bug),
+                None => self.stop.cancel(),
+                Some(Ok(end)) => stopped.count(end),
+                Some(Err(bug)) => rethrow(bug),
             }
         }
         closing.cancel();

@@ -99,7 +99,9 @@ impl Running {
         let readiness = self.readiness.as_mut().is_some_and(|r| r.probing.asks(now));
         let liveness = self.liveness.as_mut().is_some_and(|l| l.probing.asks(now));
         let readiness = readiness.then_some(ProbeKind::Readiness);
-        readiness.into_iter().chain(liveness.then_some(ProbeKind::Liveness))
+        readiness
+            .into_iter()
+            .chain(liveness.then_some(ProbeKind::Liveness))
     }
 
     /// How long the process has been waiting to become ready, if it is time to say so; only once.

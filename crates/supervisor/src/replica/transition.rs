@@ -28,7 +28,8 @@ impl Replica {
             State::Starting { life, until, .. } if until <= now => {
                 let found = self.last_check_since(life.started);
                 let within = until.since(life.started);
-                let detail = format!("the startup probe did not succeed within {within:?}: {found}");
+                let detail =
+                    format!("the startup probe did not succeed within {within:?}: {found}");
                 self.kill(life, detail, out)
             },
             State::Starting {
@@ -104,11 +105,9 @@ impl Replica {
         out: &mut Actions,
     ) -> State {
         match state {
-            State::Spawning { stop: None } => {
-                match self.backoff(now, (now, detail), out) {
-                    Then::Restart { at, crash_loop } => State::Waiting { at, crash_loop },
-                    Then::Stop { end } => self.stopped(end, out),
-                }
+            State::Spawning { stop: None } => match self.backoff(now, (now, detail), out) {
+                Then::Restart { at, crash_loop } => State::Waiting { at, crash_loop },
+                Then::Stop { end } => self.stopped(end, out),
             },
             State::Spawning { stop: Some(_) } => self.stopped(End::Graceful, out),
             State::Waiting { .. }
@@ -307,13 +306,7 @@ impl Replica {
         State::Stopping { life, next }
     }
 
-    fn patience_ends(
-        &self,
-        life: Life,
-        next: Patience,
-        now: Instant,
-        out: &mut Actions,
-    ) -> State {
+    fn patience_ends(&self, life: Life, next: Patience, now: Instant, out: &mut Actions) -> State {
         match next {
             Patience::KillAt(at) if at <= now => self.begin_stop(life, Stop::AtOnce, now, out),
             Patience::GiveUpAt(at) if at <= now => {

@@ -165,7 +165,10 @@ impl Watch {
     async fn close(mut self) {
         self.warden.disconnect();
         let never = Notify::new();
-        if time::timeout(END_WAIT_MAX, ended(&mut self.child, &never)).await.is_err() {
+        if time::timeout(END_WAIT_MAX, ended(&mut self.child, &never))
+            .await
+            .is_err()
+        {
             let _killed = self.child.kill();
             let _status = self.child.wait();
         }
@@ -177,7 +180,9 @@ async fn ended(child: &mut Child, broken: &Notify) -> String {
     let Some(Ok(exit)) = Group::led_by(child.id()).map(Exit::of) else {
         // Without a notice of its end there is no way to tell a live warden from a dead one.
         let _killed = child.kill();
-        return child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+        return child
+            .wait()
+            .map_or_else(|error| error.to_string(), |status| status.to_string());
     };
     let how = tokio::select! {
         biased;
