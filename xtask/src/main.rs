@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", about = "The project's own tooling.", version)]
+#[command(bin_name = "cargo xtask", about = "The project's own tooling")]
 struct Cli {
     #[command(subcommand)]
     command: Command,

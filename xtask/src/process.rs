@@ -37,10 +37,7 @@ impl Owned {
     ) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let output = File::create(&log)?;
-        // Both become the program: the process id is the program's own. SIGTERM, because an nginx
-        // master that is killed leaves its worker behind.
         let child = pinned(core)
-            .args(["setpriv", "--pdeathsig", "TERM"])
             .args(program)
             .current_dir(folder)
             .stdin(Stdio::null())
@@ -106,10 +103,18 @@ impl Drop for Owned {
     }
 }
 
-/// A command that runs on one core only; the program's name is its next argument.
+/// A command that runs on one core and ends with this tool; the program is its next argument.
 pub(crate) fn pinned(core: usize) -> Command {
+    // Both become the program: the process id is the program's own. SIGTERM, because an nginx
+    // master that is killed leaves its worker behind.
     let mut command = Command::new("taskset");
-    command.args(["--cpu-list", &core.to_string()]);
+    command.args([
+        "--cpu-list",
+        &core.to_string(),
+        "setpriv",
+        "--pdeathsig",
+        "TERM",
+    ]);
     command
 }
 

@@ -5,6 +5,7 @@
 //! is generated; it never touches what people wrote.
 
 mod edges;
+mod links;
 mod manifest;
 mod metrics;
 mod picture;
@@ -100,6 +101,7 @@ pub(crate) fn run(args: Args) -> Result<bool> {
     let mut findings = edges::check(&crates, &files);
     findings.extend(source::check(&files));
     findings.extend(manifest::check(&files));
+    findings.extend(links::check(&files));
     let mut generated = reference::generate(&files, &mut findings);
     generated.extend(picture::generate(&crates, &files, &mut findings));
     for document in generated {

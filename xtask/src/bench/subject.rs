@@ -60,7 +60,10 @@ impl Subject {
     /// What the reader of a ratio has to know.
     pub(super) const fn note(self) -> &'static str {
         match self {
-            Self::Mainstay => "mainstay: probes, breaker per endpoint, budgeted retries, bulkhead",
+            Self::Mainstay => {
+                "mainstay: probes, breaker per endpoint, budgeted retries, \
+                 bulkhead; no fallback, as the peers have none"
+            },
             Self::Haproxy => {
                 "haproxy: httpchk, observe layer7 with mark-down, retries with redispatch for safe \
                  methods, maxconn per server; it has no breaker with probes and no retry budget"

@@ -72,10 +72,7 @@ fn owner(path: &str) -> Option<&str> {
 
 /// The file up to its module of tests.
 fn code(file: &TextFile) -> &str {
-    let end = file
-        .text
-        .find("#[cfg(test)]\nmod tests {")
-        .unwrap_or(file.text.len());
+    let end = file.text.find("\nmod tests {").unwrap_or(file.text.len());
     &file.text[..end]
 }
 
