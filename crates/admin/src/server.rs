@@ -105,9 +105,12 @@ impl Admin {
         sources: Arc<dyn StatusSource>,
         readiness: Readiness,
     ) -> Result<Self, BindError> {
-        let failed = |source: io::Error| match source.kind() == io::ErrorKind::AddrInUse {
-            true => BindError::InUse { address },
-            false => BindError::Other { address, source },
+        let failed = |source: io::Error| {
+            if source.kind() == io::ErrorKind::AddrInUse {
+                BindError::InUse { address }
+            } else {
+                BindError::Other { address, source }
+            }
         };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
