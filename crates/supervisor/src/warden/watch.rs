@@ -210,3 +210,41 @@ fn spawn(program: &str, args: &[String], warden: &Warden) -> io::Result<Child> {
     }
     Ok(child)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    /// More lines than any pipe holds.
+    const LINES: u32 = 200_000;
+
+    #[tokio::test]
+    async fn a_warden_that_reads_nothing_is_replaced_and_never_blocks_the_supervisor() {
+        let deaf = ["sleep".to_owned(), "1000".to_owned()];
+        let watch = Watch::start(&deaf, Random::seeded(7)).expect("sleep is everywhere");
+        let warden = watch.warden();
+        let observer = Observer::new("n1");
+        let mut events = observer.subscribe(None);
+        let closing = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(watch.run(observer, closing.clone()));
+
+        let group = Group::led_by(i32::MAX.unsigned_abs()).expect("it is above 1");
+        for _ in 0..LINES {
+            warden.register(group);
+            warden.unregister(group);
+        }
+
+        let Some(mainstay_observe::Delivery::Record(record)) = events.next().await else {
+            panic!("the end of the warden is told");
+        };
+        let Event::WardenExited { detail, .. } = &record.event else {
+            panic!("{record:?}");
+        };
+        assert_eq!(detail, "did not read its input; signal: 9 (SIGKILL)");
+        closing.cancel();
+        while tasks.join_next().await.is_some() {}
+    }
+}
