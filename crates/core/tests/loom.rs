@@ -6,8 +6,7 @@
 //! RUSTFLAGS="--cfg loom" cargo test -p mainstay-core --release --test loom --target-dir target/loom
 //! ```
 //!
-//! Preemptions are bounded where a model would not end in seconds otherwise: three are enough for
-//! nearly all known races (Musuvathi and Qadeer, "Iterative Context Bounding", PLDI 2007).
+//! The exploration is complete for the threads and calls of each model; it takes seconds.
 #![cfg(loom)]
 
 use std::num::NonZeroU32;
@@ -21,12 +20,6 @@ use mainstay_core::edge::Edge;
 use mainstay_core::outcome::Reason;
 use mainstay_core::retry::{Budget, BudgetConfig};
 use mainstay_core::time::Instant;
-
-fn explore(model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.check(model);
-}
 
 /// Runs `left` here and `right` in another thread; returns both results.
 fn race<S: Send + Sync + 'static, L, R: Send + 'static>(
@@ -82,7 +75,7 @@ fn open(probes: u32) -> Arc<Breaker> {
 
 #[test]
 fn of_two_failures_at_once_exactly_one_opens_the_circuit() {
-    explore(|| {
+    loom::model(|| {
         let breaker = breaker(1);
         let (a, b) = (permit(&breaker, at(0)), permit(&breaker, at(0)));
         let (a, b) = race(
@@ -96,7 +89,7 @@ fn of_two_failures_at_once_exactly_one_opens_the_circuit() {
 
 #[test]
 fn two_failures_in_two_cells_do_not_both_miss_each_other() {
-    explore(|| {
+    loom::model(|| {
         let breaker = breaker(1);
         let (a, b) = (permit(&breaker, at(0)), permit(&breaker, at(0)));
         let (a, b) = race(
@@ -110,7 +103,7 @@ fn two_failures_in_two_cells_do_not_both_miss_each_other() {
 
 #[test]
 fn after_a_cooldown_exactly_one_caller_gets_the_one_probe_and_the_transition() {
-    explore(|| {
+    loom::model(|| {
         let breaker = open(1);
         let ask = |breaker: &Breaker| breaker.acquire(at(1_000)).ok();
         let (a, b) = race(&breaker, ask, ask);
@@ -122,7 +115,7 @@ fn after_a_cooldown_exactly_one_caller_gets_the_one_probe_and_the_transition() {
 
 #[test]
 fn of_two_good_probes_exactly_the_last_one_closes() {
-    explore(|| {
+    loom::model(|| {
         let breaker = open(2);
         let (a, b) = (permit(&breaker, at(1_000)), permit(&breaker, at(1_000)));
         let (a, b) = race(
@@ -137,7 +130,7 @@ fn of_two_good_probes_exactly_the_last_one_closes() {
 
 #[test]
 fn a_bad_probe_that_races_with_a_good_one_still_decides_once() {
-    explore(|| {
+    loom::model(|| {
         let breaker = open(2);
         let (a, b) = (permit(&breaker, at(1_000)), permit(&breaker, at(1_000)));
         let (a, b) = race(
@@ -153,7 +146,7 @@ fn a_bad_probe_that_races_with_a_good_one_still_decides_once() {
 
 #[test]
 fn two_bad_probes_open_the_circuit_once() {
-    explore(|| {
+    loom::model(|| {
         let breaker = open(2);
         let (a, b) = (permit(&breaker, at(1_000)), permit(&breaker, at(1_000)));
         let (a, b) = race(
@@ -168,7 +161,7 @@ fn two_bad_probes_open_the_circuit_once() {
 
 #[test]
 fn a_slot_given_back_while_another_asks_admits_at_most_one() {
-    explore(|| {
+    loom::model(|| {
         let breaker = open(1);
         let held = permit(&breaker, at(1_000));
         let ((), admitted) = race(
@@ -183,7 +176,7 @@ fn a_slot_given_back_while_another_asks_admits_at_most_one() {
 
 #[test]
 fn a_late_result_that_races_with_the_end_of_its_lease_counts_fully_or_not_at_all() {
-    explore(|| {
+    loom::model(|| {
         let breaker = open(1);
         let late = permit(&breaker, at(1_000));
         // The lease of 160 ms is over at 2,000: another caller is given the probe of the next
@@ -204,7 +197,7 @@ fn a_late_result_that_races_with_the_end_of_its_lease_counts_fully_or_not_at_all
 
 #[test]
 fn a_lease_that_ran_out_is_taken_over_by_one_of_two_callers() {
-    explore(|| {
+    loom::model(|| {
         let breaker = open(1);
         let _lost = permit(&breaker, at(1_000));
         let ask = |breaker: &Breaker| breaker.acquire(at(2_000)).is_ok();
@@ -219,7 +212,7 @@ fn window() -> Arc<Window> {
 
 #[test]
 fn a_late_record_never_resets_the_newer_cell_it_shares() {
-    explore(|| {
+    loom::model(|| {
         let window = window();
         // The same cell, a whole window later.
         let now = at(5 + 10 * CELLS as u64);
@@ -235,7 +228,7 @@ fn a_late_record_never_resets_the_newer_cell_it_shares() {
 
 #[test]
 fn a_record_of_an_older_generation_never_resets_a_newer_one() {
-    explore(|| {
+    loom::model(|| {
         let window = window();
         race(
             &window,
@@ -249,7 +242,7 @@ fn a_record_of_an_older_generation_never_resets_a_newer_one() {
 
 #[test]
 fn two_records_in_one_cell_are_both_counted() {
-    explore(|| {
+    loom::model(|| {
         let window = window();
         race(
             &window,
@@ -273,7 +266,7 @@ fn budget(ratio: f64, floor: u32) -> Arc<Budget> {
 
 #[test]
 fn the_last_token_is_given_to_one_of_two() {
-    explore(|| {
+    loom::model(|| {
         let budget = budget(0.0, 1);
         let withdraw = |budget: &Budget| budget.withdraw(at(0));
         let (a, b) = race(&budget, withdraw, withdraw);
@@ -283,7 +276,7 @@ fn the_last_token_is_given_to_one_of_two() {
 
 #[test]
 fn the_last_token_is_given_once_while_slots_turn() {
-    explore(|| {
+    loom::model(|| {
         let budget = budget(0.0, 1);
         // One caller is still in slot 0, the other in slot 3.
         let (a, b) = race(
@@ -298,7 +291,7 @@ fn the_last_token_is_given_once_while_slots_turn() {
 
 #[test]
 fn no_deposit_is_lost_while_slots_turn() {
-    explore(|| {
+    loom::model(|| {
         let budget = budget(1.0, 0);
         budget.deposit(at(0));
         race(
@@ -312,7 +305,7 @@ fn no_deposit_is_lost_while_slots_turn() {
 
 #[test]
 fn two_threads_that_turn_the_slot_together_file_it_once() {
-    explore(|| {
+    loom::model(|| {
         let budget = budget(1.0, 0);
         budget.deposit(at(0));
         race(
@@ -328,7 +321,7 @@ fn two_threads_that_turn_the_slot_together_file_it_once() {
 
 #[test]
 fn a_bulkhead_of_one_place_lets_one_of_two_in_and_one_wait() {
-    explore(|| {
+    loom::model(|| {
         let limits = bulkhead::Limits {
             in_flight: count(1),
             queue: Some(count(1)),
@@ -344,7 +337,7 @@ fn a_bulkhead_of_one_place_lets_one_of_two_in_and_one_wait() {
 
 #[test]
 fn an_episode_of_refusals_has_one_beginning_and_one_end() {
-    explore(|| {
+    loom::model(|| {
         let edge = Arc::new(Edge::new());
         let refuse = |edge: &Edge| edge.refused(at(0));
         let (a, b) = race(&edge, refuse, refuse);
