@@ -1,6 +1,6 @@
 //! Reads `[service.NAME]`: where a service lives, and the policies around it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -435,8 +435,16 @@ fn json_of(value: &DeValue<'_>) -> serde_json::Value {
 }
 
 impl Service {
-    /// Where the supervisor's replicas of this service listen.
-    pub fn replica_address(port: u16) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    /// Takes from `other` what may change while the service runs.
+    pub(crate) fn take_live(&mut self, other: &Self) {
+        if let (Source::Endpoints(_), Source::Endpoints(_)) = (&self.source, &other.source) {
+            self.source = other.source.clone();
+            self.health.clone_from(&other.health);
+        }
+        self.breaker.clone_from(&other.breaker);
+        self.retry.clone_from(&other.retry);
+        self.timeout = other.timeout;
+        self.bulkhead = other.bulkhead;
+        self.fallback.clone_from(&other.fallback);
     }
 }
