@@ -134,7 +134,7 @@ impl Watch {
     pub(crate) async fn run(mut self, observer: Observer, closing: CancellationToken) {
         let clock = Clock::start();
         loop {
-            let started = clock.now();
+            let mut started = clock.now();
             let how = tokio::select! {
                 biased;
                 () = closing.cancelled() => return self.close().await,
@@ -153,6 +153,8 @@ impl Watch {
                     () = closing.cancelled() => return,
                     () = time::sleep(decision.delay) => {},
                 }
+                // A start that fails has run for no time, or the backoff would never grow.
+                started = clock.now();
                 match spawn(&self.program, &self.args, &self.warden) {
                     Ok(child) => break self.child = child,
                     Err(error) => detail = format!("could not be started: {error}"),
