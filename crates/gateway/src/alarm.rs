@@ -48,7 +48,11 @@ mod tests {
         for millis in [50, 10, 80] {
             let deadline = Instant::now() + Duration::from_millis(millis);
             let armed = deadline + Duration::from_secs(1);
-            assert!(poll_fn(|cx| Poll::Ready(alarm.poll_at(cx, armed))).await.is_pending());
+            assert!(
+                poll_fn(|cx| Poll::Ready(alarm.poll_at(cx, armed)))
+                    .await
+                    .is_pending()
+            );
             poll_fn(|cx| alarm.poll_at(cx, deadline)).await;
             assert_eq!(Instant::now(), deadline);
         }

@@ -56,7 +56,7 @@ impl http_body::Body for Body {
                 let bytes = std::mem::take(bytes);
                 *content = Content::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
-            }
+            },
             Content::Stream(stream) => stream.poll_frame(cx),
         }
     }

@@ -91,7 +91,7 @@ impl Buffer {
                 let count = room.filled().len();
                 self.end += count;
                 Poll::Ready(Ok(count))
-            }
+            },
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => Poll::Pending,
         }

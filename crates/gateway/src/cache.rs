@@ -142,7 +142,9 @@ impl Cache {
         describe(&mut response, age, fresh_for);
         if request.method == Method::HEAD {
             *response.body_mut() = Content::Empty;
-            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+            response
+                .headers_mut()
+                .insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         Some(response)
     }
@@ -205,12 +207,18 @@ impl Recording {
 
 fn host(request: &Parts) -> &[u8] {
     let named = request.headers.get(HOST).map(HeaderValue::as_bytes);
-    let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let authority = request
+        .uri
+        .authority()
+        .map(|authority| authority.as_str().as_bytes());
     named.or(authority).unwrap_or_default()
 }
 
 fn target(request: &Parts) -> &str {
-    request.uri.path_and_query().map_or("/", PathAndQuery::as_str)
+    request
+        .uri
+        .path_and_query()
+        .map_or("/", PathAndQuery::as_str)
 }
 
 /// Whether RFC 9111 §3 lets a shared cache keep the answer, and §4.2.4 lets it be used stale.

@@ -49,7 +49,9 @@ impl Drain {
     pub(crate) fn join(self: &Rc<Self>) -> Member {
         let number = self.next.get();
         self.next.set(number + 1);
-        self.wakers.borrow_mut().insert(number, Waker::noop().clone());
+        self.wakers
+            .borrow_mut()
+            .insert(number, Waker::noop().clone());
         Member {
             drain: Rc::clone(self),
             number,

@@ -47,7 +47,10 @@ impl Failed {
     }
 
     const fn rejected(code: &'static str, detail: &'static str, reason: Reason) -> Self {
-        Self::new(Kind::Rejected(Reply::new(UNAVAILABLE, code, detail), reason))
+        Self::new(Kind::Rejected(
+            Reply::new(UNAVAILABLE, code, detail),
+            reason,
+        ))
     }
 
     /// The request came back to where it was.
@@ -244,7 +247,7 @@ impl Failed {
             ) => reply.response(service),
             (None, Kind::Answered(status)) => {
                 Reply::new(status, "upstream_status", "the endpoint failed").response(service)
-            }
+            },
         }
     }
 }

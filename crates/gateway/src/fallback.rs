@@ -28,21 +28,25 @@ pub(crate) fn instead_of(call: &mut Call, failed: Failed) -> Response<Content> {
         return failed.into_response(&service.name);
     };
     let plan = Arc::clone(&call.local.plan);
-    let substitute = plan.config.fallback.iter().find_map(|fallback| match fallback {
-        Fallback::Stale(stale_max) => {
-            let stale = service.cache.stale(&call.parts, *stale_max, now)?;
-            add(&call.front.tally().stale, 1);
-            Some(stale)
-        }
-        Fallback::Static {
-            status,
-            content_type,
-            body,
-        } => {
-            add(&call.front.tally().fixed, 1);
-            Some(fixed(call, *status, content_type, body))
-        }
-    });
+    let substitute = plan
+        .config
+        .fallback
+        .iter()
+        .find_map(|fallback| match fallback {
+            Fallback::Stale(stale_max) => {
+                let stale = service.cache.stale(&call.parts, *stale_max, now)?;
+                add(&call.front.tally().stale, 1);
+                Some(stale)
+            },
+            Fallback::Static {
+                status,
+                content_type,
+                body,
+            } => {
+                add(&call.front.tally().fixed, 1);
+                Some(fixed(call, *status, content_type, body))
+            },
+        });
     let Some(response) = substitute else {
         return failed.into_response(&service.name);
     };

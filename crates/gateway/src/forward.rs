@@ -42,7 +42,10 @@ impl<'a> HopByHop<'a> {
     fn is_named(&self, name: &str) -> bool {
         let named = self.named.iter().flatten().chain(&self.more);
         // Whoever names these wants to hide them from the endpoint, not from the hop.
-        !is_end_to_end(name) && named.into_iter().any(|list| list_contains(list, name.as_bytes()))
+        !is_end_to_end(name)
+            && named
+                .into_iter()
+                .any(|list| list_contains(list, name.as_bytes()))
     }
 }
 
@@ -93,7 +96,13 @@ impl Identity {
     pub(crate) fn new(node: &str, service: &str) -> Self {
         let pseudonym: String = format!("mainstay-{node}-{service}")
             .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '_' })
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || c == '-' || c == '.' {
+                    c
+                } else {
+                    '_'
+                }
+            })
             .collect();
         let via = HeaderValue::from_str(&format!("1.1 {pseudonym}"))
             .unwrap_or(HeaderValue::from_static("1.1 mainstay"));
@@ -140,7 +149,10 @@ pub(crate) fn write_head(out: &mut Vec<u8>, parts: &Parts, additions: &Additions
     );
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     let host = headers.get(HOST).map(HeaderValue::as_bytes);
-    let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let authority = parts
+        .uri
+        .authority()
+        .map(|authority| authority.as_str().as_bytes());
     let host = host.or(authority).unwrap_or(additions.host.as_bytes());
     out.extend_from_slice(host);
     out.extend_from_slice(b"\r\n");
@@ -155,7 +167,10 @@ pub(crate) fn write_head(out: &mut Vec<u8>, parts: &Parts, additions: &Additions
             write_field(out, name, value.as_bytes());
         }
     }
-    if headers.get(TE).is_some_and(|te| list_contains(te.as_bytes(), b"trailers")) {
+    if headers
+        .get(TE)
+        .is_some_and(|te| list_contains(te.as_bytes(), b"trailers"))
+    {
         out.extend_from_slice(b"te: trailers\r\n");
     }
     if additions.chunked {
@@ -205,7 +220,7 @@ impl<'a> Forwarded<'a> {
                 Some(_) => self.more.push(value),
             },
             // What the client claims here is overwritten: an endpoint must be able to trust it.
-            "x-forwarded-proto" | "x-forwarded-host" | "mainstay-attempt" => {}
+            "x-forwarded-proto" | "x-forwarded-host" | "mainstay-attempt" => {},
             _ => return false,
         }
         true
@@ -295,7 +310,10 @@ mod tests {
     fn a_request_that_was_here_is_a_loop_and_one_that_was_elsewhere_is_not() {
         let identity = Identity::new("n 1", "pay");
         let mut headers = HeaderMap::new();
-        headers.append(VIA, HeaderValue::from_static("1.1 mainstay-n2-pay, 1.1 other"));
+        headers.append(
+            VIA,
+            HeaderValue::from_static("1.1 mainstay-n2-pay, 1.1 other"),
+        );
         assert!(!identity.is_loop(&headers));
         headers.append(VIA, HeaderValue::from_static("1.1 a, 1.1 mainstay-n_1-pay"));
         assert!(identity.is_loop(&headers));

@@ -119,7 +119,7 @@ impl Guard {
                     if *left == 0 {
                         self.next_head();
                     }
-                }
+                },
                 Phase::Chunked(chunked) => {
                     let (count, piece) = chunked
                         .step(&self.buffer.unread()[self.approved..])
@@ -129,7 +129,7 @@ impl Guard {
                         check_trailers(chunked.trailers())?;
                         self.next_head();
                     }
-                }
+                },
                 Phase::Refused { .. } => return Ok(()),
             }
             if self.approved == before && matches!(self.phase, Phase::Head { .. }) {
@@ -185,7 +185,10 @@ impl Guard {
     fn find_head_end(&mut self) -> Result<Option<usize>, Refusal> {
         let bytes = self.buffer.unread();
         let start = self.approved;
-        while let Some(at) = bytes[self.searched..].iter().position(|byte| *byte == b'\n') {
+        while let Some(at) = bytes[self.searched..]
+            .iter()
+            .position(|byte| *byte == b'\n')
+        {
             let line_end = self.searched + at;
             let (line, is_empty) = match bytes[self.searched..line_end].split_last() {
                 Some((b'\r', line)) => (line, line.is_empty()),
@@ -213,7 +216,8 @@ impl Guard {
         if held < self.limits.head_bytes_max {
             if self.buffer.len() == self.buffer.capacity() {
                 let doubled = self.buffer.capacity() * 2;
-                self.buffer.grow(doubled.min(self.approved + self.limits.head_bytes_max));
+                self.buffer
+                    .grow(doubled.min(self.approved + self.limits.head_bytes_max));
             }
             return Ok(());
         }
@@ -256,11 +260,11 @@ impl Guard {
             Phase::Head { since: None, .. } => {
                 let idle_since = self.downstream.idle_since()?;
                 Some(idle_since + self.limits.head_timeout)
-            }
+            },
             Phase::Length { .. } | Phase::Chunked(_) => {
                 let since = *self.waiting.get_or_insert_with(Instant::now);
                 Some(since + self.limits.body_timeout)
-            }
+            },
             Phase::Refused { .. } => None,
         }
     }
@@ -277,11 +281,11 @@ impl Guard {
             Phase::Head { since: Some(_), .. } => {
                 self.refuse(Refusal::timeout("head_timeout", "the head took too long"));
                 self.poll_refused(false)
-            }
+            },
             Phase::Length { .. } | Phase::Chunked(_) => {
                 self.refuse(Refusal::timeout("body_timeout", "the body stopped moving"));
                 self.poll_refused(true)
-            }
+            },
         }
     }
 
@@ -298,13 +302,13 @@ impl Guard {
                     cx.waker().wake_by_ref();
                 }
                 Poll::Ready(result)
-            }
+            },
             Poll::Pending => {
                 let since = *self.stalled.get_or_insert_with(Instant::now);
                 let deadline = since + self.limits.body_timeout;
                 ready!(self.write_alarm.poll_at(cx, deadline));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-            }
+            },
         }
     }
 
@@ -351,7 +355,9 @@ pub(crate) fn is_head_only(name: &str) -> bool {
         "content-type",
         "content-encoding",
     ];
-    HEAD_ONLY.iter().any(|head_only| name.eq_ignore_ascii_case(head_only))
+    HEAD_ONLY
+        .iter()
+        .any(|head_only| name.eq_ignore_ascii_case(head_only))
 }
 
 fn check_trailers(section: &[u8]) -> Result<(), Refusal> {

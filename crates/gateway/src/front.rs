@@ -96,8 +96,12 @@ impl Front {
             idle += counts.1 as u64;
         }
         let tally = self.tally();
-        tally.pool_open.store(open, std::sync::atomic::Ordering::Relaxed);
-        tally.pool_idle.store(idle, std::sync::atomic::Ordering::Relaxed);
+        tally
+            .pool_open
+            .store(open, std::sync::atomic::Ordering::Relaxed);
+        tally
+            .pool_idle
+            .store(idle, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// Closes all idle connections.

@@ -84,7 +84,12 @@ impl Handle {
                 restart.push(format!("service.{}", wanted.name));
                 continue;
             };
-            let plan = Plan::new(wanted, Some(&service.plan()), self.0.clock, &self.0.observer);
+            let plan = Plan::new(
+                wanted,
+                Some(&service.plan()),
+                self.0.clock,
+                &self.0.observer,
+            );
             let plan = plan.map_err(|reason| ReloadError {
                 service: Arc::clone(&wanted.name),
                 reason,
@@ -127,6 +132,10 @@ fn restart_keys(old: &Config, new: &Config) -> Vec<String> {
 
 impl StatusSource for Handle {
     fn services(&self) -> Vec<ServiceStatus> {
-        self.0.services.iter().map(|service| service.status()).collect()
+        self.0
+            .services
+            .iter()
+            .map(|service| service.status())
+            .collect()
     }
 }

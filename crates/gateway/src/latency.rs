@@ -124,7 +124,10 @@ impl Summary {
 
 /// One writer: no locked instruction is needed.
 fn bump(count: &AtomicU32) {
-    count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    count.store(
+        count.load(Ordering::Relaxed).wrapping_add(1),
+        Ordering::Relaxed,
+    );
 }
 
 fn second(now: Instant) -> u64 {
@@ -167,7 +170,10 @@ mod tests {
         for micros in (0..2_000).chain([10_000, 123_456, 9_999_999]) {
             let middle = middle_micros(bucket(Duration::from_micros(micros)));
             let off = (middle - micros as f64).abs();
-            assert!(off <= (micros as f64 / 8.0).max(0.5), "{micros} us in {middle} us");
+            assert!(
+                off <= (micros as f64 / 8.0).max(0.5),
+                "{micros} us in {middle} us"
+            );
         }
     }
 

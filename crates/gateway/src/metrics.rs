@@ -30,17 +30,41 @@ const PANICS: &str = "mainstay_gateway_panics";
 
 /// Names and meanings, for the reference. Counters get `_total` in the text format.
 pub const METRICS: &[(&str, &str)] = &[
-    (REQUESTS, "Answers given to clients, by service and status class"),
-    (DURATION, "Time from a request's head to its answer's head, by service"),
+    (
+        REQUESTS,
+        "Answers given to clients, by service and status class",
+    ),
+    (
+        DURATION,
+        "Time from a request's head to its answer's head, by service",
+    ),
     (ATTEMPTS, "Attempts at endpoints, by service and endpoint"),
-    (FAILURES, "Failed attempts at endpoints, by service and endpoint"),
-    (RETRIES, "Attempts that were not a request's first, by service"),
-    (DENIED, "Failed attempts that were not tried again, by service and reason"),
+    (
+        FAILURES,
+        "Failed attempts at endpoints, by service and endpoint",
+    ),
+    (
+        RETRIES,
+        "Attempts that were not a request's first, by service",
+    ),
+    (
+        DENIED,
+        "Failed attempts that were not tried again, by service and reason",
+    ),
     (FALLBACKS, "Answers from a fallback, by service and kind"),
-    (BREAKER, "1 for the state that an endpoint's circuit is in, else 0"),
+    (
+        BREAKER,
+        "1 for the state that an endpoint's circuit is in, else 0",
+    ),
     (IN_FLIGHT, "Requests being worked on, by service"),
-    (CONNECTIONS, "Connections to endpoints, by service and state"),
-    (PANICS, "Requests that ended in a panic of the gateway, by service"),
+    (
+        CONNECTIONS,
+        "Connections to endpoints, by service and state",
+    ),
+    (
+        PANICS,
+        "Requests that ended in a panic of the gateway, by service",
+    ),
 ];
 
 /// Lets `observer` read the metrics of `services`.
@@ -77,35 +101,64 @@ fn encode(name: &str, service: &Service, metric: &mut MetricEncoder<'_>) -> fmt:
         RETRIES => {
             let retries = service.sum(|tally| tally.retries.load(Ordering::Relaxed));
             counter(metric, &[("service", &service.name)], retries)
-        }
-        DENIED => Denied::ALL.iter().enumerate().try_for_each(|(index, (_, reason))| {
-            let denied = service.sum(|tally| tally.denials()[index]);
-            counter(metric, &[("service", &service.name), ("reason", reason)], denied)
-        }),
+        },
+        DENIED => Denied::ALL
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, (_, reason))| {
+                let denied = service.sum(|tally| tally.denials()[index]);
+                counter(
+                    metric,
+                    &[("service", &service.name), ("reason", reason)],
+                    denied,
+                )
+            }),
         FALLBACKS => {
             let stale = service.sum(|tally| tally.stale.load(Ordering::Relaxed));
             let fixed = service.sum(|tally| tally.fixed.load(Ordering::Relaxed));
-            counter(metric, &[("service", &service.name), ("kind", "stale")], stale)?;
-            counter(metric, &[("service", &service.name), ("kind", "static")], fixed)
-        }
-        IN_FLIGHT => gauge(metric, &[("service", &service.name)], u64::from(service.in_flight())),
+            counter(
+                metric,
+                &[("service", &service.name), ("kind", "stale")],
+                stale,
+            )?;
+            counter(
+                metric,
+                &[("service", &service.name), ("kind", "static")],
+                fixed,
+            )
+        },
+        IN_FLIGHT => gauge(
+            metric,
+            &[("service", &service.name)],
+            u64::from(service.in_flight()),
+        ),
         CONNECTIONS => {
             let open = service.sum(|tally| tally.pool_open.load(Ordering::Relaxed));
             let idle = service.sum(|tally| tally.pool_idle.load(Ordering::Relaxed));
-            gauge(metric, &[("service", &service.name), ("state", "in_use")], open)?;
-            gauge(metric, &[("service", &service.name), ("state", "idle")], idle)
-        }
+            gauge(
+                metric,
+                &[("service", &service.name), ("state", "in_use")],
+                open,
+            )?;
+            gauge(
+                metric,
+                &[("service", &service.name), ("state", "idle")],
+                idle,
+            )
+        },
         _ => {
             let panics = service.sum(|tally| tally.panics.load(Ordering::Relaxed));
             counter(metric, &[("service", &service.name)], panics)
-        }
+        },
     }
 }
 
 type Labels<'a> = [(&'a str, &'a str)];
 
 fn counter(metric: &mut MetricEncoder<'_>, labels: &Labels<'_>, value: u64) -> fmt::Result {
-    metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
+    metric
+        .encode_family(&labels)?
+        .encode_counter::<NoLabelSet, _, u64>(&value, None)
 }
 
 fn gauge(metric: &mut MetricEncoder<'_>, labels: &Labels<'_>, value: u64) -> fmt::Result {
@@ -116,7 +169,11 @@ fn requests(service: &Service, metric: &mut MetricEncoder<'_>) -> fmt::Result {
     const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
     CLASSES.iter().enumerate().try_for_each(|(index, class)| {
         let count = service.sum(|tally| tally.classes()[index]);
-        counter(metric, &[("service", &service.name), ("class", class)], count)
+        counter(
+            metric,
+            &[("service", &service.name), ("class", class)],
+            count,
+        )
     })
 }
 
@@ -132,17 +189,17 @@ fn duration(service: &Service, metric: &mut MetricEncoder<'_>) -> fmt::Result {
     let bounds = DURATION_BOUNDS.into_iter().chain([f64::MAX]);
     let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
     let labels: &Labels<'_> = &[("service", &service.name)];
-    metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
-        sum,
-        counts.iter().sum(),
-        &buckets,
-        None,
-    )
+    metric
+        .encode_family(&labels)?
+        .encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)
 }
 
 fn endpoints(name: &str, service: &Service, metric: &mut MetricEncoder<'_>) -> fmt::Result {
-    const STATES: [BreakerState; 3] =
-        [BreakerState::Closed, BreakerState::Open, BreakerState::HalfOpen];
+    const STATES: [BreakerState; 3] = [
+        BreakerState::Closed,
+        BreakerState::Open,
+        BreakerState::HalfOpen,
+    ];
     let now = service.clock.now();
     for endpoint in &service.plan().endpoints {
         let labels = [("service", &*service.name), ("endpoint", &*endpoint.name)];
@@ -155,7 +212,7 @@ fn endpoints(name: &str, service: &Service, metric: &mut MetricEncoder<'_>) -> f
                     let labels = [labels[0], labels[1], ("state", state.as_str())];
                     gauge(metric, &labels, u64::from(state == current))?;
                 }
-            }
+            },
         }
     }
     Ok(())

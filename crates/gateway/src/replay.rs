@@ -106,14 +106,14 @@ impl Replay {
             None => {
                 self.ended = true;
                 return Poll::Ready(Ok(None));
-            }
+            },
         };
         self.ended = self.source.is_end_stream();
         match frame.into_data() {
             Ok(data) => {
                 self.keep(&data);
                 Poll::Ready(Ok(Some(Part::Data(data))))
-            }
+            },
             Err(frame) => {
                 self.ended = true;
                 let Ok(trailers) = frame.into_trailers() else {
@@ -122,7 +122,7 @@ impl Replay {
                 self.trailers = Some(trailers.clone());
                 self.trailers_sent = true;
                 Poll::Ready(Ok(Some(Part::Trailers(trailers))))
-            }
+            },
         }
     }
 

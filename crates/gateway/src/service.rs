@@ -98,7 +98,9 @@ impl Plan {
         Ok(Self {
             endpoints,
             retry: config.retry.as_ref().map(RetryPlan::new).transpose()?,
-            bulkhead: config.bulkhead.map(|limits| new_bulkhead(config, limits, clock, observer)),
+            bulkhead: config
+                .bulkhead
+                .map(|limits| new_bulkhead(config, limits, clock, observer)),
             stale: config
                 .fallback
                 .iter()
@@ -143,7 +145,12 @@ impl Plan {
         let eligible = |index: usize| usable(index) && self.endpoints[index].would_admit(now);
         let cost = |index: usize| self.endpoints[index].load.cost(now);
         let count = self.endpoints.len();
-        let fresh = pick(count, random, |index| !tried.has(index) && eligible(index), cost);
+        let fresh = pick(
+            count,
+            random,
+            |index| !tried.has(index) && eligible(index),
+            cost,
+        );
         fresh
             .or_else(|| {
                 (!tried.is_empty())
@@ -251,13 +258,24 @@ fn new_endpoint(
                 ..breaker::Config::default()
             };
             // Cooldowns must not end in step: each endpoint draws from its own seed.
-            let seed = Random::seeded(u64::from(std::process::id())).fork(&endpoint.name).bits();
+            let seed = Random::seeded(u64::from(std::process::id()))
+                .fork(&endpoint.name)
+                .bits();
             let breaker = Breaker::new(&config, seed);
             Some(breaker.map_err(|error| format!("breaker: {error}"))?)
-        }
+        },
     };
-    let health = service.probe.as_ref().map(|probe| Health::new(probe.hysteresis));
-    Ok(Endpoint::new(&service.name, endpoint, breaker, health, observer))
+    let health = service
+        .probe
+        .as_ref()
+        .map(|probe| Health::new(probe.hysteresis));
+    Ok(Endpoint::new(
+        &service.name,
+        endpoint,
+        breaker,
+        health,
+        observer,
+    ))
 }
 
 impl Service {
@@ -304,7 +322,8 @@ impl Service {
     pub(crate) fn fell_back(&self, reason: Reason, now: Instant) {
         if self.fallback_edge.refused(now) {
             let service = Arc::clone(&self.name);
-            self.observer.observe(Event::FallbackStarted { service, reason });
+            self.observer
+                .observe(Event::FallbackStarted { service, reason });
         }
     }
 
@@ -313,7 +332,8 @@ impl Service {
     pub(crate) fn was_fresh(&self, now: Instant) {
         if let Some(served) = self.fallback_edge.passed(now) {
             let service = Arc::clone(&self.name);
-            self.observer.observe(Event::FallbackEnded { service, served });
+            self.observer
+                .observe(Event::FallbackEnded { service, served });
         }
     }
 
@@ -323,11 +343,13 @@ impl Service {
         if !allowed {
             if self.budget_edge.refused(now) {
                 let service = service();
-                self.observer.observe(Event::RetryBudgetExhausted { service });
+                self.observer
+                    .observe(Event::RetryBudgetExhausted { service });
             }
         } else if let Some(denied) = self.budget_edge.passed(now) {
             let service = service();
-            self.observer.observe(Event::RetryBudgetRestored { service, denied });
+            self.observer
+                .observe(Event::RetryBudgetRestored { service, denied });
         }
     }
 
@@ -363,7 +385,10 @@ impl Service {
             requests: self.sum(Tally::requests),
             attempts: self.sum(|tally| tally.attempts.load(relaxed)),
             fallbacks: self.sum(|tally| tally.stale.load(relaxed) + tally.fixed.load(relaxed)),
-            retry_budget: plan.retry.as_ref().map_or(0.0, |plan| plan.budget.level(now)),
+            retry_budget: plan
+                .retry
+                .as_ref()
+                .map_or(0.0, |plan| plan.budget.level(now)),
             endpoints: plan.endpoints.iter().map(|one| one.status(now)).collect(),
         }
     }

@@ -67,7 +67,7 @@ pub(crate) async fn answer(
         Ok(response) => {
             call.was_fresh(&response);
             response
-        }
+        },
         Err(failed) => fallback::instead_of(&mut call, failed),
     };
     Ok(call.end(response))
@@ -86,7 +86,7 @@ async fn through_bulkhead(call: &mut Call) -> Result<Response<Content>, Failed> 
                 let waited = bulkhead.acquire(deadline).await;
                 call.now = Instant::now();
                 waited.map_err(|_| Failed::bulkhead_full())?
-            }
+            },
         };
         call.finish.hold(place);
     }
@@ -142,11 +142,11 @@ async fn attempt(
             let status = head.status;
             let response = call.response(lease, head, attempt);
             Failed::check(status, response)
-        }
+        },
         Err(failed) => {
             attempt.settle(failed.outcome(), now);
             Err(failed.or_deadline(call.now >= call.deadline))
-        }
+        },
     }
 }
 
@@ -185,7 +185,7 @@ async fn exchange(
         None => {
             let until = until.min(call.now + call.local.plan.config.timeout.connect);
             pool.connect(until).await.map_err(Failed::unconnected)?
-        }
+        },
     };
     let sending = call.sending();
     lease.begin(sending, |out| {
@@ -231,7 +231,11 @@ impl Call {
         let now = Instant::now();
         let local = front.local();
         let (parts, body) = request.into_parts();
-        let kept_max = local.plan.retry.as_ref().map_or(0, |plan| plan.replay_bytes_max);
+        let kept_max = local
+            .plan
+            .retry
+            .as_ref()
+            .map_or(0, |plan| plan.replay_bytes_max);
         Self {
             body: Some(Replay::new(body, kept_max, front.memory.clone())),
             finish: Finish::begin(&front, &downstream),
@@ -290,7 +294,7 @@ impl Call {
                     GiveUpReason::Budget => Denied::Budget,
                 });
                 None
-            }
+            },
         }
     }
 
@@ -302,7 +306,9 @@ impl Call {
             sent,
             idempotent: self.idempotent,
             // What one endpoint asks for itself is no reason to spare another.
-            retry_after: failed.retry_after().filter(|_| self.local.plan.endpoints.len() == 1),
+            retry_after: failed
+                .retry_after()
+                .filter(|_| self.local.plan.endpoints.len() == 1),
             deadline: service.clock.deadline(self.deadline),
         };
         let random = &mut self.front.random.borrow_mut();
@@ -312,7 +318,7 @@ impl Call {
             Decision::GiveUp(GiveUpReason::Budget) => service.budget_asked(false, now),
             Decision::GiveUp(
                 GiveUpReason::Attempts | GiveUpReason::Unsafe | GiveUpReason::Deadline,
-            ) => {}
+            ) => {},
         }
         decision
     }
@@ -326,7 +332,11 @@ impl Call {
         let keep_alive = head.keep_alive;
         let content = match (head.full, head.framing) {
             (None, Framing::Length(_) | Framing::Chunked | Framing::Close) => {
-                let upload = if lease.is_sent() { None } else { self.body.take() };
+                let upload = if lease.is_sent() {
+                    None
+                } else {
+                    self.body.take()
+                };
                 let source = Source {
                     lease,
                     framing: head.framing,
@@ -340,7 +350,7 @@ impl Call {
                     stream.record(recording);
                 }
                 Content::Stream(stream)
-            }
+            },
             (full, _) => {
                 attempt.settle(Outcome::Success, now);
                 if keep_alive && lease.is_reusable() {
@@ -350,7 +360,7 @@ impl Call {
                     recording.complete_with(full.clone().unwrap_or_default(), now);
                 }
                 full.map_or(Content::Empty, Content::Full)
-            }
+            },
         };
         let mut response = Response::new(content);
         *response.status_mut() = head.status;

@@ -94,9 +94,15 @@ impl Tally {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         add(&self.classes[class], 1);
         let seconds = took.as_secs_f64();
-        let bucket = DURATION_BOUNDS.iter().take_while(|bound| seconds > **bound).count();
+        let bucket = DURATION_BOUNDS
+            .iter()
+            .take_while(|bound| seconds > **bound)
+            .count();
         add(&self.durations[bucket], 1);
-        add(&self.duration_nanos, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        add(
+            &self.duration_nanos,
+            u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
+        );
         self.latency.record(took, class < 4, now);
     }
 
@@ -107,22 +113,32 @@ impl Tally {
 
     /// Answers so far.
     pub(crate) fn requests(&self) -> u64 {
-        self.classes.iter().map(|class| class.load(Ordering::Relaxed)).sum()
+        self.classes
+            .iter()
+            .map(|class| class.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// Answers so far by class.
     pub(crate) fn classes(&self) -> [u64; 5] {
-        self.classes.each_ref().map(|class| class.load(Ordering::Relaxed))
+        self.classes
+            .each_ref()
+            .map(|class| class.load(Ordering::Relaxed))
     }
 
     /// Retries not made so far by reason.
     pub(crate) fn denials(&self) -> [u64; Denied::ALL.len()] {
-        self.denied.each_ref().map(|denied| denied.load(Ordering::Relaxed))
+        self.denied
+            .each_ref()
+            .map(|denied| denied.load(Ordering::Relaxed))
     }
 
     /// Answers by duration, and the sum of the durations in seconds.
     pub(crate) fn durations(&self) -> ([u64; DURATION_BOUNDS.len() + 1], f64) {
-        let counts = self.durations.each_ref().map(|count| count.load(Ordering::Relaxed));
+        let counts = self
+            .durations
+            .each_ref()
+            .map(|count| count.load(Ordering::Relaxed));
         let nanos = self.duration_nanos.load(Ordering::Relaxed);
         (counts, Duration::from_nanos(nanos).as_secs_f64())
     }

@@ -82,9 +82,8 @@ impl Worker {
         if all_done.await.is_ok() {
             return Ok(0);
         }
-        let in_flight = |front: &Rc<Front>| {
-            u64::from(front.tally().in_flight.load(Ordering::Relaxed))
-        };
+        let in_flight =
+            |front: &Rc<Front>| u64::from(front.tally().in_flight.load(Ordering::Relaxed));
         Ok(fronts.iter().map(in_flight).sum())
     }
 }
@@ -183,9 +182,8 @@ impl Connection {
         } = self;
         let _panics = PanicCount(Rc::clone(&front));
         let guard = Guard::new(stream, Rc::clone(&downstream), front.limits);
-        let service = service_fn(|request| {
-            stack::answer(Rc::clone(&front), Rc::clone(&downstream), request)
-        });
+        let service =
+            service_fn(|request| stack::answer(Rc::clone(&front), Rc::clone(&downstream), request));
         let mut connection = http.serve_connection(guard, service);
         let (mut listening, mut told) = (false, false);
         let served = poll_fn(|cx| {

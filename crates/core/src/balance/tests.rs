@@ -139,7 +139,7 @@ fn excluded_endpoints_are_never_picked_and_of_two_the_cheaper_always_is() {
 #[test]
 fn every_pair_is_drawn_equally_often() {
     let mut random = Random::seeded(3);
-    let mut picked = vec![0_u32; 5];
+    let mut picked = [0_u32; 5];
     for _ in 0..50_000 {
         if let Some(index) = pick(5, &mut random, |_| true, |i| i as f64) {
             picked[index] += 1;
@@ -156,7 +156,7 @@ fn every_pair_is_drawn_equally_often() {
 #[test]
 fn equal_endpoints_share_evenly() {
     let mut random = Random::seeded(4);
-    let mut picked = vec![0_u32; 3];
+    let mut picked = [0_u32; 3];
     for _ in 0..30_000 {
         if let Some(index) = pick(3, &mut random, |_| true, |_| 1.0) {
             picked[index] += 1;

@@ -162,10 +162,12 @@ impl Tag {
         }
     }
 
-    /// Whether calls of this tag are in the window that ends with `now`.
+    /// Whether calls of this tag are in the window that ends with `now`, or newer: of two threads
+    /// that look at the same time, the one whose `now` is behind must not miss the other's call.
     const fn lives_at(self, now: Self) -> bool {
-        self.generation == now.generation
-            && (now.tick.wrapping_sub(self.tick) & TICK_MASK) < CELLS as u64
+        let age = now.tick.wrapping_sub(self.tick) & TICK_MASK;
+        let ahead = self.tick.wrapping_sub(now.tick) & TICK_MASK;
+        self.generation == now.generation && (age < CELLS as u64 || ahead <= TICKS_LATE_MAX)
     }
 
     /// Whether this tag is newer than `other`. The tick decides first: cells of long ago carry
@@ -216,5 +218,6 @@ impl Cell {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;

@@ -48,19 +48,19 @@ impl Directives {
             b"no-store" => {
                 self.no_store = true;
                 self.forbids = true;
-            }
+            },
             b"no-cache" => {
                 self.no_cache = true;
                 self.forbids = true;
-            }
+            },
             b"private" | b"must-revalidate" | b"proxy-revalidate" | b"s-maxage" => {
                 self.forbids = true;
-            }
+            },
             b"public" => self.public = true,
             // A second value is a contradiction; the shorter one is safe.
             b"max-age" => self.max_age = shorter(self.max_age, seconds()),
             b"stale-if-error" => self.stale_if_error = shorter(self.stale_if_error, seconds()),
-            _ => {}
+            _ => {},
         }
     }
 }

@@ -111,7 +111,11 @@ impl Shelf {
     /// Forgets all entries of `key`.
     pub(crate) fn remove(&mut self, key: &str) {
         if let Some(variants) = self.keys.remove(key) {
-            self.bytes -= variants.entries.iter().map(|entry| entry.bytes(key)).sum::<usize>();
+            self.bytes -= variants
+                .entries
+                .iter()
+                .map(|entry| entry.bytes(key))
+                .sum::<usize>();
             self.clock.retain(|other| **other != *key);
         }
     }

@@ -83,7 +83,7 @@ impl Chunked {
                     State::Data { left }
                 };
                 Ok((count, Piece::Data))
-            }
+            },
             State::Trailers => self.trailer_bytes(input),
             State::Done => Ok((0, Piece::End)),
             State::Size { .. }
@@ -98,7 +98,7 @@ impl Chunked {
                     }
                 }
                 Ok((input.len(), Piece::Framing))
-            }
+            },
         }
     }
 
@@ -112,11 +112,11 @@ impl Chunked {
                     value: value << 4 | u64::from(hex(byte)),
                     digits: digits + 1,
                 })
-            }
+            },
             (State::Size { digits: 0, .. }, _) => Err(Malformed("chunk without a size")),
             (State::Size { value, .. } | State::Extension { value }, b'\r') => {
                 Ok(State::SizeEnd { value })
-            }
+            },
             (State::Size { value, .. }, b';') => Ok(State::Extension { value }),
             (State::Size { .. }, _) => Err(Malformed("chunk size is not hexadecimal")),
             (State::Extension { value }, b'\t' | b' '..=b'~' | 0x80..=0xff) => {
@@ -125,7 +125,7 @@ impl Chunked {
                     return Err(Malformed("chunk extensions are too long"));
                 }
                 Ok(State::Extension { value })
-            }
+            },
             (State::Extension { .. }, _) => Err(Malformed("control byte in a chunk extension")),
             (State::SizeEnd { value: 0 }, b'\n') => Ok(State::Trailers),
             (State::SizeEnd { value }, b'\n') => Ok(State::Data { left: value }),
@@ -136,7 +136,7 @@ impl Chunked {
             }),
             (State::SizeEnd { .. } | State::DataCr | State::DataLf, _) => {
                 Err(Malformed("chunk does not end in CR LF"))
-            }
+            },
             (State::Data { .. } | State::Trailers | State::Done, _) => Ok(self.state),
         }
     }

@@ -38,12 +38,11 @@ pub(crate) fn judge(head: &[u8], headers_max: usize) -> Result<BodyFraming, Refu
     let slots = &mut slots[..headers_max.min(HEADERS_CAP)];
     let mut request = Request::new(&mut []);
     match request.parse_with_uninit_headers(head, slots) {
-        Ok(Status::Complete(length)) if length == head.len() => {}
+        Ok(Status::Complete(length)) if length == head.len() => {},
         Ok(_) => return Err(Refusal::bad_request("the head has no clear end")),
         Err(error) => return Err(parse_refusal(head, error)),
     }
-    let (Some(method), Some(target), Some(minor)) =
-        (request.method, request.path, request.version)
+    let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version)
     else {
         return Err(Refusal::bad_request("the request line is incomplete"));
     };
@@ -67,7 +66,7 @@ fn parse_refusal(head: &[u8], error: Error) -> Refusal {
         ),
         Error::Version | Error::Status | Error::Token => {
             Refusal::bad_request("the request line or a field name has a forbidden byte")
-        }
+        },
         Error::HeaderName => Refusal::bad_request("a field name has a forbidden byte"),
         Error::HeaderValue => Refusal::bad_request("a field value has a forbidden byte"),
         Error::NewLine => Refusal::bad_request("a line does not end in CR LF"),
@@ -89,17 +88,17 @@ fn collect<'a>(headers: &[Header<'a>]) -> Result<Fields<'a>, Refusal> {
         let (slot, twice) = match header.name.len() {
             4 if header.name.eq_ignore_ascii_case("host") => {
                 (&mut fields.host, "more than one host field")
-            }
+            },
             14 if header.name.eq_ignore_ascii_case("content-length") => {
                 (&mut fields.length, "more than one content-length field")
-            }
+            },
             17 if header.name.eq_ignore_ascii_case("transfer-encoding") => {
                 (&mut fields.coding, "more than one transfer-encoding field")
-            }
+            },
             6 if header.name.eq_ignore_ascii_case("expect") => {
                 check_expect(header.value)?;
                 continue;
-            }
+            },
             _ => continue,
         };
         if slot.replace(header.value).is_some() {
@@ -134,8 +133,24 @@ const fn is_authority(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
-            b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%' | b'!' | b'$' | b'&' | b'\''
-                | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+            b'-' | b'.'
+                | b'_'
+                | b'~'
+                | b':'
+                | b'['
+                | b']'
+                | b'%'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
         )
 }
 
@@ -182,7 +197,9 @@ fn absolute_path<'a>(target: &'a [u8], host: Option<&[u8]>) -> Result<&'a [u8], 
     let (authority, path) = rest.split_at(end);
     let valid = !authority.is_empty() && authority.iter().all(|byte| is_authority(*byte));
     if !valid || host.is_some_and(|host| !host.eq_ignore_ascii_case(authority)) {
-        return Err(Refusal::bad_request("the target's authority is not the host field's"));
+        return Err(Refusal::bad_request(
+            "the target's authority is not the host field's",
+        ));
     }
     Ok(path)
 }
@@ -206,12 +223,8 @@ fn body_framing(fields: &Fields<'_>, minor: u8) -> Result<BodyFraming, Refusal> 
         (Some(length), None) => decimal(length)
             .map(BodyFraming::Length)
             .ok_or(Refusal::bad_request("content-length is not one number")),
-        (None, Some(_)) if minor == 0 => {
-            Err(Refusal::bad_request("transfer-encoding in HTTP/1.0"))
-        }
-        (None, Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") => {
-            Ok(BodyFraming::Chunked)
-        }
+        (None, Some(_)) if minor == 0 => Err(Refusal::bad_request("transfer-encoding in HTTP/1.0")),
+        (None, Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") => Ok(BodyFraming::Chunked),
         (None, Some(coding)) => Err(coding_refusal(coding)),
     }
 }
@@ -224,7 +237,11 @@ fn coding_refusal(coding: &[u8]) -> Refusal {
         .map(<[u8]>::trim_ascii)
         .collect();
     let last = codings.pop().unwrap_or_default();
-    let known = |name: &&[u8]| REGISTERED.iter().any(|known| name.eq_ignore_ascii_case(known));
+    let known = |name: &&[u8]| {
+        REGISTERED
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
+    };
     if last.eq_ignore_ascii_case(b"chunked") && !codings.is_empty() && codings.iter().all(known) {
         return Refusal::new(
             StatusCode::NOT_IMPLEMENTED,

@@ -147,20 +147,24 @@ impl<'a> Fields<'a> {
                 10 if header.name.eq_ignore_ascii_case("connection") => {
                     fields.close |= list_contains(header.value, b"close");
                     fields.hop.name(header.value);
-                }
+                },
                 14 if header.name.eq_ignore_ascii_case("content-length") => {
                     let length = decimal(header.value).ok_or(Invalid)?;
                     // The same length twice is no ambiguity; servers behind servers do it.
-                    if fields.length.replace(length).is_some_and(|first| first != length) {
+                    if fields
+                        .length
+                        .replace(length)
+                        .is_some_and(|first| first != length)
+                    {
                         return Err(Invalid);
                     }
-                }
+                },
                 17 if header.name.eq_ignore_ascii_case("transfer-encoding")
                     && fields.coding.replace(header.value).is_some() =>
                 {
                     return Err(Invalid);
-                }
-                _ => {}
+                },
+                _ => {},
             }
         }
         Ok(fields)
@@ -224,8 +228,11 @@ mod tests {
 
     #[test]
     fn a_body_that_is_there_comes_with_its_head() {
-        let head = head("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: b\r\n\r\nokHTTP", false)
-            .expect("the answer is valid");
+        let head = head(
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: b\r\n\r\nokHTTP",
+            false,
+        )
+        .expect("the answer is valid");
         assert_eq!(head.full.as_deref(), Some(&b"ok"[..]));
         assert_eq!(head.headers["x-a"], "b");
         assert!(head.keep_alive);
@@ -268,6 +275,9 @@ mod tests {
         assert_eq!(framing(ok, false), Some(Framing::Length(9)));
         let unchanged = "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n";
         assert_eq!(framing(unchanged, false), Some(Framing::Empty));
-        assert_eq!(framing("HTTP/1.0 200 OK\r\n\r\n", false), Some(Framing::Close));
+        assert_eq!(
+            framing("HTTP/1.0 200 OK\r\n\r\n", false),
+            Some(Framing::Close)
+        );
     }
 }

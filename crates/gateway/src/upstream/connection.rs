@@ -54,7 +54,10 @@ pub(crate) enum Sending {
 impl Sending {
     /// Whether the body goes out in chunks.
     pub(crate) const fn is_chunked(self) -> bool {
-        matches!(self, Self::Held { chunked: true } | Self::Body { chunked: true })
+        matches!(
+            self,
+            Self::Held { chunked: true } | Self::Body { chunked: true }
+        )
     }
 }
 
@@ -196,13 +199,13 @@ impl Connection {
             // An endpoint may answer and close without reading the whole request, so what can
             // be read is read even after a failed write.
             match self.input.poll_fill(&mut self.stream, cx) {
-                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(1..)) => {},
                 Poll::Ready(Ok(0) | Err(_)) => {
                     return Poll::Ready(Err(broken.unwrap_or_else(|| self.reset())));
-                }
+                },
                 Poll::Pending => {
                     return broken.map_or(Poll::Pending, |failure| Poll::Ready(Err(failure)));
-                }
+                },
             }
             if let Some(head) = self.parse(to_head)? {
                 return Poll::Ready(Ok(head));
@@ -240,11 +243,11 @@ impl Connection {
                     if leave {
                         self.stop_holding();
                     }
-                }
+                },
                 answer::Parsed::Final { head, length } => {
                     self.input.consume(length);
                     return Ok(Some(head));
-                }
+                },
             }
         }
     }
@@ -264,9 +267,9 @@ impl Connection {
                     Poll::Ready(Ok(part)) => {
                         self.put(part, chunked);
                         continue;
-                    }
+                    },
                     Poll::Ready(Err(ClientFailed)) => return Poll::Ready(Err(Failure::Client)),
-                    Poll::Pending => {}
+                    Poll::Pending => {},
                 }
             }
             if self.is_flushed() {
@@ -296,7 +299,7 @@ impl Connection {
                 // be followed by it, so chunks are always copied.
                 self.output.extend_from_slice(&data);
                 self.output.extend_from_slice(b"\r\n");
-            }
+            },
             Some(Part::Data(data)) if data.len() > COPY_BYTES_MAX => self.large = data,
             Some(Part::Data(data)) => self.output.extend_from_slice(&data),
             Some(Part::Trailers(trailers)) => self.put_end(chunked, Some(&trailers)),
@@ -328,7 +331,7 @@ impl Connection {
                 self.written += of_head;
                 self.large.advance(count - of_head);
                 Poll::Ready(Ok(()))
-            }
+            },
         }
     }
 }

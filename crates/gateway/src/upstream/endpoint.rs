@@ -153,7 +153,7 @@ impl Endpoint {
             (Some(health), Rotation::In) => {
                 health.reset();
                 Verdict::Unknown
-            }
+            },
             (None, Rotation::In) => Verdict::Healthy,
         };
         let before = self.set_verdict(verdict);
@@ -235,9 +235,8 @@ impl Endpoint {
             let checks = self.checks();
             (checks.detail.clone(), checks.at)
         };
-        let millis = |since: Instant| {
-            u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX)
-        };
+        let millis =
+            |since: Instant| u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX);
         EndpointStatus {
             name: Arc::clone(&self.name),
             address: self.address.to_string(),

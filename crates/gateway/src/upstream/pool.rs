@@ -81,7 +81,7 @@ impl Pool {
                 let connection = Connection::new(stream, Instant::now());
                 drop(place);
                 Ok(Lease::new(connection, self))
-            }
+            },
             Ok(Err(_)) => Err(Unconnected::Failed(Reason::Connect)),
             Err(_) => Err(Unconnected::Failed(Reason::Timeout)),
         }

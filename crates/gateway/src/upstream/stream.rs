@@ -130,7 +130,7 @@ impl Stream {
             match self.take() {
                 Ok(Taken::Frame(frame)) => return Poll::Ready(Some(Ok(frame))),
                 Ok(Taken::End) => return Poll::Ready(None),
-                Ok(Taken::Nothing) => {}
+                Ok(Taken::Nothing) => {},
                 Err(reason) => return Poll::Ready(Some(Err(self.fail(reason)))),
             }
             let Some(lease) = &mut self.lease else {
@@ -140,10 +140,10 @@ impl Stream {
                 Poll::Ready(Ok(0)) if matches!(self.left, Left::Close) => {
                     self.end();
                     return Poll::Ready(None);
-                }
+                },
                 Poll::Ready(Ok(0) | Err(_)) => {
                     return Poll::Ready(Some(Err(self.fail(Reason::Reset))));
-                }
+                },
                 Poll::Ready(Ok(_)) => self.waiting = None,
                 Poll::Pending => {
                     let since = *self.waiting.get_or_insert_with(Instant::now);
@@ -151,7 +151,7 @@ impl Stream {
                         return Poll::Ready(Some(Err(self.fail(Reason::Timeout))));
                     }
                     return Poll::Pending;
-                }
+                },
             }
         }
     }
@@ -162,13 +162,13 @@ impl Stream {
             return;
         };
         match lease.poll_send(cx, upload) {
-            Poll::Pending => {}
+            Poll::Pending => {},
             Poll::Ready(Ok(())) => self.upload = None,
             // The answer decides what that means; the connection is spent.
             Poll::Ready(Err(_)) => {
                 self.upload = None;
                 self.keep_alive = false;
-            }
+            },
         }
     }
 
@@ -187,7 +187,9 @@ impl Stream {
         }
         let data = match &mut self.left {
             Left::Length(left) => {
-                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                let count = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(input.len());
                 let data = Bytes::copy_from_slice(&input.unread()[..count]);
                 input.consume(count);
                 *left -= count as u64;
@@ -195,12 +197,12 @@ impl Stream {
                     self.left = Left::Nothing;
                 }
                 data
-            }
+            },
             Left::Close => {
                 let data = Bytes::copy_from_slice(input.unread());
                 input.consume(data.len());
                 data
-            }
+            },
             Left::Chunked(chunked) => {
                 let mut data = Vec::new();
                 let ended = dechunk(chunked, lease, &mut data)?;
@@ -211,7 +213,7 @@ impl Stream {
                     return Ok(Taken::Nothing);
                 }
                 Bytes::from(data)
-            }
+            },
             Left::Nothing => Bytes::new(),
         };
         self.pass(&data);
@@ -265,7 +267,8 @@ impl Stream {
     }
 
     fn fail(&mut self, reason: Reason) -> io::Error {
-        self.attempt.settle(Outcome::Failure(reason), self.clock.now());
+        self.attempt
+            .settle(Outcome::Failure(reason), self.clock.now());
         self.recording = None;
         self.lease = None;
         let kind = if reason == Reason::Timeout {
@@ -290,9 +293,7 @@ fn dechunk(chunked: &mut Chunked, lease: &mut Lease, data: &mut Vec<u8>) -> Resu
         if input.is_empty() && !chunked.is_done() {
             return Ok(false);
         }
-        let (count, piece) = chunked
-            .step(input.unread())
-            .map_err(|_| Reason::Protocol)?;
+        let (count, piece) = chunked.step(input.unread()).map_err(|_| Reason::Protocol)?;
         if piece == Piece::Data {
             data.extend_from_slice(&input.unread()[..count]);
         }

@@ -54,6 +54,14 @@ fn a_result_of_a_time_long_past_does_not_reset_a_newer_cell() {
 }
 
 #[test]
+fn a_caller_whose_clock_is_behind_does_not_miss_newer_calls() {
+    let window = Window::new(SPAN);
+    window.record(0, at(3 * TICK), true);
+    assert_eq!(window.counts(0, at(TICK)), counts(1, 1));
+    assert!(window.may_hold_failures(0, at(TICK)));
+}
+
+#[test]
 fn a_new_generation_finds_an_empty_window_and_an_old_one_cannot_fill_it() {
     let window = Window::new(SPAN);
     let now = at(5 * TICK);
@@ -94,15 +102,14 @@ fn a_full_cell_is_halved_and_keeps_its_rate() {
 #[test]
 fn eight_threads_lose_no_count() {
     let window = Window::new(SPAN);
+    let record = |failed| {
+        for call in 0..2_000 {
+            window.record(0, at(call % CELLS as u64 * TICK), failed);
+        }
+    };
     std::thread::scope(|scope| {
-        for thread in 0..8_u64 {
-            let window = &window;
-            scope.spawn(move || {
-                for call in 0..2_000 {
-                    let tick = call % CELLS as u64;
-                    window.record(0, at(tick * TICK), thread % 2 == 0);
-                }
-            });
+        for thread in 0..8 {
+            scope.spawn(move || record(thread % 2 == 0));
         }
     });
     let now = at((CELLS as u64 - 1) * TICK);

@@ -92,13 +92,19 @@ fn targets_and_hosts_must_agree_and_be_plain() {
         ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505),
         ("GET / HTTX/1.1\r\nHost: a\r\n\r\n", 400),
         ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            501,
+        ),
         ("POST / HTTP/1.1\r\nHost: a\r\nExpect: cookies\r\n\r\n", 417),
     ] {
         assert_eq!(status(head), expected, "{head:?}");
     }
     let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(20_000));
     assert_eq!(status(&long), 414);
-    let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "x: y\r\n".repeat(100));
+    let many = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+        "x: y\r\n".repeat(100)
+    );
     assert_eq!(status(&many), 431);
 }
