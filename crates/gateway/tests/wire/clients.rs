@@ -106,7 +106,8 @@ impl Client {
     async fn chunks(&mut self, answer: &mut Answer) -> Option<()> {
         loop {
             let size = self.until(b"\r\n").await?;
-            let size = usize::from_str_radix(size.trim(), 16).expect("sizes are hexadecimal");
+            let size = usize::from_str_radix(size.trim(), 16)
+                .unwrap_or_else(|_| panic!("{size:?} is no size, in {answer:?}"));
             if size == 0 {
                 break;
             }

@@ -49,11 +49,8 @@ async fn an_unhealthy_endpoint_gets_no_requests_until_it_is_well() {
 
     sick.store(false, Ordering::SeqCst);
     until("it is well", || gateway.status().endpoints[0].health == Verdict::Healthy).await;
-    let mut answers = Vec::new();
-    for _ in 0..200 {
-        answers.push(client.get("/").await.text().to_owned());
-    }
-    assert!(answers.iter().any(|answer| answer == "one"));
+    // It gets requests again, however much faster the other one looked in the meantime.
+    while client.get("/").await.text() != "one" {}
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use crate::setup::{Running, service};
 async fn refused(gateway: &Running, bytes: &str, status: u16, reason: &str) {
     let mut client = gateway.client().await;
     client.send(bytes).await;
-    let answer = client.answer(false).await;
+    let answer = client.try_answer(false).await;
+    let answer = answer.unwrap_or_else(|| panic!("no answer to {bytes:?}"));
     assert_eq!((answer.status, answer.reason()), (status, reason), "{bytes:?}");
     assert_eq!(answer.field("connection"), Some("close"), "{bytes:?}");
     assert!(answer.text().contains(reason), "{bytes:?}");
