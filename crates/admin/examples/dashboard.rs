@@ -207,7 +207,13 @@ async fn present(observer: &Observer) {
     while ticks.tick().await.elapsed().as_secs() < u64::MAX {
         observer.observe(Event::CircuitHalfOpen {
             service: "payment".into(),
-            endpoint: "payment-3".into(),
+            endpoint: "payment-2".into(),
+        });
+        observer.observe(Event::CircuitOpen {
+            service: "payment".into(),
+            reason: Reason::Timeout,
+            endpoint: "payment-2".into(),
+            retry_after_ms: 5_000,
         });
     }
 }
