@@ -43,7 +43,9 @@ fn chromium() -> Option<PathBuf> {
             skip,
             "chromium is not installed, and MAINSTAY_TESTS_NO_SKIP=1 is set"
         );
-        println!("skipped: chromium is not installed (Debian: apt-get install chromium)");
+        // Not by `println!`, which the test runner keeps to itself.
+        let reason = "skipped: chromium is not installed (Debian: apt-get install chromium)";
+        writeln!(std::io::stderr(), "{reason}").unwrap_or_default();
     }
     found
 }
