@@ -10,6 +10,7 @@
 //! | [`retry`] | one lost packet becomes a lost request, or a retry storm |
 //! | [`bulkhead`] | one slow upstream uses up everything |
 //! | [`balance`] | a slow endpoint gets its full share of calls |
+//! | [`edge`] | one overload fills the log with a line per refusal |
 //! | [`health`] | one lost probe takes an endpoint out |
 //! | [`restart`] | a crash loop burns the machine |
 //! | [`vector_clock`] | histories of several nodes merge in the wrong order |
@@ -17,10 +18,16 @@
 
 extern crate alloc;
 
+mod atomic;
+pub mod balance;
+pub mod breaker;
+pub mod bulkhead;
+pub mod edge;
 pub mod event;
 pub mod health;
 pub mod outcome;
 pub mod random;
 pub mod restart;
+pub mod retry;
 pub mod time;
 pub mod vector_clock;

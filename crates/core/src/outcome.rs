@@ -45,6 +45,20 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All reasons, in the order of their declaration: `ALL[reason as usize] == reason`.
+    pub const ALL: [Self; 10] = [
+        Self::Timeout,
+        Self::Connect,
+        Self::Reset,
+        Self::Protocol,
+        Self::Status,
+        Self::Abandoned,
+        Self::Panic,
+        Self::Probe,
+        Self::Exited,
+        Self::Error,
+    ];
+
     /// The word in logs, metrics and headers.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -59,5 +73,19 @@ impl Reason {
             Self::Exited => "exited",
             Self::Error => "error",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_at_its_own_place_in_the_list() {
+        for (index, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index, "{reason:?}");
+        }
+        // The last variant: one added after it makes the list too short.
+        assert_eq!(Reason::Error as usize + 1, Reason::ALL.len());
     }
 }

@@ -1,0 +1,199 @@
+//! The state of a circuit in one 64-bit word, so that each step is one compare-and-swap.
+//!
+//! Prevents torn decisions: state, generation, cooldown and the half-open counts change together
+//! or not at all, so no thread sees an open circuit with another cooldown's end, and exactly one
+//! thread makes each transition. Layout, most significant bits first:
+//!
+//! ```text
+//! state:2 | generation:20 | cooldowns:4 | payload:38
+//!   closed     payload = since, in milliseconds
+//!   open       payload = until, in milliseconds (2^38 ms are 8.7 years)
+//!   half-open  payload = admitted:8 | ok:8 | bad:8 | stamp:14, the last admission in lease ticks
+//! ```
+
+use core::time::Duration;
+
+use crate::time::{Instant, nanos};
+
+/// Most probes of half-open: what the word can count.
+pub const PROBES_MAX: u32 = 255;
+
+/// Most cooldowns in a row that are told apart: 2^14 times the first is beyond any cap in use.
+const COOLDOWNS_MAX: u32 = 15;
+
+const GENERATION_BITS: u32 = 20;
+const COOLDOWNS_BITS: u32 = 4;
+const PAYLOAD_BITS: u32 = 38;
+const STAMP_BITS: u32 = 14;
+
+const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
+const COOLDOWNS_MASK: u64 = (1 << COOLDOWNS_BITS) - 1;
+const PAYLOAD_MASK: u64 = (1 << PAYLOAD_BITS) - 1;
+const STAMP_MASK: u64 = (1 << STAMP_BITS) - 1;
+const COUNT_MASK: u64 = 0xff;
+
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
+/// `instant` rounded up to what the word can say.
+pub(super) fn ceil_milli(instant: Instant) -> Instant {
+    let millis = instant.as_nanos().div_ceil(NANOS_PER_MILLI);
+    Instant::from_nanos(millis.saturating_mul(NANOS_PER_MILLI))
+}
+
+/// One reading of the state word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Word {
+    /// Grows with every transition and every re-issue of probes; permits carry it.
+    pub(super) generation: u32,
+    /// Cooldowns in a row, without a stable time in between.
+    pub(super) cooldowns: u32,
+    pub(super) phase: Phase,
+}
+
+/// The state with the data that only it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Closed { since: Instant },
+    Open { until: Instant },
+    HalfOpen(Probes),
+}
+
+/// The probes of one half-open generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Probes {
+    /// Out or reported; an abandoned one gives its slot back.
+    pub(super) admitted: u32,
+    pub(super) ok: u32,
+    pub(super) bad: u32,
+    /// When the last one was admitted.
+    pub(super) stamp: Stamp,
+}
+
+impl Word {
+    pub(super) const fn new() -> Self {
+        Self {
+            generation: 0,
+            cooldowns: 0,
+            phase: Phase::Closed {
+                since: Instant::ORIGIN,
+            },
+        }
+    }
+
+    /// The successor in another phase; results that belong to this word are stale from then on.
+    pub(super) fn next(self, cooldowns: u32, phase: Phase) -> Self {
+        Self {
+            generation: (self.generation + 1) % (1 << GENERATION_BITS),
+            cooldowns: cooldowns.min(COOLDOWNS_MAX),
+            phase,
+        }
+    }
+
+    /// The same generation with other probe counts.
+    pub(super) fn with(self, probes: Probes) -> Self {
+        Self {
+            phase: Phase::HalfOpen(probes),
+            ..self
+        }
+    }
+
+    pub(super) fn encode(self) -> u64 {
+        let (state, payload) = match self.phase {
+            Phase::Closed { since } => (0, since.as_nanos() / NANOS_PER_MILLI),
+            Phase::Open { until } => (1, until.as_nanos().div_ceil(NANOS_PER_MILLI)),
+            Phase::HalfOpen(probes) => (2, probes.encode()),
+        };
+        state << (64 - 2)
+            | u64::from(self.generation) << (COOLDOWNS_BITS + PAYLOAD_BITS)
+            | u64::from(self.cooldowns) << PAYLOAD_BITS
+            // Times beyond the field stay at its end: cooldowns then end at once, none lasts for
+            // ever.
+            | payload.min(PAYLOAD_MASK)
+    }
+
+    pub(super) fn decode(bits: u64) -> Self {
+        let payload = bits & PAYLOAD_MASK;
+        let at = Instant::from_nanos(payload * NANOS_PER_MILLI);
+        Self {
+            generation: (bits >> (COOLDOWNS_BITS + PAYLOAD_BITS) & GENERATION_MASK) as u32,
+            cooldowns: (bits >> PAYLOAD_BITS & COOLDOWNS_MASK) as u32,
+            phase: match bits >> (64 - 2) {
+                0 => Phase::Closed { since: at },
+                1 => Phase::Open { until: at },
+                _ => Phase::HalfOpen(Probes::decode(payload)),
+            },
+        }
+    }
+}
+
+impl Probes {
+    /// The first probe of a generation.
+    pub(super) const fn first(stamp: Stamp) -> Self {
+        Self {
+            admitted: 1,
+            ok: 0,
+            bad: 0,
+            stamp,
+        }
+    }
+
+    fn encode(self) -> u64 {
+        u64::from(self.admitted) << (2 * 8 + STAMP_BITS)
+            | u64::from(self.ok) << (8 + STAMP_BITS)
+            | u64::from(self.bad) << STAMP_BITS
+            | self.stamp.0
+    }
+
+    const fn decode(payload: u64) -> Self {
+        Self {
+            admitted: (payload >> (2 * 8 + STAMP_BITS) & COUNT_MASK) as u32,
+            ok: (payload >> (8 + STAMP_BITS) & COUNT_MASK) as u32,
+            bad: (payload >> STAMP_BITS & COUNT_MASK) as u32,
+            stamp: Stamp(payload & STAMP_MASK),
+        }
+    }
+}
+
+/// A point in time in ticks of a sixteenth of a lease, modulo 2^14 ticks (1,024 leases).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp(u64);
+
+/// The lease of the probes, and the clock that its stamps are read from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lease {
+    tick_nanos: u64,
+}
+
+impl Lease {
+    /// Ticks of a lease.
+    const TICKS: u64 = 16;
+
+    /// Reading a tick cuts up to one off at each end: one more makes sure that none ends early.
+    const TICKS_MAX: u64 = Self::TICKS + 1;
+
+    pub(super) fn new(lease: Duration) -> Self {
+        Self {
+            tick_nanos: nanos(lease).div_ceil(Self::TICKS).max(1),
+        }
+    }
+
+    pub(super) const fn stamp(self, now: Instant) -> Stamp {
+        Stamp((now.as_nanos() / self.tick_nanos) & STAMP_MASK)
+    }
+
+    /// What is left at `now` of the lease that began at `stamp`; `None` once it ran out.
+    ///
+    /// A `now` that another thread read a little before `stamp` must not count as a full turn of
+    /// the ticks. Together, a lease that ran out seems fresh for two leases in 1,024: a circuit
+    /// that nobody used for hours may have to wait for these two, never more.
+    pub(super) fn remaining(self, stamp: Stamp, now: Instant) -> Option<Duration> {
+        let elapsed = self.stamp(now).0.wrapping_sub(stamp.0) & STAMP_MASK;
+        let from_the_future = elapsed > STAMP_MASK - Self::TICKS;
+        let ticks = if from_the_future {
+            Self::TICKS_MAX
+        } else {
+            Self::TICKS_MAX.saturating_sub(elapsed)
+        };
+        (ticks > 0).then(|| Duration::from_nanos(ticks.saturating_mul(self.tick_nanos)))
+    }
+}

@@ -1,0 +1,208 @@
+//! The one error of all policies: it says who refused, whether the work may have begun, and when
+//! to come back.
+//!
+//! Prevents errors nested as deep as the policies, and retries of work that was done: what was
+//! never sent may always be tried again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_core::outcome::{Outcome, Reason};
+use mainstay_core::retry::Sent;
+
+/// Why a call did not give a good answer; `E` is the call's own error.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(
+    clippy::error_impl_error,
+    reason = "there is one error in this crate, and callers write mainstay::Error"
+)]
+#[non_exhaustive]
+pub enum Error<E> {
+    /// The call failed by itself.
+    #[error(transparent)]
+    Inner(E),
+    /// A policy turned the call away; nothing was sent.
+    #[error(transparent)]
+    Rejected(Rejection),
+    /// The time was up.
+    #[error("no answer within {after:?} ({})", scope.as_str())]
+    Timeout {
+        /// Whose time.
+        scope: Scope,
+        /// How long it was.
+        after: Duration,
+    },
+    /// The call failed, and the retry budget had no room for another attempt.
+    #[error("the retry budget is used up; the last attempt failed: {0}")]
+    BudgetExhausted(E),
+}
+
+/// What a time limit is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One attempt.
+    Attempt,
+    /// The whole call, with retries and queueing.
+    Total,
+}
+
+impl Scope {
+    /// The word in messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Attempt => "attempt",
+            Self::Total => "total",
+        }
+    }
+}
+
+/// A call that was turned away before anything was sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} of {name} {}", policy.as_str(), cause.as_str())]
+#[non_exhaustive]
+pub struct Rejection {
+    /// Which kind of policy refused.
+    pub policy: Policy,
+    /// The policy's name.
+    pub name: Arc<str>,
+    /// Why.
+    pub cause: Cause,
+    /// When asking again may help, where that is known.
+    pub retry_after: Option<Duration>,
+}
+
+/// A kind of policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Policy {
+    /// The circuit breaker.
+    Breaker,
+    /// The bulkhead.
+    Bulkhead,
+}
+
+impl Policy {
+    /// The words in messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Breaker => "circuit breaker",
+            Self::Bulkhead => "bulkhead",
+        }
+    }
+}
+
+/// Why a policy refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The circuit is open, or half-open with all probes out.
+    CircuitOpen,
+    /// All places in flight and in the queue are taken.
+    QueueFull,
+    /// A place did not become free in time.
+    QueueWait,
+}
+
+impl Cause {
+    /// The words in messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CircuitOpen => "is open",
+            Self::QueueFull => "is full",
+            Self::QueueWait => "had no place in time",
+        }
+    }
+}
+
+impl<E> Error<E> {
+    /// When asking again may help, where that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Rejected(rejection) => rejection.retry_after,
+            Self::Inner(_) | Self::Timeout { .. } | Self::BudgetExhausted(_) => None,
+        }
+    }
+
+    /// Whether the call may have had an effect. What was never sent may be tried again even when
+    /// it is not idempotent.
+    pub fn was_sent(&self) -> Sent {
+        match self {
+            Self::Rejected(_) => Sent::Never,
+            Self::Inner(_) | Self::Timeout { .. } | Self::BudgetExhausted(_) => Sent::Maybe,
+        }
+    }
+
+    /// What an outer policy should make of this: a rejection says nothing about the callee.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Rejected(_) => Outcome::Ignored,
+            Self::Timeout { .. } => Outcome::Failure(Reason::Timeout),
+            Self::Inner(_) | Self::BudgetExhausted(_) => Outcome::Failure(Reason::Error),
+        }
+    }
+
+    /// The call's own error, if it got as far.
+    pub fn into_inner(self) -> Option<E> {
+        match self {
+            Self::Inner(error) | Self::BudgetExhausted(error) => Some(error),
+            Self::Rejected(_) | Self::Timeout { .. } => None,
+        }
+    }
+}
+
+impl<E> Error<Error<E>> {
+    /// One error for two policies around each other.
+    pub fn flatten(self) -> Error<E> {
+        match self {
+            Self::Rejected(rejection) => Error::Rejected(rejection),
+            Self::Timeout { scope, after } => Error::Timeout { scope, after },
+            // The inner policy's word says more than that the outer one did not try again, except
+            // where it is the call's own error.
+            Self::BudgetExhausted(Error::Inner(error)) => Error::BudgetExhausted(error),
+            Self::Inner(inner) | Self::BudgetExhausted(inner) => inner,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejection() -> Rejection {
+        Rejection {
+            policy: Policy::Breaker,
+            name: Arc::from("payment"),
+            cause: Cause::CircuitOpen,
+            retry_after: Some(Duration::from_secs(1)),
+        }
+    }
+
+    #[test]
+    fn only_a_rejected_call_was_provably_never_sent() {
+        let rejected: Error<&str> = Error::Rejected(rejection());
+        assert_eq!(rejected.was_sent(), Sent::Never);
+        assert_eq!(rejected.retry_after(), Some(Duration::from_secs(1)));
+        assert_eq!(Error::Inner("reset").was_sent(), Sent::Maybe);
+        assert_eq!(Error::BudgetExhausted("reset").was_sent(), Sent::Maybe);
+    }
+
+    #[test]
+    fn a_message_names_the_policy_and_what_it_guards() {
+        let rejected: Error<std::io::Error> = Error::Rejected(rejection());
+        assert_eq!(rejected.to_string(), "circuit breaker of payment is open");
+    }
+
+    #[test]
+    fn stacked_policies_give_one_flat_error() {
+        let stacked: Error<Error<&str>> = Error::Inner(Error::Rejected(rejection()));
+        assert_eq!(stacked.flatten(), Error::Rejected(rejection()));
+        let stacked: Error<Error<&str>> = Error::BudgetExhausted(Error::Inner("reset"));
+        assert_eq!(stacked.flatten(), Error::BudgetExhausted("reset"));
+    }
+
+    #[test]
+    fn a_rejection_by_an_inner_policy_says_nothing_about_the_callee() {
+        let rejected: Error<&str> = Error::Rejected(rejection());
+        assert_eq!(rejected.outcome(), Outcome::Ignored);
+    }
+}
