@@ -39,6 +39,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// A client that takes no byte for this long is cut off.
 const STALL_MAX: Duration = Duration::from_secs(30);
+/// Bytes that the kernel holds for a client that reads slowly; it would give megabytes.
+const SEND_BYTES_MAX: usize = 128 * 1024;
 /// How long answers under way may take once the node stops.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// After a failed accept, mostly for want of file descriptors.
@@ -226,6 +228,9 @@ async fn serve(
     let socket = SockRef::from(&stream);
     // Where the system refuses an option, the connection works without it.
     socket.set_tcp_nodelay(true).unwrap_or_default();
+    socket
+        .set_send_buffer_size(SEND_BYTES_MAX)
+        .unwrap_or_default();
     // The kernel gives up on data that the client's window has no room for.
     socket
         .set_tcp_user_timeout(Some(STALL_MAX))
