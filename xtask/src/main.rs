@@ -1,2 +1,59 @@
-//! The project tooling.
-fn main() {}
+//! The project's own tooling: `cargo xtask test | verify | tidy | bench`.
+//!
+//! Prevents rules that live in a document only, and figures that nobody can repeat: what the
+//! project asks of a change is a command here, one file per command. Everything a command starts
+//! has ended when it returns.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool of the project: stdout is its result, stderr its progress"
+)]
+
+mod bench;
+mod debian;
+mod process;
+mod test;
+mod tidy;
+mod verify;
+mod wait;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask", about = "The project's own tooling")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs every test; installs what the tests need, or says what it skips.
+    Test(test::Args),
+    /// Formatting, lints, documentation and the rules of `tidy`.
+    Verify,
+    /// The rules that no other tool knows: edges between crates, files, generated documents.
+    Tidy(tidy::Args),
+    /// Measures Mainstay beside its peers, in one run on one machine.
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let passed = match Cli::parse().command {
+        Command::Test(args) => Ok(test::run(args)),
+        Command::Verify => verify::run(),
+        Command::Tidy(args) => tidy::run(args),
+        Command::Bench(args) => bench::run(&args),
+    };
+    match passed {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(3)
+        },
+    }
+}

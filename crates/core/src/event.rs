@@ -284,6 +284,13 @@ events! {
         #[doc = "whether it had to be killed after the grace period"]
         killed: bool,
     }
+    #[doc = "The process that cleans up should this node be killed ended; it is started again."]
+    "warden_exited" Warn WardenExited {
+        #[doc = "how it ended, or why it could not be started, in words"]
+        detail: String,
+        #[doc = "the delay before its next start, in milliseconds"]
+        delay_ms: u64,
+    }
     #[doc = "The node is up: everything it was told to run is running."]
     "node_started" Info NodeStarted {
         #[doc = "the version of Mainstay"]

@@ -1,0 +1,267 @@
+//! Claims about configuration files.
+
+use super::problem::Style;
+use super::*;
+
+fn machine() -> Machine {
+    Machine {
+        name: "here".to_owned(),
+        cores: NonZeroUsize::MIN,
+    }
+}
+
+fn parse(source: &str) -> Result<Config, Problems> {
+    Config::parse("mainstay.toml", source, &machine())
+}
+
+fn messages(source: &str) -> Vec<String> {
+    let problems = parse(source).expect_err("the file is wrong");
+    problems
+        .located()
+        .iter()
+        .map(|problem| format!("{}:{} {}", problem.line, problem.column, problem.message))
+        .collect()
+}
+
+const SMALLEST: &str = "\
+version = 1
+[service.payment]
+listen = \"127.0.0.1:8080\"
+endpoints = [\"127.0.0.1:9001\", \"127.0.0.1:9002\"]
+";
+
+/// The example of the design, with the parts that stand in comments there.
+const WHOLE: &str = r#"
+version = 1
+[node]
+name     = "n1"
+data_dir = "./mainstay-data"
+admin    = "127.0.0.1:9900"
+[gateway]
+workers = 2
+[service.payment]
+listen    = "127.0.0.1:8080"
+run       = { command = ["payment", "--port", "{port}"], replicas = 3 }
+health    = { http = "/healthz", every = "1s" }
+breaker   = { error_rate = "50%", reopen = "5s" }
+retry     = { attempts = 3 }
+timeout   = { total = "3s", attempt = "1s" }
+bulkhead  = { in_flight = 256, queue = 64, queue_wait = "200ms" }
+fallback  = ["stale 10m", { status = 200, json = { status = "queued" } }]
+"#;
+
+#[test]
+fn the_example_of_the_design_is_right() {
+    let config = parse(WHOLE).expect("the design's own example");
+    let service = &config.services[0];
+    assert_eq!(service.timeout.total, Duration::from_secs(3));
+    assert_eq!(service.fallback.len(), 2);
+    let Source::Run(run) = &service.source else {
+        panic!("it runs replicas")
+    };
+    assert_eq!(run.replicas, 3);
+}
+
+#[test]
+fn what_is_left_out_has_the_defaults_that_protect() {
+    let config = parse(SMALLEST).expect("the smallest file");
+    let service = &config.services[0];
+    assert!(config.admin.ip().is_loopback());
+    assert!(service.breaker.is_some() && service.retry.is_some() && service.bulkhead.is_some());
+    assert!(
+        service
+            .health
+            .as_ref()
+            .is_some_and(|health| health.http_path.is_none())
+    );
+    assert_eq!(config.name, "here");
+}
+
+#[test]
+fn every_default_can_be_read_back() {
+    let config = parse(SMALLEST).expect("the smallest file");
+    for key in key::KEYS.iter().filter(|key| !key.default.is_empty()) {
+        let path = key.path.replace('*', "payment");
+        let below_off = path.contains(".liveness.") || path.contains(".run.");
+        let known = config.effective.iter().any(|value| value.path == path);
+        assert!(
+            known || below_off || path.contains(".health.tcp"),
+            "{path} is not in force"
+        );
+    }
+}
+
+#[test]
+fn off_turns_a_policy_off_and_zero_does_not() {
+    let off = format!(
+        "{SMALLEST}breaker = \"off\"\nretry = \"off\"\nbulkhead = \"off\"\nhealth = \"off\"\n"
+    );
+    let config = parse(&off).expect("off is a value");
+    let service = &config.services[0];
+    assert!(service.breaker.is_none() && service.retry.is_none());
+    assert!(service.bulkhead.is_none() && service.health.is_none());
+
+    let zero = format!("{SMALLEST}retry = {{ attempts = 0 }}\n");
+    assert_eq!(
+        messages(&zero),
+        ["5:22 `service.payment.retry.attempts` is wrong"]
+    );
+}
+
+#[test]
+fn all_mistakes_are_reported_in_one_run_with_their_places() {
+    let source = "\
+version = 2
+[node]
+admni = \"127.0.0.1:9900\"
+log = \"loud\"
+[service.payment]
+listen = \"8080\"
+endpoints = [\"127.0.0.1:9001\", 5]
+timeout = { total = \"3\", attempt = \"1s\" }
+colour = 1
+";
+    assert_eq!(
+        messages(source),
+        [
+            "1:11 this version of the file's format is not known",
+            "3:1 unknown key `admni` in `node`",
+            "4:7 `node.log` is not a severity: \"loud\"",
+            "6:10 `service.payment.listen` is wrong",
+            "7:32 `service.payment.endpoints` is wrong",
+            "8:21 `service.payment.timeout.total` is wrong",
+            "9:1 unknown key `colour` in `service.payment`",
+        ],
+    );
+}
+
+#[test]
+fn a_mistake_is_shown_with_snippet_and_nearest_key() {
+    let problems =
+        parse("version = 1\n[service.a]\nlisen = \"127.0.0.1:1\"\nendpoints = [\"127.0.0.1:2\"]\n")
+            .expect_err("a misspelt key");
+    let text = problems.render(Style::Plain);
+    assert!(text.contains("mainstay.toml:3:1"), "{text}");
+    assert!(text.contains("lisen = \"127.0.0.1:1\""), "{text}");
+    assert!(text.contains("did you mean `listen`?"), "{text}");
+}
+
+#[test]
+fn broken_toml_is_reported_beside_other_mistakes() {
+    let source = "version = 1\n[node\nlog = \"loud\"\n[service.a]\nlisten = = 3\n";
+    let messages = messages(source);
+    assert!(
+        messages
+            .iter()
+            .filter(|message| message.contains("not TOML"))
+            .count()
+            >= 2,
+        "{messages:?}"
+    );
+}
+
+#[test]
+fn combinations_that_cannot_be_are_mistakes() {
+    let cases = [
+        (
+            "run = { command = [\"x\"] }\n",
+            "has both `endpoints` and `run`",
+        ),
+        (
+            "timeout = { total = \"1s\", attempt = \"2s\" }\n",
+            "is longer than",
+        ),
+        ("health = { http = \"/h\", tcp = true }\n", "by both"),
+        ("health = { http = \"healthz\" }\n", "is not a path"),
+        (
+            "breaker = { reopen = \"1m\", reopen_max = \"1s\" }\n",
+            "is longer than",
+        ),
+        ("fallback = [\"stale\"]\n", "a fallback"),
+        ("fallback = [{ status = 200 }]\n", "a fallback"),
+    ];
+    for (line, expected) in cases {
+        let messages = messages(&format!("{SMALLEST}{line}"));
+        assert!(
+            messages.iter().any(|message| message.contains(expected)),
+            "{line}: {messages:?}"
+        );
+    }
+}
+
+#[test]
+fn an_address_is_used_once() {
+    let source = format!(
+        "{SMALLEST}[service.other]\nlisten = \"127.0.0.1:8080\"\nendpoints = [\"127.0.0.1:8080\"]\n"
+    );
+    let messages = messages(&source);
+    assert!(
+        messages
+            .iter()
+            .any(|message| message.contains("already taken")),
+        "{messages:?}"
+    );
+    assert!(
+        messages
+            .iter()
+            .any(|message| message.contains("own `listen`")),
+        "{messages:?}"
+    );
+}
+
+#[test]
+fn a_shorter_total_shortens_what_is_left_out() {
+    let config =
+        parse(&format!("{SMALLEST}timeout = {{ total = \"200ms\" }}\n")).expect("a short total");
+    let timeout = config.services[0].timeout;
+    assert_eq!(
+        (timeout.attempt, timeout.connect),
+        (timeout.total, timeout.total)
+    );
+}
+
+#[test]
+fn any_text_is_read_without_a_panic() {
+    use proptest::prelude::*;
+    let mut runner = proptest::test_runner::TestRunner::default();
+    let word = prop_oneof![
+        Just("version = 1\n".to_owned()),
+        Just("[service.a]\n".to_owned()),
+        Just("listen = ".to_owned()),
+        Just("\"127.0.0.1:0\"\n".to_owned()),
+        Just("run = { command = [] }\n".to_owned()),
+        Just("fallback = [\"stale 1s\", {}, 3]\n".to_owned()),
+        "[ -~\n]{0,12}",
+        "\\PC{0,3}",
+    ];
+    let file = proptest::collection::vec(word, 0..12).prop_map(|words| words.concat());
+    runner
+        .run(&file, |source| {
+            if let Err(problems) = parse(&source) {
+                prop_assert!(
+                    problems.count() > 0,
+                    "rejected without a reason: {source:?}"
+                );
+                problems.render(Style::Plain);
+                problems.located();
+            }
+            Ok(())
+        })
+        .expect("reading never panics and never fails silently");
+}
+
+#[test]
+fn the_reference_is_up_to_date() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/reference/config.md"
+    );
+    if std::env::var_os("MAINSTAY_WRITE_REFERENCE").is_some() {
+        std::fs::write(path, reference::markdown()).expect("docs/reference is writable");
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        committed == reference::markdown(),
+        "run `cargo xtask tidy --fix`"
+    );
+}

@@ -1,0 +1,35 @@
+//! `cargo xtask bench`: Mainstay beside its peers, in one run on one machine.
+//!
+//! Prevents figures without a peer: subjects take turns within each round, so that a busy minute of
+//! the machine hits all of them, and ratios are taken within a round.
+
+mod busy;
+mod gateway;
+mod http;
+mod origin;
+mod report;
+mod subject;
+mod wrk;
+
+use anyhow::Result;
+
+/// What `bench` is asked to do.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    suite: Suite,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Suite {
+    /// The gateway beside `HAProxy` and nginx, one core each, wrk and the origin on the other.
+    Gateway(gateway::Args),
+}
+
+/// Runs one suite; a benchmark has no negative verdict, only figures or an error.
+pub(crate) fn run(args: &Args) -> Result<bool> {
+    match &args.suite {
+        Suite::Gateway(args) => gateway::run(args)?,
+    }
+    Ok(true)
+}
