@@ -124,9 +124,12 @@ impl Guard {
                     let (count, piece) = chunked
                         .step(&self.buffer.unread()[self.approved..])
                         .map_err(|malformed| Refusal::bad_request(malformed.0))?;
-                    self.approved += count;
-                    if piece == Piece::End {
+                    let ended = piece == Piece::End;
+                    if ended {
                         check_trailers(chunked.trailers())?;
+                    }
+                    self.approved += count;
+                    if ended {
                         self.next_head();
                     }
                 },

@@ -143,7 +143,7 @@ impl Plan {
             one.is_in_rotation() && (!any_healthy || one.verdict() != Verdict::Unhealthy)
         };
         let eligible = |index: usize| usable(index) && self.endpoints[index].would_admit(now);
-        let cost = |index: usize| self.endpoints[index].load.cost(now);
+        let cost = |index: usize| self.endpoints[index].cost(now);
         let count = self.endpoints.len();
         let fresh = pick(
             count,

@@ -201,7 +201,7 @@ async fn exchange(
     let leave_until = call.now + LEAVE_WAIT;
     let to_head = call.parts.method == Method::HEAD;
     let Some(body) = &mut call.body else {
-        return Err(Failed::client(call.downstream.take_refusal()));
+        return Err(Failed::client(call.downstream.refusal()));
     };
     let alarm = &call.downstream.alarm;
     let exchanged = poll_fn(|cx| {
@@ -220,7 +220,7 @@ async fn exchange(
     });
     match exchanged.await {
         Ok(head) => Ok((lease, head)),
-        Err(Failure::Client) => Err(Failed::client(call.downstream.take_refusal())),
+        Err(Failure::Client) => Err(Failed::client(call.downstream.refusal())),
         Err(Failure::NeverSent(reason)) => Err(Failed::upstream(reason, Sent::Never)),
         Err(Failure::Sent(reason)) => Err(Failed::upstream(reason, Sent::Maybe)),
     }

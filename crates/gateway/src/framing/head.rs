@@ -76,8 +76,10 @@ fn parse_refusal(head: &[u8], error: Error) -> Refusal {
 /// Whether the request line ends in something like `HTTP/2.0`.
 fn names_http(head: &[u8]) -> bool {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let version = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+    let mut words = line.split(|byte| *byte == b' ');
+    let version = words.nth(2).unwrap_or_default();
+    let is_last = words.next().is_none();
+    is_last && matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
         if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 

@@ -33,8 +33,7 @@ impl Attempt {
         now: Instant,
     ) -> Result<Self, Rejected> {
         let permit = endpoint.acquire(now)?;
-        endpoint.load.begin();
-        endpoint.attempts.fetch_add(1, Ordering::Relaxed);
+        endpoint.begin(now);
         if number > 1 {
             endpoint.retries.fetch_add(1, Ordering::Relaxed);
         }

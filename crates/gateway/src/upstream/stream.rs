@@ -182,7 +182,9 @@ impl Stream {
             self.end();
             return Ok(Taken::End);
         }
-        if input.is_empty() {
+        // A decoder that is done still has its trailers to give.
+        let done = matches!(&self.left, Left::Chunked(chunked) if chunked.is_done());
+        if input.is_empty() && !done {
             return Ok(Taken::Nothing);
         }
         let data = match &mut self.left {
