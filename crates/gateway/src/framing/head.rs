@@ -79,7 +79,8 @@ fn names_http(head: &[u8]) -> bool {
     let mut words = line.split(|byte| *byte == b' ');
     let version = words.nth(2).unwrap_or_default();
     let is_last = words.next().is_none();
-    is_last && matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+    is_last
+        && matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
         if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 

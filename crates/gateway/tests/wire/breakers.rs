@@ -21,7 +21,11 @@ async fn a_dead_endpoint_of_two_soon_gets_no_requests() {
         assert_eq!(gateway.client().await.get("/").await.text(), "served");
     }
     let status = gateway.status();
-    assert!(status.endpoints[0].attempts <= 3, "{} attempts", status.endpoints[0].attempts);
+    assert!(
+        status.endpoints[0].attempts <= 3,
+        "{} attempts",
+        status.endpoints[0].attempts
+    );
 }
 
 #[tokio::test]
@@ -57,7 +61,11 @@ async fn an_open_circuit_answers_at_once_and_closes_after_a_good_probe() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(gateway.status().endpoints[0].breaker, BreakerState::Closed);
-    assert_eq!(origin.seen().len(), 6, "the probe was the first request to get through");
+    assert_eq!(
+        origin.seen().len(),
+        6,
+        "the probe was the first request to get through"
+    );
 }
 
 #[tokio::test]
@@ -85,9 +93,15 @@ async fn a_probe_whose_client_leaves_gives_its_place_back() {
     let mut leaving = gateway.client().await;
     leaving.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     until("the probe is out", || origin.seen().len() == 2).await;
-    assert_eq!(gateway.client().await.get("/").await.reason(), "circuit_open");
+    assert_eq!(
+        gateway.client().await.get("/").await.reason(),
+        "circuit_open"
+    );
     drop(leaving);
-    until("the probe is gone", || gateway.status().endpoints[0].in_flight == 0).await;
+    until("the probe is gone", || {
+        gateway.status().endpoints[0].in_flight == 0
+    })
+    .await;
 
     hanging.store(false, Ordering::SeqCst);
     assert_eq!(gateway.client().await.get("/").await.text(), "well");
@@ -134,7 +148,9 @@ async fn a_full_bulkhead_queues_and_then_rejects() {
     holding.send("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await;
     until("the place is taken", || origin.seen().len() == 1).await;
     let mut waiting = gateway.client().await;
-    waiting.send("GET /waiting HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    waiting
+        .send("GET /waiting HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await;
     until("the queue is full", || gateway.status().queued == 1).await;
     let rejected = gateway.client().await.get("/").await;
     assert_eq!((rejected.status, rejected.reason()), (503, "bulkhead_full"));

@@ -43,7 +43,9 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("the gateway listens");
+        let stream = TcpStream::connect(address)
+            .await
+            .expect("the gateway listens");
         Self {
             stream,
             input: Vec::new(),
@@ -65,7 +67,8 @@ impl Client {
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Answer {
-        self.ask(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")).await
+        self.ask(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n"))
+            .await
     }
 
     /// The next answer.
@@ -128,7 +131,10 @@ impl Client {
 
     async fn until(&mut self, end: &[u8]) -> Option<String> {
         loop {
-            let found = self.input.windows(end.len()).position(|window| window == end);
+            let found = self
+                .input
+                .windows(end.len())
+                .position(|window| window == end);
             if let Some(at) = found {
                 let bytes: Vec<u8> = self.input.drain(..at + end.len()).collect();
                 return Some(String::from_utf8(bytes).expect("heads are text"));

@@ -9,7 +9,9 @@ use crate::setup::{Running, service, until};
 
 #[tokio::test]
 async fn requests_in_flight_are_finished_and_idle_connections_closed() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("loopback");
     let address = listener.local_addr().expect("it is bound");
     let finish = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&finish);
@@ -26,10 +28,16 @@ async fn requests_in_flight_are_finished_and_idle_connections_closed() {
     let mut idle = gateway.client().await;
     let mut busy = gateway.client().await;
     busy.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    until("the request is in flight", || gateway.status().in_flight == 1).await;
+    until("the request is in flight", || {
+        gateway.status().in_flight == 1
+    })
+    .await;
 
     gateway.shutdown.cancel();
-    assert!(idle.rest().await.is_empty(), "the idle connection is closed at once");
+    assert!(
+        idle.rest().await.is_empty(),
+        "the idle connection is closed at once"
+    );
     finish.store(true, Ordering::SeqCst);
     let answer = busy.answer(false).await;
     assert_eq!((answer.status, answer.text()), (200, "late"));
@@ -54,7 +62,10 @@ async fn what_takes_longer_than_the_drain_is_cut_off_and_counted() {
     let gateway = Running::run(config);
     let mut client = gateway.client().await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    until("the request is in flight", || gateway.status().in_flight == 1).await;
+    until("the request is in flight", || {
+        gateway.status().in_flight == 1
+    })
+    .await;
     gateway.shutdown.cancel();
     assert_eq!(gateway.drained().await.cut_off, 1);
     assert!(client.rest().await.is_empty());

@@ -64,14 +64,23 @@ async fn the_last_good_answer_stands_in_and_says_so() {
             ]
             .concat(),
         ),
-        false => status("200 OK", "cache-control: max-age=5\r\nage: 3\r\nx-a: b\r\n", "good"),
+        false => status(
+            "200 OK",
+            "cache-control: max-age=5\r\nage: 3\r\nx-a: b\r\n",
+            "good",
+        ),
     })
     .await;
     let stale = outage.ask(&get("/a?b", ""), &get("/a?b", "")).await;
-    assert_eq!((stale.status, stale.text(), stale.reason()), (200, "good", "stale"));
+    assert_eq!(
+        (stale.status, stale.text(), stale.reason()),
+        (200, "good", "stale")
+    );
     assert_eq!(stale.field("x-a"), Some("b"));
     assert_eq!(stale.field("age"), Some("3"));
-    let cache_status = stale.field("cache-status").expect("it says where it comes from");
+    let cache_status = stale
+        .field("cache-status")
+        .expect("it says where it comes from");
     assert!(cache_status.starts_with("mainstay; hit"), "{cache_status}");
 
     let large = outage.ask(&get("/stream", ""), &get("/stream", "")).await;
@@ -80,7 +89,10 @@ async fn the_last_good_answer_stands_in_and_says_so() {
     let head = outage
         .ask(&get("/a?b", ""), "HEAD /a?b HTTP/1.1\r\nhost: shop\r\n\r\n")
         .await;
-    assert_eq!((head.status, head.field("content-length")), (200, Some("4")));
+    assert_eq!(
+        (head.status, head.field("content-length")),
+        (200, Some("4"))
+    );
     assert_eq!(outage.gateway.status().fallbacks, 3);
 }
 
@@ -98,7 +110,10 @@ async fn another_key_gets_the_failure() {
         let answer = outage.ask(&get("/a", ""), &other).await;
         assert_eq!((answer.status, answer.text()), (500, "down"), "{other}");
     }
-    assert_eq!(outage.ask(&get("/a", ""), &get("/a", "")).await.reason(), "stale");
+    assert_eq!(
+        outage.ask(&get("/a", ""), &get("/a", "")).await.reason(),
+        "stale"
+    );
 }
 
 #[tokio::test]
@@ -122,23 +137,34 @@ async fn what_must_not_be_reused_is_not() {
     }
     for line in ["206 Partial Content", "302 Found", "403 Forbidden"] {
         let outage = Outage::prepare(move |_| status(line, "", "odd")).await;
-        assert_eq!(outage.ask(&get("/", ""), &get("/", "")).await.status, 500, "{line}");
+        assert_eq!(
+            outage.ask(&get("/", ""), &get("/", "")).await.status,
+            500,
+            "{line}"
+        );
     }
     let cut = Outage::prepare(|_| {
-        Action::Last(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n".into())
+        Action::Last(
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n".into(),
+        )
     })
     .await;
     let answer = cut.ask(&get("/", ""), &get("/", "")).await;
-    assert_eq!(answer.status, 500, "an answer of unknown length is not kept");
+    assert_eq!(
+        answer.status, 500,
+        "an answer of unknown length is not kept"
+    );
 }
 
 #[tokio::test]
 async fn what_was_for_one_user_stays_with_that_user() {
     for fields in ["authorization: x\r\n", "cookie: a=b\r\n"] {
-        let outage = Outage::prepare(|_| status("200 OK", "cache-control: max-age=9\r\n", "mine")).await;
+        let outage =
+            Outage::prepare(|_| status("200 OK", "cache-control: max-age=9\r\n", "mine")).await;
         let answer = outage.ask(&get("/", fields), &get("/", fields)).await;
         assert_eq!(answer.status, 500, "{fields}");
-        let public = Outage::prepare(|_| status("200 OK", "cache-control: public\r\n", "ours")).await;
+        let public =
+            Outage::prepare(|_| status("200 OK", "cache-control: public\r\n", "ours")).await;
         let answer = public.ask(&get("/", fields), &get("/", "")).await;
         assert_eq!((answer.text(), answer.reason()), ("ours", "stale"));
     }
@@ -163,7 +189,10 @@ async fn variants_are_kept_apart() {
 #[tokio::test]
 async fn an_unsafe_method_makes_the_stored_answer_void() {
     let outage = Outage::prepare(|_| ok("good")).await;
-    assert_eq!(outage.ask(&get("/", ""), &get("/", "")).await.reason(), "stale");
+    assert_eq!(
+        outage.ask(&get("/", ""), &get("/", "")).await.reason(),
+        "stale"
+    );
     let delete = "DELETE / HTTP/1.1\r\nhost: shop\r\n\r\n";
     assert_eq!(outage.ask(delete, &get("/", "")).await.status, 500);
 }
@@ -186,7 +215,10 @@ async fn a_static_answer_is_the_last_resort_of_every_method() {
     assert_eq!(answer.text(), r#"{"status":"queued"}"#);
     assert_eq!(answer.field("content-type"), Some("application/json"));
     let answer = client.ask("HEAD / HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    assert_eq!((answer.status, answer.field("content-length")), (200, Some("19")));
+    assert_eq!(
+        (answer.status, answer.field("content-length")),
+        (200, Some("19"))
+    );
     let post = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx";
     assert_eq!(client.ask(post).await.status, 200);
     assert_eq!(gateway.status().fallbacks, 3);

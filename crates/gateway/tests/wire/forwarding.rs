@@ -36,7 +36,11 @@ async fn requests_and_answers_pass_unchanged_but_for_the_hop() {
     assert_eq!(answer.field("x-hop"), None);
     assert_eq!(answer.field("keep-alive"), None);
     let seen = &origin.seen()[0];
-    assert!(seen.head.starts_with("POST /a/b?c=d HTTP/1.1\r\n"), "{}", seen.head);
+    assert!(
+        seen.head.starts_with("POST /a/b?c=d HTTP/1.1\r\n"),
+        "{}",
+        seen.head
+    );
     assert_eq!(seen.body, b"hello");
     assert_eq!(seen.field("host"), Some("shop:8080"));
     assert_eq!(seen.field("x-own"), Some("Kept"));
@@ -46,7 +50,13 @@ async fn requests_and_answers_pass_unchanged_but_for_the_hop() {
     assert_eq!(seen.field("x-forwarded-proto"), Some("http"));
     assert_eq!(seen.field("x-forwarded-host"), Some("shop:8080"));
     assert_eq!(seen.field("via"), Some("1.1 cdn, 1.1 mainstay-test-pay"));
-    for gone in ["connection", "x-private", "proxy-connection", "upgrade", "transfer-encoding"] {
+    for gone in [
+        "connection",
+        "x-private",
+        "proxy-connection",
+        "upgrade",
+        "transfer-encoding",
+    ] {
         assert_eq!(seen.field(gone), None, "{gone}");
     }
 }
@@ -67,9 +77,15 @@ async fn answers_without_a_body_stay_without() {
     let mut client = gateway.client().await;
 
     let head = client.ask("HEAD /x HTTP/1.1\r\nhost: test\r\n\r\n").await;
-    assert_eq!((head.status, head.field("content-length")), (200, Some("1234")));
+    assert_eq!(
+        (head.status, head.field("content-length")),
+        (200, Some("1234"))
+    );
     let unchanged = client.get("/304").await;
-    assert_eq!((unchanged.status, unchanged.field("etag")), (304, Some("\"a\"")));
+    assert_eq!(
+        (unchanged.status, unchanged.field("etag")),
+        (304, Some("\"a\""))
+    );
     let empty = client.get("/204").await;
     assert_eq!((empty.status, empty.field("content-length")), (204, None));
 
@@ -168,7 +184,9 @@ async fn large_bodies_stream_both_ways_at_once() {
     const CHUNK: usize = 64 * 1024;
     const CHUNKS: usize = 400;
     // The endpoint sends back what comes in, long before all of it came in.
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("loopback");
     let address = listener.local_addr().expect("it is bound");
     let mut echo = tokio::task::JoinSet::new();
     echo.spawn(async move {
@@ -176,10 +194,23 @@ async fn large_bodies_stream_both_ways_at_once() {
         let mut head = vec![0; 4096];
         let count = tokio::io::AsyncReadExt::read(&mut stream, &mut head).await;
         let head = String::from_utf8_lossy(&head[..count.expect("a head comes")]).into_owned();
-        let body = head.split_once("\r\n\r\n").expect("the head is whole").1.to_owned();
-        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", CHUNK * CHUNKS);
-        stream.write_all(answer.as_bytes()).await.expect("the gateway reads");
-        stream.write_all(body.as_bytes()).await.expect("the gateway reads");
+        let body = head
+            .split_once("\r\n\r\n")
+            .expect("the head is whole")
+            .1
+            .to_owned();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+            CHUNK * CHUNKS
+        );
+        stream
+            .write_all(answer.as_bytes())
+            .await
+            .expect("the gateway reads");
+        stream
+            .write_all(body.as_bytes())
+            .await
+            .expect("the gateway reads");
         let (mut read, mut write) = stream.split();
         drop(tokio::io::copy(&mut read, &mut write).await);
     });
@@ -188,9 +219,14 @@ async fn large_bodies_stream_both_ways_at_once() {
     let (read, mut write) = client.stream.into_split();
     let mut sender = tokio::task::JoinSet::new();
     sender.spawn(async move {
-        let head =
-            format!("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n", CHUNK * CHUNKS);
-        write.write_all(head.as_bytes()).await.expect("the gateway reads");
+        let head = format!(
+            "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n",
+            CHUNK * CHUNKS
+        );
+        write
+            .write_all(head.as_bytes())
+            .await
+            .expect("the gateway reads");
         for index in 0..CHUNKS {
             let chunk = vec![u8::try_from(index % 251).unwrap_or_default(); CHUNK];
             write.write_all(&chunk).await.expect("the gateway reads");
@@ -200,11 +236,15 @@ async fn large_bodies_stream_both_ways_at_once() {
     let mut read = tokio::io::BufReader::new(read);
     let mut line = String::new();
     while !line.ends_with("\r\n\r\n") {
-        tokio::io::AsyncBufReadExt::read_line(&mut read, &mut line).await.expect("a head comes");
+        tokio::io::AsyncBufReadExt::read_line(&mut read, &mut line)
+            .await
+            .expect("a head comes");
     }
     let mut chunk = vec![0; CHUNK];
     for index in 0..CHUNKS {
-        tokio::io::AsyncReadExt::read_exact(&mut read, &mut chunk).await.expect("it all comes back");
+        tokio::io::AsyncReadExt::read_exact(&mut read, &mut chunk)
+            .await
+            .expect("it all comes back");
         let byte = u8::try_from(index % 251).unwrap_or_default();
         assert!(chunk.iter().all(|other| *other == byte), "chunk {index}");
     }
@@ -230,7 +270,9 @@ async fn pipelined_requests_are_answered_in_order() {
 
 #[tokio::test]
 async fn an_early_answer_passes_while_the_body_is_still_coming() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("loopback");
     let address = listener.local_addr().expect("it is bound");
     let mut origin = tokio::task::JoinSet::new();
     origin.spawn(async move {
@@ -260,7 +302,9 @@ async fn a_client_without_a_host_and_one_that_closes_are_served() {
     assert_eq!(origin.seen()[0].field("host"), Some("pay"));
 
     let mut last = gateway.client().await;
-    let answer = last.ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    let answer = last
+        .ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await;
     assert_eq!(answer.status, 200);
     assert!(last.rest().await.is_empty());
 }
@@ -288,7 +332,11 @@ async fn invalid_answers_are_the_endpoints_failure() {
         let origin = Origin::start(move |_| Action::Reply(answer.into())).await;
         let gateway = Running::start(service(&[origin.address]));
         let answered = gateway.client().await.get("/").await;
-        assert_eq!((answered.status, answered.reason()), (502, "upstream_protocol"), "{answer:?}");
+        assert_eq!(
+            (answered.status, answered.reason()),
+            (502, "upstream_protocol"),
+            "{answer:?}"
+        );
     }
 }
 
@@ -313,10 +361,9 @@ async fn bytes_after_an_answer_do_not_become_the_next_one() {
 #[tokio::test]
 async fn a_connection_that_the_endpoint_closed_while_idle_is_not_used() {
     // Each connection serves one request and then closes without having said so.
-    let origin = Origin::start(|_| {
-        Action::Last(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec())
-    })
-    .await;
+    let origin =
+        Origin::start(|_| Action::Last(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()))
+            .await;
     let gateway = Running::start(service(&[origin.address]));
     let mut client = gateway.client().await;
     for round in 0..20 {
@@ -339,7 +386,10 @@ async fn a_client_that_leaves_frees_its_request_and_is_nobodys_failure() {
     until("the request is in flight", || origin.seen().len() == 1).await;
     assert_eq!(gateway.status().endpoints[0].in_flight, 1);
     drop(client);
-    until("the request is gone", || gateway.status().endpoints[0].in_flight == 0).await;
+    until("the request is gone", || {
+        gateway.status().endpoints[0].in_flight == 0
+    })
+    .await;
     assert_eq!(gateway.status().endpoints[0].failures, 0);
     assert_eq!(gateway.status().in_flight, 0);
 }
@@ -357,6 +407,9 @@ async fn two_gateways_cannot_share_a_port() {
     let error = mainstay_gateway::Gateway::bind(config, mainstay_observe::Observer::new("test"))
         .expect_err("the port is taken");
     let sentence = error.to_string();
-    assert!(sentence.contains(&format!("`pay` cannot listen on {}", first.address)), "{sentence}");
+    assert!(
+        sentence.contains(&format!("`pay` cannot listen on {}", first.address)),
+        "{sentence}"
+    );
     drop(Client::connect(first.address).await);
 }

@@ -27,7 +27,11 @@ async fn heads_that_are_too_large_are_refused() {
     for (bytes, status, reason) in [
         (head(&large), 431, "head_too_large"),
         (head(&"x: y\r\n".repeat(20)), 431, "too_many_headers"),
-        (format!("GET /{}", "a".repeat(30_000)), 414, "target_too_long"),
+        (
+            format!("GET /{}", "a".repeat(30_000)),
+            414,
+            "target_too_long",
+        ),
     ] {
         let mut client = gateway.client().await;
         // The gateway may close before all of it is written.
@@ -51,11 +55,16 @@ async fn slow_heads_and_slow_bodies_run_out_of_time() {
     assert!(slow.rest().await.is_empty());
 
     let mut slow = gateway.client().await;
-    slow.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc").await;
+    slow.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc")
+        .await;
     let answer = slow.answer(false).await;
     assert_eq!((answer.status, answer.reason()), (408, "body_timeout"));
     assert!(slow.rest().await.is_empty());
-    assert_eq!(gateway.status().endpoints[0].failures, 0, "it is not the endpoint's failure");
+    assert_eq!(
+        gateway.status().endpoints[0].failures,
+        0,
+        "it is not the endpoint's failure"
+    );
 }
 
 #[tokio::test]
@@ -95,7 +104,12 @@ async fn connections_beyond_the_cap_wait_for_a_place() {
     let mut third = gateway.client().await;
     third.send("GET /third HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert_eq!(first.get("/").await.text(), "hi");
-    let third_seen = || origin.seen().iter().any(|seen| seen.head.contains("/third"));
+    let third_seen = || {
+        origin
+            .seen()
+            .iter()
+            .any(|seen| seen.head.contains("/third"))
+    };
     assert!(!third_seen());
     drop(second);
     assert_eq!(third.answer(false).await.text(), "hi");

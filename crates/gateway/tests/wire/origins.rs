@@ -62,10 +62,10 @@ pub(crate) struct Origin {
 
 impl Origin {
     /// An origin that does what `script` says of each request.
-    pub(crate) async fn start(
-        script: impl Fn(&Seen) -> Action + Send + Sync + 'static,
-    ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has ports");
+    pub(crate) async fn start(script: impl Fn(&Seen) -> Action + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("loopback has ports");
         Self::serve(listener, script)
     }
 
@@ -74,7 +74,9 @@ impl Origin {
         address: SocketAddr,
         script: impl Fn(&Seen) -> Action + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind(address).await.expect("the port is free again");
+        let listener = TcpListener::bind(address)
+            .await
+            .expect("the port is free again");
         Self::serve(listener, script)
     }
 
@@ -130,12 +132,12 @@ async fn serve(
                 if stream.write_all(&bytes).await.is_err() {
                     return;
                 }
-            }
+            },
             Action::Last(bytes) => {
                 // The client may be gone; that is its business.
                 drop(stream.write_all(&bytes).await);
                 return;
-            }
+            },
             Action::Close => return,
             Action::Hang => std::future::pending::<()>().await,
         }
@@ -162,7 +164,10 @@ async fn read_request(
         connection,
     };
     if seen.field("expect").is_some() {
-        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.ok()?;
+        stream
+            .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+            .await
+            .ok()?;
     }
     if let Some(length) = seen.field("content-length") {
         let length: usize = length.parse().expect("the gateway sends numbers");
@@ -215,5 +220,7 @@ async fn fill(stream: &mut TcpStream, input: &mut Vec<u8>) -> Option<()> {
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
 }

@@ -48,7 +48,10 @@ async fn an_unhealthy_endpoint_gets_no_requests_until_it_is_well() {
     assert!(gateway.status().endpoints[0].last_check.contains("503"));
 
     sick.store(false, Ordering::SeqCst);
-    until("it is well", || gateway.status().endpoints[0].health == Verdict::Healthy).await;
+    until("it is well", || {
+        gateway.status().endpoints[0].health == Verdict::Healthy
+    })
+    .await;
     // It gets requests again, however much faster the other one looked in the meantime.
     while client.get("/").await.text() != "one" {}
 }

@@ -20,13 +20,19 @@ async fn endpoints_and_policies_change_without_a_restart() {
         name: "b".into(),
         address: two.address,
     }];
-    let restart = gateway.handle.reload(&config).expect("the configuration is valid");
+    let restart = gateway
+        .handle
+        .reload(&config)
+        .expect("the configuration is valid");
     assert!(restart.is_empty(), "{restart:?}");
     assert_eq!(client.get("/").await.text(), "two");
 
     config.services[0].listen.set_port(1);
     config.workers = std::num::NonZeroUsize::new(7).expect("seven is positive");
-    let restart = gateway.handle.reload(&config).expect("the configuration is valid");
+    let restart = gateway
+        .handle
+        .reload(&config)
+        .expect("the configuration is valid");
     assert_eq!(restart, ["gateway.workers", "service.pay.listen"]);
 }
 
@@ -42,7 +48,10 @@ async fn what_an_endpoint_has_learned_stays() {
     }
     let mut config = gateway.config.clone();
     config.services[0].fallback = vec![Fallback::Stale(Duration::from_secs(1))];
-    gateway.handle.reload(&config).expect("the configuration is valid");
+    gateway
+        .handle
+        .reload(&config)
+        .expect("the configuration is valid");
     assert_eq!(client.get("/").await.reason(), "circuit_open");
 }
 
@@ -56,7 +65,13 @@ async fn a_wrong_configuration_changes_nothing() {
     wrong.probes = count(1_000_000);
     config.services[0].endpoints = gateway.config.services[0].endpoints.clone();
     config.services[0].breaker = Some(wrong);
-    let error = gateway.handle.reload(&config).expect_err("there is a limit on probes");
-    assert!(error.to_string().contains("service `pay`: breaker: probes"), "{error}");
+    let error = gateway
+        .handle
+        .reload(&config)
+        .expect_err("there is a limit on probes");
+    assert!(
+        error.to_string().contains("service `pay`: breaker: probes"),
+        "{error}"
+    );
     assert_eq!(gateway.client().await.get("/").await.text(), "one");
 }

@@ -29,9 +29,11 @@ async fn a_request_that_never_left_goes_elsewhere_whatever_its_method() {
 
 #[tokio::test]
 async fn a_post_that_may_have_arrived_is_not_sent_again() {
-    for failing in [(|| Action::Close) as fn() -> Action, || Action::Hang, || {
-        status("503 Service Unavailable", "", "busy")
-    }] {
+    for failing in [
+        (|| Action::Close) as fn() -> Action,
+        || Action::Hang,
+        || status("503 Service Unavailable", "", "busy"),
+    ] {
         let one = Origin::start(move |_| failing()).await;
         let two = Origin::start(move |_| failing()).await;
         let gateway = with_retries(&[one.address, two.address], 3);
@@ -55,9 +57,11 @@ async fn a_key_makes_a_post_safe_to_repeat() {
             .await;
         assert_eq!(answer.text(), "served");
     }
-    assert!(two.seen().iter().all(|seen| {
-        seen.body == b"abc" && seen.field("idempotency-key") == Some("k")
-    }));
+    assert!(
+        two.seen()
+            .iter()
+            .all(|seen| { seen.body == b"abc" && seen.field("idempotency-key") == Some("k") })
+    );
 }
 
 #[tokio::test]
@@ -75,20 +79,30 @@ async fn idempotent_requests_are_tried_on_another_endpoint() {
         let gateway = with_retries(&[bad.address, good.address], 2);
         let mut client = gateway.client().await;
         for method in ["GET", "PUT", "DELETE", "OPTIONS"] {
-            let request = format!("{method} / HTTP/1.1\r\nhost: test\r\ncontent-length: 1\r\n\r\nx");
+            let request =
+                format!("{method} / HTTP/1.1\r\nhost: test\r\ncontent-length: 1\r\n\r\nx");
             assert_eq!(client.ask(request).await.text(), "served", "{method}");
         }
         assert!(good.seen().iter().all(|seen| seen.body == b"x"));
         let status = gateway.status();
         let failures = status.endpoints[0].failures;
-        assert_eq!(failures, bad.seen().len() as u64, "each failed attempt is charged");
+        assert_eq!(
+            failures,
+            bad.seen().len() as u64,
+            "each failed attempt is charged"
+        );
         assert_eq!(status.attempts, 4 + failures);
     }
 }
 
 #[tokio::test]
 async fn errors_of_the_application_are_not_repeated() {
-    for line in ["500 Internal Server Error", "501 Not Implemented", "404 Not Found", "429 Slow"] {
+    for line in [
+        "500 Internal Server Error",
+        "501 Not Implemented",
+        "404 Not Found",
+        "429 Slow",
+    ] {
         let one = Origin::start(move |_| status(line, "", "no")).await;
         let two = Origin::start(move |_| status(line, "", "no")).await;
         let gateway = with_retries(&[one.address, two.address], 3);
@@ -117,7 +131,10 @@ async fn attempts_are_bounded_and_numbered() {
     let answer = gateway.client().await.get("/").await;
     assert_eq!((answer.status, answer.reason()), (502, "upstream_reset"));
     let seen = one.seen();
-    let numbers: Vec<_> = seen.iter().map(|seen| seen.field("mainstay-attempt")).collect();
+    let numbers: Vec<_> = seen
+        .iter()
+        .map(|seen| seen.field("mainstay-attempt"))
+        .collect();
     assert_eq!(numbers, [None, Some("2"), Some("3")]);
 }
 
@@ -130,7 +147,9 @@ async fn a_body_too_large_to_keep_is_sent_once() {
     let answer = gateway
         .client()
         .await
-        .ask(format!("PUT / HTTP/1.1\r\nhost: test\r\ncontent-length: 200000\r\n\r\n{body}"))
+        .ask(format!(
+            "PUT / HTTP/1.1\r\nhost: test\r\ncontent-length: 200000\r\n\r\n{body}"
+        ))
         .await;
     assert_eq!(answer.status, 502);
     assert_eq!(one.seen().len() + two.seen().len(), 1);
@@ -152,7 +171,10 @@ async fn a_chunked_body_is_replayed_byte_for_byte() {
         assert_eq!(answer.text(), "served");
     }
     let seen = good.seen();
-    assert!(seen.iter().all(|seen| seen.body == b"abcdefg" && seen.trailers == "x-sum: 1\r\n"));
+    assert!(
+        seen.iter()
+            .all(|seen| seen.body == b"abcdefg" && seen.trailers == "x-sum: 1\r\n")
+    );
 }
 
 #[tokio::test]
@@ -169,7 +191,10 @@ async fn the_budget_bounds_retries_when_everything_fails() {
         assert_eq!(client.get("/").await.status, 502);
     }
     let attempts = one.seen().len() + two.seen().len();
-    assert!((100..=120).contains(&attempts), "{attempts} attempts for 100 requests");
+    assert!(
+        (100..=120).contains(&attempts),
+        "{attempts} attempts for 100 requests"
+    );
 }
 
 #[tokio::test]

@@ -9,11 +9,19 @@ async fn refused(gateway: &Running, bytes: &str, status: u16, reason: &str) {
     client.send(bytes).await;
     let answer = client.try_answer(false).await;
     let answer = answer.unwrap_or_else(|| panic!("no answer to {bytes:?}"));
-    assert_eq!((answer.status, answer.reason()), (status, reason), "{bytes:?}");
+    assert_eq!(
+        (answer.status, answer.reason()),
+        (status, reason),
+        "{bytes:?}"
+    );
     assert_eq!(answer.field("connection"), Some("close"), "{bytes:?}");
     assert!(answer.text().contains(reason), "{bytes:?}");
     let rest = client.rest().await;
-    assert!(rest.is_empty(), "{bytes:?} got more: {}", String::from_utf8_lossy(&rest));
+    assert!(
+        rest.is_empty(),
+        "{bytes:?} got more: {}",
+        String::from_utf8_lossy(&rest)
+    );
 }
 
 #[tokio::test]
@@ -63,7 +71,11 @@ async fn what_the_gateway_does_not_do_has_its_own_status() {
     let origin = Origin::start(|_| ok("reached")).await;
     let gateway = Running::start(service(&[origin.address]));
     for (bytes, status, reason) in [
-        ("CONNECT a:443 HTTP/1.1\r\nhost: a\r\n\r\n", 405, "method_not_allowed"),
+        (
+            "CONNECT a:443 HTTP/1.1\r\nhost: a\r\n\r\n",
+            405,
+            "method_not_allowed",
+        ),
         ("GET / HTTP/3.0\r\nhost: a\r\n\r\n", 505, "version"),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "version"),
         (
