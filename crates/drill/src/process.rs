@@ -8,7 +8,7 @@
 //! was used again cannot be hit.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
@@ -29,19 +29,29 @@ pub(crate) fn spawn(mainstay: &Path, args: &[String], log: &Path) -> anyhow::Res
     let output = File::options().create(true).append(true).open(log);
     let output = output.with_context(|| format!("cannot write {}", log.display()))?;
     let errors = output.try_clone()?;
-    Command::new(mainstay)
+    let mut child = Command::new(mainstay)
         .arg("leash")
         .arg(std::process::id().to_string())
         .arg(mainstay)
         .args(args)
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(output)
         .stderr(errors)
         // Ctrl-C on the terminal is for the drill, which then stops its children in order.
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .with_context(|| format!("cannot start {}", mainstay.display()))
+        .with_context(|| format!("cannot start {}", mainstay.display()))?;
+    release(&mut child).with_context(|| format!("cannot start {}", mainstay.display()))?;
+    Ok(child)
+}
+
+/// The leash waits for one byte before it becomes the program: here nothing has to happen first.
+fn release(child: &mut Child) -> io::Result<()> {
+    let Some(stdin) = child.stdin.take() else {
+        return Ok(());
+    };
+    File::from(stdin.into_owned_fd()?).write_all(&[0])
 }
 
 /// Stops `child`: SIGTERM, then SIGKILL after `grace`. Returns once it is gone.
