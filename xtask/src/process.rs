@@ -123,13 +123,11 @@ pub(crate) fn pinned(core: usize) -> Command {
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    /// An empty folder of this name; what an interrupted run left in it is removed.
+    /// An empty folder of this process; sweeps what killed processes left behind.
     pub(crate) fn new(name: &str) -> Result<Self> {
-        let folder = workspace::root().join("target/xtask").join(name);
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {},
-        }
+        let all = workspace::root().join("target/xtask");
+        sweep(&all)?;
+        let folder = all.join(format!("{name}.{}", std::process::id()));
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         Ok(Self(folder))
     }
@@ -146,6 +144,24 @@ impl Drop for Scratch {
             eprintln!("warning: {} stays: {error}", self.0.display());
         }
     }
+}
+
+/// Removes folders `<name>.<process id>` whose process is gone.
+fn sweep(all: &Path) -> Result<()> {
+    fs::create_dir_all(all).with_context(|| all.display().to_string())?;
+    for entry in fs::read_dir(all)? {
+        let folder = entry?.path();
+        let owner = folder.extension().unwrap_or_default();
+        if owner.is_empty() || Path::new("/proc").join(owner).exists() {
+            continue;
+        }
+        match fs::remove_dir_all(&folder) {
+            // Somebody else swept it at the same time.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {},
+            swept => swept.with_context(|| folder.display().to_string())?,
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -188,19 +204,25 @@ mod tests {
     }
 
     #[test]
-    fn a_scratch_folder_starts_empty_and_goes_away() {
-        let left_behind = Scratch::new("scratch").expect("a scratch folder");
-        fs::write(left_behind.path().join("old"), "old").expect("a file");
-        let scratch = Scratch::new("scratch").expect("the same folder again");
-        assert_eq!(
-            fs::read_dir(scratch.path()).expect("it is there").count(),
-            0
-        );
+    fn a_scratch_folder_goes_away_with_its_owner() {
+        let scratch = Scratch::new("scratch").expect("a scratch folder");
         let path = scratch.path().to_path_buf();
+        fs::write(path.join("file"), "text").expect("a file");
         drop(scratch);
         assert!(!path.exists());
-        // The first owner has nothing left to remove.
-        fs::create_dir(path).expect("its place is free");
-        drop(left_behind);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_swept_and_nothing_else() {
+        let scratch = Scratch::new("sweep").expect("a scratch folder");
+        let gone = i32::MAX;
+        let live = std::process::id();
+        let folders = [format!("a.{gone}"), format!("a.{live}"), "plain".into()];
+        for folder in &folders {
+            fs::create_dir(scratch.path().join(folder)).expect("a folder");
+        }
+        sweep(scratch.path()).expect("it is ours");
+        let left = folders.map(|folder| scratch.path().join(folder).exists());
+        assert_eq!(left, [false, true, true]);
     }
 }

@@ -19,14 +19,15 @@ struct MadeUp {
 
 impl StatusSource for MadeUp {
     fn services(&self) -> Vec<ServiceStatus> {
-        let s = (clock::unix_ms() - self.started) as f64 / 1e3;
-        vec![payment(s), ledger(s), search(s)]
+        let ms = clock::unix_ms().saturating_sub(self.started);
+        vec![payment(ms), ledger(ms), search(ms)]
     }
 }
 
-fn payment(s: f64) -> ServiceStatus {
+fn payment(ms: u64) -> ServiceStatus {
+    let s = ms as f64 / 1e3;
     let wave = 1.0 + 0.25 * (s / 9.0).sin() + 0.08 * (s * 1.7).sin();
-    let failing = (s % 40.0) > 28.0;
+    let failing = ms % 40_000 > 28_000;
     ServiceStatus {
         name: "payment".into(),
         listen: "127.0.0.1:8080".into(),
@@ -36,19 +37,19 @@ fn payment(s: f64) -> ServiceStatus {
         p99_ms: Some(if failing { 214.0 } else { 11.7 }),
         in_flight: 6,
         queued: 0,
-        requests: 1_204_331 + (s * 412.0) as u64,
-        attempts: 1_219_874 + (s * 415.0) as u64,
+        requests: 1_204_331 + ms * 412 / 1_000,
+        attempts: 1_219_874 + ms * 415 / 1_000,
         fallbacks: 1_893,
         retry_budget: if failing { 0.14 } else { 0.93 },
         endpoints: vec![
-            replica(1, Verdict::Healthy, BreakerState::Closed, s),
-            replica(2, Verdict::Unhealthy, BreakerState::Open, s),
-            replica(3, Verdict::Healthy, BreakerState::HalfOpen, s),
+            replica(1, Verdict::Healthy, BreakerState::Closed, ms),
+            replica(2, Verdict::Unhealthy, BreakerState::Open, ms),
+            replica(3, Verdict::Healthy, BreakerState::HalfOpen, ms),
         ],
     }
 }
 
-fn replica(n: u16, health: Verdict, breaker: BreakerState, s: f64) -> EndpointStatus {
+fn replica(n: u16, health: Verdict, breaker: BreakerState, ms: u64) -> EndpointStatus {
     let well = health == Verdict::Healthy;
     let check = if well {
         "200 in 0.6 ms"
@@ -62,36 +63,36 @@ fn replica(n: u16, health: Verdict, breaker: BreakerState, s: f64) -> EndpointSt
         restarts: Some(if well { 0 } else { 3 }),
         health,
         breaker,
-        since_ms: (s * 1e3) as u64 + if well { 7_452_000 } else { 4_200 },
+        since_ms: ms + if well { 7_452_000 } else { 4_200 },
         last_check: check.into(),
         last_check_ms: Some(1_000 * u64::from(n)),
         in_flight: if well { 3 } else { 0 },
-        attempts: 406_120 + (s * 140.0) as u64,
+        attempts: 406_120 + ms * 140 / 1_000,
         retries: 5_140 + u64::from(n) * 17,
         failures: if well { 12 } else { 2_911 },
         ewma_ms: if well { 2.31 } else { 48.0 },
     }
 }
 
-fn steady(name: &str, listen: &str, s: f64) -> ServiceStatus {
+fn steady(name: &str, listen: &str, ms: u64) -> ServiceStatus {
     ServiceStatus {
         name: name.into(),
         listen: listen.into(),
-        rate: 38.0 + 6.0 * (s / 5.0).cos(),
+        rate: 38.0 + 6.0 * (ms as f64 / 5e3).cos(),
         success: Some(1.0),
         p50_ms: Some(4.2),
         p99_ms: Some(38.4),
         in_flight: 1,
         queued: 0,
-        requests: 98_220 + (s * 38.0) as u64,
-        attempts: 98_241 + (s * 38.0) as u64,
+        requests: 98_220 + ms * 38 / 1_000,
+        attempts: 98_241 + ms * 38 / 1_000,
         fallbacks: 0,
         retry_budget: 1.0,
         endpoints: Vec::new(),
     }
 }
 
-fn ledger(s: f64) -> ServiceStatus {
+fn ledger(ms: u64) -> ServiceStatus {
     let endpoint = |address: &str| EndpointStatus {
         name: address.into(),
         address: address.into(),
@@ -110,11 +111,11 @@ fn ledger(s: f64) -> ServiceStatus {
     };
     ServiceStatus {
         endpoints: vec![endpoint("10.0.0.1:9001"), endpoint("10.0.0.2:9001")],
-        ..steady("ledger", "127.0.0.1:8081", s)
+        ..steady("ledger", "127.0.0.1:8081", ms)
     }
 }
 
-fn search(s: f64) -> ServiceStatus {
+fn search(ms: u64) -> ServiceStatus {
     let endpoint = EndpointStatus {
         name: "[fd00::17]:9200".into(),
         address: "[fd00::17]:9200".into(),
@@ -140,7 +141,7 @@ fn search(s: f64) -> ServiceStatus {
         requests: 0,
         attempts: 0,
         endpoints: vec![endpoint],
-        ..steady("search", "127.0.0.1:8082", s)
+        ..steady("search", "127.0.0.1:8082", ms)
     }
 }
 
@@ -200,13 +201,18 @@ fn past(observer: &Observer) {
     }
 }
 
-async fn present(observer: &Observer) {
+async fn present(observer: &Observer, shutdown: &CancellationToken) {
     let mut ticks = tokio::time::interval(std::time::Duration::from_secs(8));
-    // Never false: lives as long as the page.
-    while ticks.tick().await.elapsed().as_secs() < u64::MAX {
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         observer.observe(Event::CircuitHalfOpen {
             service: "payment".into(),
-            endpoint: "payment-3".into(),
+            endpoint: "payment-2".into(),
+        });
+        observer.observe(Event::CircuitOpen {
+            service: "payment".into(),
+            reason: Reason::Timeout,
+            endpoint: "payment-2".into(),
+            retry_after_ms: 5_000,
         });
     }
 }
@@ -227,9 +233,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     {
         println!("http://{}", admin.address());
     }
-    tokio::select! {
-        () = admin.run(CancellationToken::new()) => {},
-        () = present(&observer) => {},
-    }
+    let shutdown = CancellationToken::new();
+    tokio::join!(admin.run(shutdown.clone()), present(&observer, &shutdown));
     Ok(())
 }

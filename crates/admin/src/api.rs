@@ -109,7 +109,7 @@ pub(crate) async fn events(
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Response {
     #[derive(Serialize)]
-    struct Events<'a> {
+    struct Page<'a> {
         schema: &'static str,
         node: &'a str,
         events: Vec<Arc<Record>>,
@@ -119,7 +119,7 @@ pub(crate) async fn events(
         Err(rejection) => return problem(StatusCode::BAD_REQUEST, rejection.body_text()),
     };
     match select(&shared, &asked) {
-        Ok(events) => Json(Events {
+        Ok(events) => Json(Page {
             schema: "mainstay.events/v1",
             node: shared.observer.node(),
             events,

@@ -64,7 +64,7 @@ fn document(shared: &Shared, filter: &str) -> String {
     html.finish()
 }
 
-const HEAD: &str = r##"<!doctype html>
+const HEAD: &str = r#"<!doctype html>
 <html lang="en" class="no-js">
 <head>
 <meta charset="utf-8">
@@ -75,7 +75,7 @@ const HEAD: &str = r##"<!doctype html>
 <link rel="stylesheet" href="/assets/app.css">
 <script src="/assets/theme.js"></script>
 <script type="module" src="/assets/app.js"></script>
-<title>"##;
+<title>"#;
 
 const BODY: &str = r##"</title>
 </head>
@@ -86,7 +86,7 @@ const BODY: &str = r##"</title>
 <p class="link" id="link" role="status"><span aria-hidden="true">○</span> not live</p>
 <button class="theme" id="theme" type="button">Theme: <span>auto</span></button>
 </header>
-<p class="stale" id="stale" role="alert" hidden></p>
+<p class="stale" id="stale" role="alert" hidden>▲ Stale<span id="age" aria-hidden="true"></span>: the node does not answer. What follows is its last word.</p>
 <main>
 <div id="live">
 "##;
@@ -95,6 +95,7 @@ const EVENTS: &str = r#"</div>
 <section class="events" id="events" aria-labelledby="events-title">
 <div class="bar">
 <h2 id="events-title">Events</h2>
+<p class="quiet">newest first, times in UTC</p>
 <form role="search" method="get" action="/">
 <label for="q">Filter</label>
 <input id="q" name="q" type="search" autocomplete="off" spellcheck="false" maxlength="200" placeholder="service, event, reason …" value=""#;
@@ -104,13 +105,13 @@ const EVENTS_TABLE: &str = r#"">
 </form>
 </div>
 <table>
-<caption class="quiet">Newest first. Times are in UTC.</caption>
+<caption class="hidden">Events, newest first</caption>
 <thead><tr><th scope="col">Time</th><th scope="col">Severity</th><th scope="col">Event</th><th scope="col">Where</th><th scope="col">What</th></tr></thead>
 <tbody id="rows" data-after=""#;
 
 const END: &str = r#"</tbody>
 </table>
-<p class="none">No event matches.</p>
+<p class="none">No event to show.</p>
 </section>
 </main>
 <footer>
@@ -168,6 +169,3 @@ fn fact(html: &mut Html, name: &'static str, value: &str) {
         .text(value)
         .raw("</dd></div>");
 }
-
-#[cfg(test)]
-mod tests;

@@ -155,3 +155,7 @@ impl Counts {
         (self.in_flight as u64) << 32 | self.queued as u64
     }
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

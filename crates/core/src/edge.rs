@@ -81,7 +81,8 @@ fn millis(now: Instant) -> u64 {
     (now.as_nanos() / 1_000_000).min(LAST_MASK)
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::*;
 

@@ -117,6 +117,13 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use mainstay_core::event::Severity;
+    use mainstay_observe::log::{Format, Log};
+
     use super::*;
 
     fn lines_of(chunks: &[&[u8]]) -> Vec<Vec<u8>> {
@@ -144,5 +151,44 @@ mod tests {
         assert_eq!(seen[0].len(), LINE_MAX);
         assert_eq!(seen[0].last(), Some(&b'y'));
         assert_eq!(seen[1], b"short");
+    }
+
+    /// Keeps what the log writes.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("nobody panics").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn last_words_are_read_even_if_a_stranger_keeps_the_pipe_open() {
+        let written = Written::default();
+        let target = Box::new(written.clone());
+        let log = Log::to(target, Format::Json, Severity::Debug);
+        let output = Output {
+            observer: Observer::with_log("n1", log).expect("the log starts"),
+            replica: "payment-1".into(),
+            stream: "stdout",
+        };
+        let observer = output.observer.clone();
+        let (reader, mut writer) = io::pipe().expect("pipes are to be had");
+        let ended = CancellationToken::new();
+        ended.cancel();
+
+        writer.write_all(b"farewell").expect("the pipe has room");
+        output.read(reader.into(), ended).await;
+
+        assert!(observer.flush(Duration::from_secs(30)));
+        let written = written.0.lock().expect("nobody panics");
+        let text = String::from_utf8_lossy(&written);
+        assert!(text.contains("farewell"), "{text}");
+        drop(writer);
     }
 }

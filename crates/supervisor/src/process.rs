@@ -9,8 +9,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{self, Child, ExitStatus};
 use std::sync::Arc;
+use std::thread;
 
-use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+use rustix::process::{
+    PidfdFlags, WaitId, WaitIdOptions, WaitOptions, pidfd_open, waitid, waitpid,
+};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::JoinSet;
@@ -124,16 +127,23 @@ impl Leader {
     fn end(&mut self) {
         self.group.kill();
         self.warden.unregister(self.group);
-        // The leader ended, or was killed just now; a zombie is all that may stay behind.
-        let _status = self.child.try_wait();
-        self.reaped = true;
+        self.reaped = matches!(self.child.try_wait(), Ok(Some(_)));
     }
 }
 
 impl Drop for Leader {
+    /// Dropped in the middle of its life, the leader needs a moment to die, and nobody may block
+    /// here: a thread of its own reaps it. Should that fail, a zombie remains until we end, too.
     fn drop(&mut self) {
+        if self.reaped {
+            return;
+        }
+        self.end();
+        let leader = self.group.leader();
         if !self.reaped {
-            self.end();
+            let _reaper = thread::Builder::new()
+                .name("replica-reaper".to_owned())
+                .spawn(move || waitpid(Some(leader), WaitOptions::empty()));
         }
     }
 }

@@ -40,7 +40,6 @@ const CRASH_LOOP_REPEAT: Duration = Duration::from_mins(5);
 
 /// What routing needs to know of a replica, told the moment it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Change {
     /// A process was started; it is not ready yet.
     Started {

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! and this file reads the tables out of the sources, because linking every service would make the
-//! tool slow to build. It understands this one form, pairs in place or by the name of a constant of
-//! the same file, and reports any other. A metric's name that stands in the code and in no table is
+//! tool slow to build. It understands this one form, its parts in place or by the name of a constant
+//! of the same file, and reports any other. A metric's name that stands in the code and in no table is
 //! reported too.
 
 use std::collections::BTreeSet;
@@ -106,79 +106,97 @@ fn undocumented(owner: &str, file: &TextFile, metrics: &[Metric]) -> Vec<Finding
 /// Reads the table at `at`: `const METRICS… = &[("name", "help"), CONSTANT, …]`.
 fn table(code: &str, at: usize) -> Result<Vec<(String, String)>, String> {
     let other_form = || format!("the table of metrics is not of the form `{FORM}(\"…\", \"…\")]`");
-    let mut rest = Cursor(code[at..].strip_prefix(FORM).ok_or_else(other_form)?);
+    let rest = code[at..].strip_prefix(FORM).ok_or_else(other_form)?;
+    let mut cursor = Cursor { code, rest };
     let mut entries = Vec::new();
-    while !rest.take("]") {
-        let entry = match rest.constant() {
-            Some(name) => constant_value(code, name),
-            None => rest.entry(),
-        };
-        entries.push(entry.ok_or_else(other_form)?);
+    while !cursor.take("]") {
+        entries.push(cursor.entry().ok_or_else(other_form)?);
         // The comma may be missing after the last entry only.
-        if !rest.take(",") && !rest.0.starts_with(']') {
+        if !cursor.take(",") && !cursor.rest.starts_with(']') {
             return Err(other_form());
         }
     }
     Ok(entries)
 }
 
-/// The pair that a constant of the same file stands for.
-fn constant_value(code: &str, name: &str) -> Option<(String, String)> {
-    let (_, value) = code.split_once(&format!("const {name}: (&str, &str) ="))?;
-    let mut value = Cursor(value);
-    value.skip_blank();
-    value.entry()
+/// What is left to read, and the file in which constants are looked up.
+struct Cursor<'a> {
+    code: &'a str,
+    rest: &'a str,
 }
 
-/// What is left to read.
-struct Cursor<'a>(&'a str);
-
-impl<'a> Cursor<'a> {
+impl Cursor<'_> {
     /// Skips blanks and comments, then the token, if it comes next.
     fn take(&mut self, token: &str) -> bool {
         self.skip_blank();
-        let rest = self.0.strip_prefix(token);
-        self.0 = rest.unwrap_or(self.0);
+        let rest = self.rest.strip_prefix(token);
+        self.rest = rest.unwrap_or(self.rest);
         self.skip_blank();
         rest.is_some()
     }
 
     fn skip_blank(&mut self) {
-        self.0 = self.0.trim_start();
-        while self.0.starts_with("//") {
-            let end = self.0.find('\n').unwrap_or(self.0.len());
-            self.0 = self.0[end..].trim_start();
+        self.rest = self.rest.trim_start();
+        while self.rest.starts_with("//") {
+            let end = self.rest.find('\n').unwrap_or(self.rest.len());
+            self.rest = self.rest[end..].trim_start();
         }
     }
 
-    /// The name of a constant, if one comes next.
-    fn constant(&mut self) -> Option<&'a str> {
-        self.skip_blank();
-        let part_of_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-        let end = self.0.find(|c| !part_of_name(c)).unwrap_or(self.0.len());
-        let (name, rest) = self.0.split_at(end);
-        self.0 = rest;
-        (!name.is_empty()).then_some(name)
+    /// A pair, or the name of a constant of the file that is one.
+    fn entry(&mut self) -> Option<(String, String)> {
+        if let Some(mut value) = self.constant("(&str, &str)") {
+            return value.pair();
+        }
+        self.pair()
     }
 
-    fn entry(&mut self) -> Option<(String, String)> {
+    fn pair(&mut self) -> Option<(String, String)> {
         let opened = self.take("(");
-        let name = self.string().filter(|_| opened)?;
+        let name = self.text().filter(|_| opened)?;
         let separated = self.take(",");
-        let help = self.string().filter(|_| separated)?;
+        let help = self.text().filter(|_| separated)?;
         let _trailing_comma = self.take(",");
         self.take(")").then_some((name, help))
     }
 
+    /// A string, or the name of a constant of the file that is one.
+    fn text(&mut self) -> Option<String> {
+        if let Some(mut value) = self.constant("&str") {
+            return value.string();
+        }
+        self.string()
+    }
+
+    /// Where the value of a constant starts, if the name of one comes next; nothing can be read
+    /// there if the file has none of that name and type.
+    fn constant(&mut self, kind: &str) -> Option<Self> {
+        let part_of_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        let end = self
+            .rest
+            .find(|c| !part_of_name(c))
+            .unwrap_or(self.rest.len());
+        let (name, rest) = self.rest.split_at(end);
+        if name.is_empty() {
+            return None;
+        }
+        self.rest = rest;
+        let value = self.code.split_once(&format!("const {name}: {kind} ="));
+        Some(Self {
+            code: self.code,
+            rest: value.map_or("", |(_, value)| value.trim_start()),
+        })
+    }
+
     /// A string literal: quotes and backslashes may be escaped, lines may be continued.
     fn string(&mut self) -> Option<String> {
-        let body = self.0.strip_prefix('"')?;
+        let body = self.rest.strip_prefix('"')?;
         let mut value = String::new();
         let mut chars = body.char_indices();
         while let Some((at, c)) = chars.next() {
             match c {
                 '"' => {
-                    self.0 = &body[at + 1..];
+                    self.rest = &body[at + 1..];
                     return Some(value);
                 },
                 '\\' => match chars.next()?.1 {
@@ -243,7 +261,8 @@ registry.register("mainstay_b", HELP, b);
 
     #[test]
     fn entries_may_be_constants_of_the_same_file() {
-        let text = "const METRICS: &[(&str, &str)] = &[A, (\"mainstay_b\", \"B\"), C_2];\n\
+        let text = "const METRICS: &[(&str, &str)] = &[A, (B, \"B\"), C_2];\n\
+            const B: &str = \"mainstay_b\";\n\
             const A: (&str, &str) = (\"mainstay_a\", \"A\");\n\
             const C_2: (&str, &str) =\n    (\"mainstay_c\", \"C\");\n";
         let expected = vec![

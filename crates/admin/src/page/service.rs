@@ -135,7 +135,7 @@ fn figures(html: &mut Html, service: &ServiceStatus) {
         Figure::new("In flight", figure::count(service.in_flight.into()), ""),
         Figure::new("Queue", figure::count(service.queued.into()), "").marked(queued),
         Figure::share("Retry budget", Some(service.retry_budget)).marked(budget),
-        Figure::new("Attempts / request", ratio(per_request), "").marked(attempts),
+        Figure::new("Attempts/request", ratio(per_request), "").marked(attempts),
         Figure::new("Fallbacks", figure::count(service.fallbacks), ""),
         Figure::new("Requests", figure::count(service.requests), ""),
     ] {

@@ -54,8 +54,13 @@ impl State {
     }
 
     pub(super) fn of_service(service: &ServiceStatus) -> Self {
+        let probed = |endpoint: &EndpointStatus| endpoint.health != Verdict::Unknown;
         match usable(service) {
             0 => Self::Bad,
+            // Neither a probe nor a call says anything yet.
+            _ if service.success.is_none() && !service.endpoints.iter().any(probed) => {
+                Self::Unknown
+            },
             n if n < service.endpoints.len() => Self::Warn,
             _ => Self::Good,
         }
@@ -80,8 +85,8 @@ impl State {
 
     pub(super) const fn of_severity(severity: Severity) -> Self {
         match severity {
-            Severity::Debug => Self::Unknown,
-            Severity::Info => Self::Good,
+            // What goes as it should stays in the background.
+            Severity::Debug | Severity::Info => Self::Unknown,
             Severity::Warn => Self::Warn,
             Severity::Error => Self::Bad,
         }

@@ -1,1 +1,539 @@
-//! Claims.
+//! Claims about the breaker, each named after the failure of others that it rules out.
+
+extern crate std;
+
+use core::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32 as Counter, Ordering as Order};
+use std::vec::Vec;
+
+use super::*;
+
+mod model;
+
+fn at(millis: u64) -> Instant {
+    Instant::from_millis(millis)
+}
+
+fn count(n: u32) -> NonZeroU32 {
+    NonZeroU32::new(n).expect("tests use positive counts")
+}
+
+fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Opens at half of ten calls, no cooldown above a second, three probes.
+fn config() -> Config {
+    Config {
+        error_rate: 0.5,
+        calls_min: count(10),
+        consecutive: None,
+        window: millis(1_600),
+        reopen: millis(1_000),
+        reopen_max: millis(1_000),
+        probes: count(3),
+        lease: millis(160),
+        stable_after: millis(10_000),
+    }
+}
+
+fn breaker(config: &Config) -> Breaker {
+    Breaker::new(config, 7).expect("the test's configuration is valid")
+}
+
+fn permit(breaker: &Breaker, now: Instant) -> Permit {
+    breaker
+        .acquire(now)
+        .expect("the circuit admits calls")
+        .permit
+}
+
+fn succeed(breaker: &Breaker, now: Instant) -> Option<Transition> {
+    breaker.success(permit(breaker, now), now)
+}
+
+fn fail(breaker: &Breaker, now: Instant) -> Option<Transition> {
+    breaker.failure(permit(breaker, now), Reason::Timeout, now)
+}
+
+fn opened(transition: Option<Transition>) -> bool {
+    matches!(transition, Some(Transition::Opened { .. }))
+}
+
+fn in_eight_threads(work: &(impl Fn() + Sync)) {
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(work);
+        }
+    });
+}
+
+/// A circuit that opened at 0 and whose cooldown is over at 1,000 at the latest.
+fn open(config: &Config) -> Breaker {
+    let breaker = breaker(config);
+    let trips = (0..config.calls_min.get())
+        .filter(|_| opened(fail(&breaker, at(0))))
+        .count();
+    assert_eq!(trips, 1);
+    breaker
+}
+
+#[test]
+fn a_million_good_calls_do_not_hide_an_outage() {
+    let breaker = breaker(&config());
+    for call in 0..1_000_000_u64 {
+        succeed(&breaker, at(call / 100));
+    }
+    let mut now = 10_000 + 1_600;
+    let trip = (0..20).find(|i| {
+        now += 10;
+        if i % 5 < 2 {
+            succeed(&breaker, at(now));
+            false
+        } else {
+            opened(fail(&breaker, at(now)))
+        }
+    });
+    assert_eq!(trip, Some(9), "60 % failures trip with the tenth call");
+}
+
+#[test]
+fn the_first_decision_is_at_exactly_calls_min() {
+    let breaker = breaker(&config());
+    let trips: Vec<bool> = (0..10).map(|_| opened(fail(&breaker, at(0)))).collect();
+    assert_eq!(trips.iter().position(|&trip| trip), Some(9));
+}
+
+#[test]
+fn a_success_that_completes_calls_min_trips_on_earlier_failures_and_names_their_reason() {
+    let breaker = breaker(&config());
+    for _ in 0..9 {
+        assert_eq!(fail(&breaker, at(0)), None);
+    }
+    let transition = succeed(&breaker, at(1));
+    assert!(
+        matches!(
+            transition,
+            Some(Transition::Opened {
+                reason: Reason::Timeout,
+                ..
+            })
+        ),
+        "{transition:?}"
+    );
+}
+
+#[test]
+fn a_rate_that_is_reached_exactly_trips_and_one_below_does_not() {
+    for (rate, failures) in [(0.07, 7), (0.5, 50), (0.29, 29), (1.0, 100)] {
+        let exact = Config {
+            error_rate: rate,
+            calls_min: count(100),
+            ..config()
+        };
+        for (failures, trips) in [(failures, true), (failures - 1, false)] {
+            let breaker = breaker(&exact);
+            let failed = (0..failures).any(|_| opened(fail(&breaker, at(0))));
+            let tripped = failed || (failures..100).any(|_| opened(succeed(&breaker, at(0))));
+            assert_eq!(tripped, trips, "{failures} failures of 100 at {rate}");
+        }
+    }
+}
+
+#[test]
+fn no_calls_are_no_data_and_successes_alone_never_trip() {
+    let low = Config {
+        error_rate: 0.000_001,
+        calls_min: count(1),
+        ..config()
+    };
+    let breaker = breaker(&low);
+    assert_eq!(breaker.counts(at(0)), Counts::default());
+    assert!((0..1_000).all(|_| succeed(&breaker, at(0)).is_none()));
+    assert!(
+        opened(fail(&breaker, at(0))),
+        "one of 1,001 is above a millionth"
+    );
+}
+
+#[test]
+fn failures_in_a_row_trip_before_calls_min_and_a_success_ends_the_row() {
+    let config = Config {
+        calls_min: count(100),
+        consecutive: Some(count(5)),
+        ..config()
+    };
+    let breaker = breaker(&config);
+    for _ in 0..4 {
+        assert_eq!(fail(&breaker, at(0)), None);
+    }
+    succeed(&breaker, at(0));
+    let trips: Vec<bool> = (0..5).map(|_| opened(fail(&breaker, at(0)))).collect();
+    assert_eq!(trips, [false, false, false, false, true]);
+}
+
+#[test]
+fn values_that_cannot_work_are_refused() {
+    for rate in [f64::NAN, f64::INFINITY, -0.1, 0.0, 1e-9, 1.000_001] {
+        let wrong = Config {
+            error_rate: rate,
+            ..config()
+        };
+        assert!(
+            matches!(wrong.validate(), Err(ConfigError::ErrorRate(_))),
+            "{rate}"
+        );
+    }
+    let wrong = |edit: fn(&mut Config)| {
+        let mut config = config();
+        edit(&mut config);
+        Breaker::new(&config, 0).expect_err("the value cannot work")
+    };
+    assert_eq!(wrong(|c| c.probes = count(256)), ConfigError::Probes(256));
+    assert_eq!(
+        wrong(|c| c.calls_min = count(CALLS_MIN_MAX + 1)),
+        ConfigError::CallsMin(CALLS_MIN_MAX + 1)
+    );
+    for edit in [
+        (|c| c.window = Duration::ZERO) as fn(&mut Config),
+        |c| c.reopen = Duration::ZERO,
+        |c| c.lease = Duration::ZERO,
+        |c| c.stable_after = Duration::MAX,
+    ] {
+        assert!(matches!(wrong(edit), ConfigError::Duration { .. }));
+    }
+    assert!(matches!(
+        wrong(|c| c.reopen_max = millis(999)),
+        ConfigError::ReopenMax { .. }
+    ));
+    Config::default().validate().expect("the default works");
+}
+
+#[test]
+fn an_open_circuit_rejects_until_its_cooldown_ends_and_says_when() {
+    let breaker = open(&config());
+    let State::Open { retry_after } = breaker.state(at(0)) else {
+        panic!("it opened");
+    };
+    assert!(retry_after >= millis(500) && retry_after <= millis(1_000));
+    let end = at(0) + retry_after;
+    let before = Instant::from_nanos(end.as_nanos() - 1);
+
+    let rejected = breaker.acquire(before).expect_err("still open");
+    assert_eq!(rejected.retry_after, Duration::from_nanos(1));
+    assert!(!breaker.would_admit(before));
+
+    assert!(breaker.would_admit(end));
+    let admitted = breaker.acquire(end).expect("the cooldown has ended");
+    assert_eq!(admitted.transition, Some(Transition::HalfOpened));
+}
+
+#[test]
+fn a_clock_that_runs_backwards_neither_panics_nor_lengthens_a_cooldown() {
+    let breaker = open(&config());
+    let past = Breaker::new(&config(), 1).expect("valid");
+    for _ in 0..10 {
+        fail(&past, at(50_000));
+    }
+    let rejected = past.acquire(at(49_000)).expect_err("it is open");
+    assert!(rejected.retry_after <= millis(2_000));
+    assert!(past.acquire(at(51_000)).is_ok(), "over at the same instant");
+    assert!(breaker.acquire(at(1_000)).is_ok());
+}
+
+#[test]
+fn among_a_thousand_racing_callers_exactly_the_permitted_probes_pass() {
+    for _ in 0..20 {
+        let breaker = open(&config());
+        let (admitted, transitions) = (Counter::new(0), Counter::new(0));
+        let ask = || {
+            for granted in (0..125).filter_map(|_| breaker.acquire(at(1_000)).ok()) {
+                admitted.fetch_add(1, Order::Relaxed);
+                let made = u32::from(granted.transition.is_some());
+                transitions.fetch_add(made, Order::Relaxed);
+            }
+        };
+        in_eight_threads(&ask);
+        assert_eq!(admitted.into_inner(), 3);
+        assert_eq!(transitions.into_inner(), 1);
+    }
+}
+
+#[test]
+fn among_racing_failures_exactly_one_opens_the_circuit() {
+    for _ in 0..50 {
+        let breaker = breaker(&config());
+        let trips = Counter::new(0);
+        let call = || {
+            for granted in (0..20).filter_map(|_| breaker.acquire(at(0)).ok()) {
+                let transition = breaker.failure(granted.permit, Reason::Reset, at(0));
+                trips.fetch_add(u32::from(transition.is_some()), Order::Relaxed);
+            }
+        };
+        in_eight_threads(&call);
+        assert_eq!(trips.into_inner(), 1);
+    }
+}
+
+#[test]
+fn all_probes_good_close_the_circuit_and_the_last_one_says_so() {
+    let breaker = open(&config());
+    let probes: Vec<Permit> = (0..3).map(|_| permit(&breaker, at(1_000))).collect();
+    let transitions: Vec<_> = probes
+        .into_iter()
+        .map(|probe| breaker.success(probe, at(1_001)))
+        .collect();
+    assert_eq!(transitions, [None, None, Some(Transition::Closed)]);
+    assert_eq!(breaker.state(at(1_001)), State::Closed);
+}
+
+#[test]
+fn probes_that_fail_at_the_rate_that_opens_a_circuit_open_it_again_at_once() {
+    let breaker = open(&config());
+    assert_eq!(
+        fail(&breaker, at(1_000)),
+        None,
+        "one of three is below half"
+    );
+    assert!(opened(fail(&breaker, at(1_000))), "two of three are above");
+}
+
+#[test]
+fn one_bad_probe_of_three_is_below_the_rate_and_closes() {
+    let breaker = open(&config());
+    assert_eq!(fail(&breaker, at(1_000)), None);
+    assert_eq!(succeed(&breaker, at(1_000)), None);
+    assert_eq!(succeed(&breaker, at(1_000)), Some(Transition::Closed));
+}
+
+#[test]
+fn a_closed_circuit_starts_with_an_empty_window() {
+    let breaker = open(&config());
+    for _ in 0..3 {
+        succeed(&breaker, at(1_000));
+    }
+    assert_eq!(breaker.counts(at(1_000)), Counts::default());
+    assert_eq!(fail(&breaker, at(1_000)), None);
+}
+
+#[test]
+fn a_dropped_or_ignored_probe_gives_its_slot_back_and_never_closes_the_circuit() {
+    let breaker = open(&config());
+    for _ in 0..100 {
+        let probe = permit(&breaker, at(1_000));
+        assert_eq!(breaker.abandon(probe, at(1_000)), None);
+        breaker.ignore(permit(&breaker, at(1_000)));
+    }
+    assert_eq!(breaker.state(at(1_000)), State::HalfOpen);
+    assert_eq!(
+        (0..9)
+            .filter(|_| breaker.acquire(at(1_000)).is_ok())
+            .count(),
+        3
+    );
+}
+
+#[test]
+fn probes_that_are_lost_cost_one_lease_and_their_late_results_change_nothing() {
+    let breaker = open(&config());
+    let lost: Vec<Permit> = (0..3).map(|_| permit(&breaker, at(1_000))).collect();
+    let rejected = breaker.acquire(at(1_001)).expect_err("all probes are out");
+    assert!(rejected.retry_after <= millis(170));
+
+    let again = at(1_001) + rejected.retry_after;
+    assert!(breaker.would_admit(again));
+    let fresh = permit(&breaker, again);
+    for probe in lost {
+        assert_eq!(breaker.failure(probe, Reason::Timeout, again), None);
+    }
+    assert_eq!(breaker.state(again), State::HalfOpen);
+    assert_eq!(breaker.success(fresh, again), None);
+    assert_eq!(succeed(&breaker, again), None);
+    assert_eq!(succeed(&breaker, again), Some(Transition::Closed));
+}
+
+#[test]
+fn probes_far_apart_keep_the_results_of_those_before() {
+    let breaker = open(&config());
+    // Ten leases between one call and the next: nobody hangs, so nothing expires.
+    assert_eq!(succeed(&breaker, at(1_000)), None);
+    assert_eq!(succeed(&breaker, at(2_600)), None);
+    assert_eq!(succeed(&breaker, at(4_200)), Some(Transition::Closed));
+}
+
+#[test]
+fn a_lease_never_ends_early_even_for_a_caller_whose_clock_is_a_little_behind() {
+    let breaker = open(&config());
+    for _ in 0..3 {
+        let _lost = permit(&breaker, at(5_000));
+    }
+    for now in (4_900..=5_160).map(at) {
+        assert!(breaker.acquire(now).is_err(), "{now:?}");
+    }
+}
+
+#[test]
+fn lost_probes_never_wedge_the_circuit_whenever_somebody_asks_again() {
+    // Stamps turn once in 1,024 leases: try every lease of two turns.
+    for leases in 2..2_100_u64 {
+        let breaker = open(&config());
+        for _ in 0..3 {
+            let _lost = permit(&breaker, at(1_000));
+        }
+        let asked = at(1_000 + leases * 160);
+        let admitted = breaker.acquire(asked).is_ok();
+        let later = at(1_000 + leases * 160 + 2 * 160 + 10);
+        assert!(
+            admitted || breaker.acquire(later).is_ok(),
+            "wedged after {leases} leases"
+        );
+    }
+}
+
+#[test]
+fn results_of_an_older_generation_change_no_state() {
+    let breaker = breaker(&config());
+    let old: Vec<Permit> = (0..40).map(|_| permit(&breaker, at(0))).collect();
+    let mut old = old.into_iter();
+    let mut late = |outcome, now| {
+        let permit = old.next().expect("there are forty");
+        let before = breaker.state(now);
+        assert_eq!(breaker.record(permit, outcome, now), None);
+        assert_eq!(breaker.state(now), before);
+    };
+    for _ in 0..10 {
+        fail(&breaker, at(0));
+    }
+    late(Outcome::Success, at(1));
+    let probe_of_the_first_cycle = permit(&breaker, at(1_000));
+    late(Outcome::Success, at(1_000));
+    fail(&breaker, at(1_000));
+    fail(&breaker, at(1_000));
+    let _probe = permit(&breaker, at(2_000));
+    for _ in 0..3 {
+        late(Outcome::Success, at(2_000));
+        late(Outcome::Failure(Reason::Timeout), at(2_000));
+        late(Outcome::Ignored, at(2_000));
+    }
+    assert_eq!(breaker.success(probe_of_the_first_cycle, at(2_000)), None);
+    assert_eq!(breaker.state(at(2_000)), State::HalfOpen);
+    assert_eq!(
+        (0..9)
+            .filter(|_| breaker.acquire(at(2_000)).is_ok())
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn a_stale_release_does_not_raise_the_number_of_probes() {
+    let breaker = open(&config());
+    let stale: Vec<Permit> = (0..3).map(|_| permit(&breaker, at(1_000))).collect();
+    let reissued = at(2_000);
+    for _ in 0..3 {
+        let _probe = permit(&breaker, reissued);
+    }
+    for probe in stale {
+        breaker.ignore(probe);
+    }
+    assert!(breaker.acquire(reissued).is_err());
+}
+
+#[test]
+fn an_endpoint_whose_every_call_is_abandoned_is_opened() {
+    let breaker = breaker(&config());
+    let transitions: Vec<_> = (0..10)
+        .map(|_| breaker.abandon(permit(&breaker, at(0)), at(0)))
+        .collect();
+    assert!(transitions[..9].iter().all(Option::is_none));
+    assert!(matches!(
+        transitions[9],
+        Some(Transition::Opened {
+            reason: Reason::Abandoned,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn abandoned_calls_beside_answered_ones_count_as_nothing() {
+    let breaker = breaker(&config());
+    succeed(&breaker, at(0));
+    for _ in 0..1_000 {
+        assert_eq!(breaker.abandon(permit(&breaker, at(0)), at(0)), None);
+    }
+    assert_eq!(breaker.counts(at(0)).total, 1);
+}
+
+#[test]
+fn cooldowns_double_up_to_their_cap_with_jitter_and_forget_after_a_stable_time() {
+    let growing = Config {
+        reopen: millis(100),
+        reopen_max: millis(3_000),
+        probes: count(1),
+        ..config()
+    };
+    let breaker = open(&growing);
+    let mut now = at(0);
+    // Many more cooldowns than are told apart: nothing overflows.
+    for cycle in 1..100_u32 {
+        let State::Open { retry_after } = breaker.state(now) else {
+            panic!("cycle {cycle} ended open");
+        };
+        let whole = millis(100 << (cycle - 1).min(20)).min(millis(3_000));
+        assert!(retry_after >= whole / 2, "cycle {cycle}: {retry_after:?}");
+        assert!(retry_after <= whole, "cycle {cycle}: {retry_after:?}");
+        now = now + retry_after;
+        assert!(opened(fail(&breaker, now)));
+    }
+    now = now + millis(3_000);
+    succeed(&breaker, now);
+    now = now + growing.stable_after;
+    for _ in 0..10 {
+        fail(&breaker, now);
+    }
+    let State::Open { retry_after } = breaker.state(now) else {
+        panic!("it opened again");
+    };
+    assert!(retry_after <= millis(100), "{retry_after:?}");
+}
+
+#[test]
+fn a_circuit_that_opens_again_soon_after_closing_waits_longer() {
+    let growing = Config {
+        reopen: millis(100),
+        reopen_max: millis(10_000),
+        probes: count(1),
+        ..config()
+    };
+    let breaker = open(&growing);
+    succeed(&breaker, at(1_000));
+    let transition = (0..10).find_map(|_| fail(&breaker, at(1_001)));
+    assert!(
+        matches!(transition, Some(Transition::Opened { cooldowns: 2, retry_after, .. }) if retry_after >= millis(100)),
+        "{transition:?}"
+    );
+}
+
+#[test]
+fn breakers_with_different_seeds_do_not_reopen_in_step() {
+    let ends: std::collections::BTreeSet<Duration> = (0..100)
+        .map(|seed| {
+            let breaker = Breaker::new(&config(), seed).expect("valid");
+            for _ in 0..10 {
+                fail(&breaker, at(0));
+            }
+            let State::Open { retry_after } = breaker.state(at(0)) else {
+                panic!("seed {seed} did not open");
+            };
+            retry_after
+        })
+        .collect();
+    assert!(ends.len() > 80, "only {} different cooldowns", ends.len());
+}
+
+#[test]
+fn a_breaker_stays_small() {
+    assert!(size_of::<Breaker>() <= 512, "{}", size_of::<Breaker>());
+    assert_eq!(size_of::<Permit>(), 4);
+}

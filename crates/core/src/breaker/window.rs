@@ -28,6 +28,10 @@ const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
 const TICK_BITS: u32 = 26;
 const TICK_MASK: u64 = (1 << TICK_BITS) - 1;
 
+/// How far behind a slow thread may be and still be seen to be late: 30 days with a 10 s window.
+/// Ticks turn after 16 months; all the rest of that may pass between two calls.
+const TICKS_LATE_MAX: u64 = TICK_MASK / 16;
+
 /// Marks that a failure was seen, beside the (tick, generation) at which it was.
 const SEEN: u64 = 1 << 63;
 
@@ -158,28 +162,24 @@ impl Tag {
         }
     }
 
-    /// Whether calls of this tag are in the window that ends with `now`.
+    /// Whether calls of this tag are in the window that ends with `now`, or newer: of two threads
+    /// that look at the same time, the one whose `now` is behind must not miss the other's call.
     const fn lives_at(self, now: Self) -> bool {
-        self.generation == now.generation
-            && (now.tick.wrapping_sub(self.tick) & TICK_MASK) < CELLS as u64
+        let age = now.tick.wrapping_sub(self.tick) & TICK_MASK;
+        let ahead = self.tick.wrapping_sub(now.tick) & TICK_MASK;
+        self.generation == now.generation && (age < CELLS as u64 || ahead <= TICKS_LATE_MAX)
     }
 
     /// Whether this tag is newer than `other`. The tick decides first: cells of long ago carry
     /// generations that say nothing any more.
     const fn is_newer_than(self, other: Self) -> bool {
         if self.tick == other.tick {
-            is_ahead(self.generation, other.generation, GENERATION_MASK)
+            let ahead = self.generation.wrapping_sub(other.generation) & GENERATION_MASK;
+            ahead != 0 && ahead <= GENERATION_MASK / 2
         } else {
-            is_ahead(self.tick, other.tick, TICK_MASK)
+            (self.tick.wrapping_sub(other.tick) & TICK_MASK) <= TICKS_LATE_MAX
         }
     }
-}
-
-/// Whether `a` is ahead of `b` by less than half a turn. Half a turn of the ticks of a 10 s window
-/// is eight months without a single call.
-const fn is_ahead(a: u64, b: u64, mask: u64) -> bool {
-    let ahead = a.wrapping_sub(b) & mask;
-    ahead != 0 && ahead <= mask / 2
 }
 
 impl Cell {
@@ -199,7 +199,7 @@ impl Cell {
     const fn counting(self, tag: Tag, failed: bool) -> Option<Self> {
         let (before, total) = if self.tag.encode() == tag.encode() {
             (self.failed, self.total)
-        } else if self.tag.is_newer_than(tag) {
+        } else if self.total > 0 && self.tag.is_newer_than(tag) {
             return None;
         } else {
             (0, 0)
@@ -218,5 +218,6 @@ impl Cell {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;

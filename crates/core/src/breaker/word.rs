@@ -184,8 +184,8 @@ impl Lease {
     /// What is left at `now` of the lease that began at `stamp`; `None` once it ran out.
     ///
     /// A `now` that another thread read a little before `stamp` must not count as a full turn of
-    /// the ticks, hence the second condition. Both make the lease seem fresh for two leases in
-    /// 1,024: a circuit that nobody used for hours may wait one lease longer, never more.
+    /// the ticks. Together, a lease that ran out seems fresh for two leases in 1,024: a circuit
+    /// that nobody used for hours may have to wait for these two, never more.
     pub(super) fn remaining(self, stamp: Stamp, now: Instant) -> Option<Duration> {
         let elapsed = self.stamp(now).0.wrapping_sub(stamp.0) & STAMP_MASK;
         let from_the_future = elapsed > STAMP_MASK - Self::TICKS;

@@ -44,6 +44,10 @@ const REQUESTS_BITS: u32 = 20;
 /// Requests of a slot are counted up to here: 1.5 million per second with a `ttl` of 10 s.
 const REQUESTS_MAX: u64 = (1 << REQUESTS_BITS) - 1;
 const NUMBER_MASK: u64 = (1 << 27) - 1;
+/// How far behind a slow thread may be and still be seen to be late: two months with a `ttl` of
+/// 10 s. Slot numbers turn after almost three years; all the rest of that may pass between two
+/// requests.
+const LATE_MAX: u64 = NUMBER_MASK / 16;
 const CLOSING: u64 = 1 << 63;
 
 /// One token in the unit that the ratio is kept in, so that no fraction is lost.
@@ -252,9 +256,7 @@ impl Budget {
                 seen = self.move_on(seen, number);
                 continue;
             }
-            let ahead = number.wrapping_sub(Slot::decode(seen).number) & NUMBER_MASK;
-            // Half a turn of the slots of a 10 s budget is 17 months without a single request.
-            if ahead == 0 || ahead > NUMBER_MASK / 2 {
+            if !is_before(Slot::decode(seen).number, number) {
                 return seen;
             }
             seen = match self.swap(seen, seen | CLOSING) {
@@ -274,18 +276,16 @@ impl Budget {
         )]
         let place = &self.ring[(slot.number % RING as u64) as usize];
         let filed = place.load(Ordering::Acquire);
-        let round = slot.number.wrapping_sub(Slot::decode(filed).number) & NUMBER_MASK;
         // Who comes late finds this slot, or one of a later round, and must not touch it.
-        if round != 0 && round <= NUMBER_MASK / 2 {
+        if is_before(Slot::decode(filed).number, slot.number) {
             let _filed_by_another =
                 place.compare_exchange(filed, slot.encode(), Ordering::AcqRel, Ordering::Acquire);
         }
-        let ahead = number.wrapping_sub(slot.number) & NUMBER_MASK;
         // A thread with an older `now` helps as well; it cannot know how far time has come.
-        let next = if ahead == 0 || ahead > NUMBER_MASK / 2 {
-            slot.number.wrapping_add(1) & NUMBER_MASK
-        } else {
+        let next = if is_before(slot.number, number) {
             number
+        } else {
+            slot.number.wrapping_add(1)
         };
         let next = Slot::empty(next).encode();
         match self.swap(closing, next) {
@@ -299,6 +299,12 @@ impl Budget {
             .compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire)
             .map(drop)
     }
+}
+
+/// Whether slot number `a` is before `b`, and not just late.
+const fn is_before(a: u64, b: u64) -> bool {
+    let ahead = b.wrapping_sub(a) & NUMBER_MASK;
+    ahead != 0 && ahead <= NUMBER_MASK - LATE_MAX
 }
 
 impl Slot {
@@ -323,5 +329,6 @@ impl Slot {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;

@@ -1,10 +1,11 @@
 //! Reads `[service.NAME]`: where a service lives, and the policies around it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use mainstay_core::breaker;
 use mainstay_core::health::Hysteresis;
 use mainstay_core::restart;
 use mainstay_gateway::config as gateway;
@@ -241,12 +242,36 @@ fn read_breaker(section: &Section<'_, '_>) -> Option<gateway::Breaker> {
         reopen_max: reopen_max?,
         probes: probes?,
     };
-    not_above(
-        section,
-        ("reopen", breaker.reopen),
-        ("reopen_max", breaker.reopen_max),
-    );
+    if let Err(error) = engine(&breaker).validate() {
+        let message = format!("`{}` cannot work: {error}", section.path());
+        section.problem(field(&error), message, "beyond what a breaker can do", None);
+    }
     Some(breaker)
+}
+
+/// What the engine makes of a breaker: it knows its own limits best.
+fn engine(breaker: &gateway::Breaker) -> breaker::Config {
+    breaker::Config {
+        error_rate: breaker.error_rate,
+        calls_min: breaker.calls_min,
+        consecutive: breaker.consecutive,
+        window: breaker.window,
+        reopen: breaker.reopen,
+        reopen_max: breaker.reopen_max,
+        probes: breaker.probes,
+        ..breaker::Config::default()
+    }
+}
+
+/// The key of the file that an engine's complaint is about.
+const fn field(error: &breaker::ConfigError) -> &'static str {
+    match error {
+        breaker::ConfigError::CallsMin(_) => "calls_min",
+        breaker::ConfigError::Probes(_) => "probes",
+        breaker::ConfigError::Duration { field, .. } => field,
+        breaker::ConfigError::ReopenMax { .. } => "reopen",
+        breaker::ConfigError::ErrorRate(_) | _ => "error_rate",
+    }
 }
 
 fn read_retry(section: &Section<'_, '_>) -> Option<gateway::Retry> {
@@ -435,8 +460,16 @@ fn json_of(value: &DeValue<'_>) -> serde_json::Value {
 }
 
 impl Service {
-    /// Where the supervisor's replicas of this service listen.
-    pub fn replica_address(port: u16) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    /// Takes from `other` what may change while the service runs.
+    pub(crate) fn take_live(&mut self, other: &Self) {
+        if let (Source::Endpoints(_), Source::Endpoints(_)) = (&self.source, &other.source) {
+            self.source = other.source.clone();
+            self.health.clone_from(&other.health);
+        }
+        self.breaker.clone_from(&other.breaker);
+        self.retry.clone_from(&other.retry);
+        self.timeout = other.timeout;
+        self.bulkhead = other.bulkhead;
+        self.fallback.clone_from(&other.fallback);
     }
 }

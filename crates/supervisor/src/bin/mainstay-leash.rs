@@ -75,11 +75,7 @@ fn supervise(args: impl Iterator<Item = OsString>) -> Result<(), Box<dyn Error>>
         readiness: None,
         liveness: None,
     };
-    let own = |verb: &str| vec!["/proc/self/exe".to_owned(), verb.to_owned()];
-    let leash = Leash {
-        exec: own("exec"),
-        warden: own("warden"),
-    };
+    let leash = Leash::of_this_program("exec", "warden");
     let listener = Arc::new(|change| {
         let _told = writeln!(io::stdout(), "{change:?}");
     });

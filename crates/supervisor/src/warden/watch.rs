@@ -134,7 +134,7 @@ impl Watch {
     pub(crate) async fn run(mut self, observer: Observer, closing: CancellationToken) {
         let clock = Clock::start();
         loop {
-            let started = clock.now();
+            let mut started = clock.now();
             let how = tokio::select! {
                 biased;
                 () = closing.cancelled() => return self.close().await,
@@ -153,6 +153,8 @@ impl Watch {
                     () = closing.cancelled() => return,
                     () = time::sleep(decision.delay) => {},
                 }
+                // A start that fails has run for no time, or the backoff would never grow.
+                started = clock.now();
                 match spawn(&self.program, &self.args, &self.warden) {
                     Ok(child) => break self.child = child,
                     Err(error) => detail = format!("could not be started: {error}"),
@@ -209,4 +211,42 @@ fn spawn(program: &str, args: &[String], warden: &Warden) -> io::Result<Child> {
         warden.connect(stdin);
     }
     Ok(child)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    /// More lines than any pipe holds.
+    const LINES: u32 = 200_000;
+
+    #[tokio::test]
+    async fn a_warden_that_reads_nothing_is_replaced_and_never_blocks_the_supervisor() {
+        let deaf = ["sleep".to_owned(), "1000".to_owned()];
+        let watch = Watch::start(&deaf, Random::seeded(7)).expect("sleep is everywhere");
+        let warden = watch.warden();
+        let observer = Observer::new("n1");
+        let mut events = observer.subscribe(None);
+        let closing = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(watch.run(observer, closing.clone()));
+
+        let group = Group::led_by(i32::MAX.unsigned_abs()).expect("it is above 1");
+        for _ in 0..LINES {
+            warden.register(group);
+            warden.unregister(group);
+        }
+
+        let Some(mainstay_observe::Delivery::Record(record)) = events.next().await else {
+            panic!("the end of the warden is told");
+        };
+        let Event::WardenExited { detail, .. } = &record.event else {
+            panic!("{record:?}");
+        };
+        assert_eq!(detail, "did not read its input; signal: 9 (SIGKILL)");
+        closing.cancel();
+        while tasks.join_next().await.is_some() {}
+    }
 }

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 /// The program that offers leash and warden.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_mainstay-leash");
 /// No wait of a test may take longer; only a failure ever waits so long.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Supervisors of this process so far.
 static BENCHES: AtomicUsize = AtomicUsize::new(0);

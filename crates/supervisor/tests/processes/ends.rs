@@ -1,5 +1,6 @@
 //! A stop reaches every replica in every state, and leaves nothing.
 
+use std::path::Path;
 use std::time::Duration;
 
 use mainstay_core::restart;
@@ -132,6 +133,8 @@ async fn a_supervisor_that_is_dropped_takes_its_replicas_along() {
     until("its child runs", || (members(pid).len() == 2).then_some(())).await;
     bench.abort().await;
     until("nothing is left", || members(pid).is_empty().then_some(())).await;
+    let reaped = || (!Path::new(&format!("/proc/{pid}")).exists()).then_some(());
+    until("not even a zombie is left", reaped).await;
 }
 
 #[tokio::test]

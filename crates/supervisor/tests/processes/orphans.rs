@@ -149,22 +149,21 @@ async fn a_leash_runs_nothing_before_its_supervisor_says_so() {
 async fn a_warden_that_dies_is_started_again_and_replicas_do_not_notice() {
     let bench = Bench::start(vec![script("exec sleep 1000")]);
     let pid = bench.ready().await;
-    let ends = |bench: &Bench| {
-        bench.events(|event| {
-            if let Event::WardenExited { detail, .. } = event {
-                Some(detail.clone())
-            } else {
-                None
-            }
-        })
-    };
     let warden = until("the warden runs", || bench.warden()).await;
     signal(warden, Signal::KILL);
     until("its end is told", || {
-        (!ends(&bench).is_empty()).then_some(())
+        (!bench.events(warden_end).is_empty()).then_some(())
     })
     .await;
-    assert_eq!(ends(&bench), ["signal: 9 (SIGKILL)"]);
+    assert_eq!(bench.events(warden_end), ["signal: 9 (SIGKILL)"]);
     assert_eq!(bench.ready().await, pid);
     bench.stopped().await;
+}
+
+fn warden_end(event: &Event) -> Option<String> {
+    if let Event::WardenExited { detail, .. } = event {
+        Some(detail.clone())
+    } else {
+        None
+    }
 }

@@ -5,10 +5,15 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use mainstay_core::event::Event;
+use mainstay_observe::probe::Probe;
 use mainstay_supervisor::Phase;
 use mainstay_supervisor::config::{Service, Startup};
+use rustix::process::Signal;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time;
 
-use crate::bench::{Bench, port, probe, script, until};
+use crate::bench::{Bench, PATIENCE, port, probe, script, signal, until};
 
 /// Frees the port of `listener`: from now on connections to it are refused.
 fn silence(listener: TcpListener) {
@@ -96,6 +101,40 @@ async fn readiness_follows_the_probe_and_never_restarts() {
     let _answers = speak(number);
     assert_eq!(bench.ready().await, pid);
     bench.stopped().await;
+}
+
+#[tokio::test]
+async fn a_probe_ends_with_the_process_that_it_asked() {
+    let (number, listener) = port();
+    listener.set_nonblocking(true).expect("a socket of ours");
+    let listener = tokio::net::TcpListener::from_std(listener).expect("a socket of ours");
+    let bench = Bench::start(vec![Service {
+        ports: vec![number],
+        readiness: Some(Probe {
+            http_path: Some("/".into()),
+            timeout: Duration::from_hours(1),
+            ..probe(1)
+        }),
+        ..script("exec sleep 1000")
+    }]);
+    let (mut connection, _) = listener.accept().await.expect("the probe connects");
+    let pid = bench.replica().pid.expect("it is being asked");
+
+    signal(pid, Signal::KILL);
+
+    // Nobody answers, but the question is taken back: no answer can count for the next process.
+    let asked = until_closed(&mut connection).await;
+    assert!(asked.starts_with(b"GET / HTTP/1.1"), "{asked:?}");
+    bench.stopped().await;
+}
+
+async fn until_closed(connection: &mut TcpStream) -> Vec<u8> {
+    let mut asked = Vec::new();
+    let closed = time::timeout(PATIENCE, connection.read_to_end(&mut asked)).await;
+    closed
+        .expect("the probe is taken back")
+        .expect("it is closed in order");
+    asked
 }
 
 #[tokio::test]

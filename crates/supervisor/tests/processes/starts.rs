@@ -107,17 +107,8 @@ async fn a_command_that_vanishes_later_is_an_exit_that_says_so() {
     std::fs::remove_dir_all(&dir).expect("it is ours");
     crate::bench::signal(pid, rustix::process::Signal::KILL);
 
-    let exits = || {
-        bench.events(|event| {
-            if let Event::ReplicaExited { detail, .. } = event {
-                Some(detail.clone())
-            } else {
-                None
-            }
-        })
-    };
     let exits = until("the failed start is told", || {
-        Some(exits()).filter(|e| e.len() >= 2)
+        Some(bench.events(end)).filter(|e| e.len() >= 2)
     })
     .await;
     assert_eq!(exits[0], "signal: 9 (SIGKILL)");
@@ -128,6 +119,14 @@ async fn a_command_that_vanishes_later_is_an_exit_that_says_so() {
     );
     assert!(exits[1].contains("does not exist"), "{}", exits[1]);
     bench.stopped().await;
+}
+
+fn end(event: &Event) -> Option<String> {
+    if let Event::ReplicaExited { detail, .. } = event {
+        Some(detail.clone())
+    } else {
+        None
+    }
 }
 
 fn refusal(service: Service) -> String {

@@ -1,1 +1,235 @@
-//! Claims.
+//! Claims about the budget, checked against an exact log.
+
+extern crate std;
+
+use std::sync::atomic::{AtomicU64 as Counter, Ordering as Order};
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// 15 slots of 100 ms.
+const TTL: Duration = Duration::from_millis(1_500);
+const SLOT_MS: u64 = 100;
+
+fn at(millis: u64) -> Instant {
+    Instant::from_millis(millis)
+}
+
+fn budget(ratio: f64, floor: u32) -> Budget {
+    Budget::new(&BudgetConfig {
+        ratio,
+        floor,
+        ttl: TTL,
+    })
+    .expect("the test's configuration is valid")
+}
+
+/// Withdraws until there is nothing left; how often that worked.
+fn drain(budget: &Budget, now: Instant) -> usize {
+    (0..1_000_000).take_while(|_| budget.withdraw(now)).count()
+}
+
+#[test]
+fn values_that_cannot_work_are_refused() {
+    let new = |ratio, floor, ttl| Budget::new(&BudgetConfig { ratio, floor, ttl }).map(drop);
+    for ratio in [f64::NAN, f64::INFINITY, -0.1, 10.1] {
+        assert!(matches!(
+            new(ratio, 1, TTL),
+            Err(BudgetConfigError::Ratio(_))
+        ));
+    }
+    assert_eq!(
+        new(0.2, 1, Duration::ZERO),
+        Err(BudgetConfigError::Ttl(Duration::ZERO))
+    );
+    assert_eq!(
+        new(0.2, 1, Duration::MAX),
+        Err(BudgetConfigError::Ttl(Duration::MAX))
+    );
+    assert_eq!(new(0.0, 0, TTL), Err(BudgetConfigError::Nothing));
+    assert_eq!(new(0.0, u32::MAX, TTL_MAX), Ok(()));
+}
+
+#[test]
+fn the_floor_is_there_from_the_start_and_comes_back_after_the_ttl() {
+    let budget = budget(0.2, 10);
+    assert_eq!(drain(&budget, at(0)), 15, "10 per second over 1.5 s");
+    assert_eq!(
+        drain(&budget, at(1_500)),
+        0,
+        "retries count for at least a ttl"
+    );
+    assert_eq!(drain(&budget, at(1_600)), 15);
+}
+
+#[test]
+fn the_default_is_a_fifth_of_the_requests_and_ten_per_second_over_ten_seconds() {
+    let budget = Budget::new(&BudgetConfig::default()).expect("valid");
+    for request in 0..1_000 {
+        budget.deposit(at(request));
+    }
+    assert_eq!(drain(&budget, at(1_000)), 200 + 100);
+}
+
+#[test]
+fn fractions_of_a_retry_add_up() {
+    let budget = budget(0.3, 0);
+    let mut granted = 0;
+    for request in 1..=100 {
+        budget.deposit(at(0));
+        granted += drain(&budget, at(0));
+        assert_eq!(granted, request * 3 / 10, "after {request} requests");
+    }
+}
+
+#[test]
+fn requests_are_not_saved_up_beyond_the_ttl() {
+    let budget = budget(1.0, 0);
+    for request in 0..10_000 {
+        budget.deposit(at(request));
+    }
+    assert_eq!(
+        drain(&budget, at(10_000)),
+        1_400,
+        "those of the last 14 slots"
+    );
+    for request in 20_000..20_010 {
+        budget.deposit(at(request));
+    }
+    assert_eq!(drain(&budget, at(30_000)), 0, "idle since long ago");
+}
+
+#[test]
+fn the_level_falls_from_one_to_zero() {
+    let budget = budget(0.0, 10);
+    assert!((budget.level(at(0)) - 1.0).abs() < f64::EPSILON);
+    for _ in 0..12 {
+        assert!(budget.withdraw(at(0)));
+    }
+    assert!((budget.level(at(0)) - 0.2).abs() < 1e-9);
+    assert_eq!(budget.tokens(at(0)), 3);
+    drain(&budget, at(0));
+    assert!(budget.level(at(0)) < f64::EPSILON);
+}
+
+#[test]
+fn a_thread_whose_clock_is_behind_counts_in_the_newest_slot() {
+    let budget = budget(1.0, 0);
+    budget.deposit(at(1_000));
+    budget.deposit(at(500));
+    assert_eq!(drain(&budget, at(500)), 2);
+    assert_eq!(drain(&budget, at(1_000)), 0);
+}
+
+#[test]
+fn a_budget_made_late_in_the_life_of_a_clock_works_and_wraps() {
+    for start in [1_u64 << 26, (1 << 27) - 3, (1 << 27) + 5, 1 << 35] {
+        let budget = budget(1.0, 0);
+        let mut now = start * SLOT_MS;
+        for _ in 0..40 {
+            budget.deposit(at(now));
+            now += SLOT_MS;
+        }
+        assert_eq!(drain(&budget, at(now)), 14, "from slot {start} on");
+    }
+}
+
+#[test]
+fn a_full_slot_stops_counting_and_never_overflows() {
+    let budget = budget(10.0, u32::MAX);
+    for _ in 0..=REQUESTS_MAX + 10 {
+        budget.deposit(at(0));
+    }
+    assert_eq!(drain(&budget, at(0)) as u64, RETRIES_MAX);
+    budget.deposit(at(SLOT_MS));
+    assert!(budget.withdraw(at(SLOT_MS)), "the next slot counts again");
+}
+
+#[test]
+fn sixty_four_threads_never_overdraw_it() {
+    let budget = budget(0.5, 100);
+    let (granted, millis) = (Counter::new(0), Counter::new(0));
+    let call = || {
+        // Slots turn all the time, and threads see that in different order.
+        let now = at(millis.fetch_add(1, Order::Relaxed) / 16);
+        budget.deposit(now);
+        let retries = (0..3).filter(|_| budget.withdraw(now)).count();
+        granted.fetch_add(retries as u64, Order::Relaxed);
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..64 {
+            scope.spawn(|| (0..200).for_each(|_| call()));
+        }
+    });
+    // All of it lies within one ttl, so the two sums are exact.
+    let granted = granted.into_inner();
+    assert_eq!(granted, 64 * 200 / 2 + 150);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Advance(u64),
+    Deposit,
+    Withdraw,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let advance = prop_oneof![
+        5 => 0..50_u64,
+        3 => (0..4_u64).prop_map(|slots| slots * SLOT_MS),
+        1 => 0..4_000_u64,
+    ];
+    let step = prop_oneof![
+        2 => advance.prop_map(Step::Advance),
+        4 => Just(Step::Deposit),
+        6 => Just(Step::Withdraw),
+    ];
+    prop::collection::vec(step, 0..400)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn it_grants_what_an_exact_log_grants_and_keeps_to_its_bound_in_every_ttl(
+        // Tenths, so that the model's arithmetic is exact.
+        ratio_tenths in 0..20_u64,
+        floor in 1..6_u32,
+        steps in steps(),
+    ) {
+        let budget = budget(ratio_tenths as f64 / 10.0, floor);
+        let floor_tenths = u64::from(floor) * 15;
+        let mut now = 7_u64;
+        let (mut requests, mut retries) = (Vec::new(), Vec::new());
+        for step in steps {
+            match step {
+                Step::Advance(by) => now += by,
+                Step::Deposit => {
+                    budget.deposit(at(now));
+                    requests.push(now);
+                },
+                Step::Withdraw => {
+                    let since = |log: &Vec<u64>, slots: u64| {
+                        let live = |then: &&u64| now / SLOT_MS - **then / SLOT_MS < slots;
+                        log.iter().filter(live).count() as u64
+                    };
+                    let allowed = floor_tenths + ratio_tenths * since(&requests, 15);
+                    let expected = (since(&retries, 16) + 1) * 10 <= allowed;
+                    prop_assert_eq!(budget.withdraw(at(now)), expected);
+                    if expected {
+                        retries.push(now);
+                    }
+                },
+            }
+        }
+        // The promise itself, in exact time: any ttl, wherever it ends.
+        for end in &retries {
+            let in_ttl = |log: &Vec<u64>| {
+                log.iter().filter(|then| **then <= *end && end - **then < 1_500).count() as u64
+            };
+            prop_assert!(in_ttl(&retries) * 10 <= floor_tenths + ratio_tenths * in_ttl(&requests));
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Why a request has no good answer, and what follows from that.
+//!
+//! Prevents one failure with three stories: reason code, status, breaker outcome, retry and
+//! fallback all come from the one value made where the failure was seen.
+
+use http::header::RETRY_AFTER;
+use http::{Response, StatusCode};
+use mainstay_core::outcome::{Outcome, Reason};
+use mainstay_core::retry::Sent;
+use mainstay_core::time::Duration;
+
+use crate::body::Content;
+use crate::reply::{Refusal, Reply};
+use crate::upstream::pool::Unconnected;
+
+/// A request without a good answer.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    kind: Kind,
+    /// The last answer an endpoint gave, if one did.
+    answer: Option<Response<Content>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// The client's fault, or nobody's: no fallback and no retry.
+    Final(Reply),
+    /// Not one attempt was made.
+    Rejected(Reply, Reason),
+    /// An attempt at an endpoint failed.
+    Attempted {
+        reply: Reply,
+        reason: Reason,
+        sent: Sent,
+        /// Whether the failure says something about the endpoint.
+        charged: bool,
+    },
+    /// An endpoint answered that it failed.
+    Answered(StatusCode),
+}
+
+const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+
+impl Failed {
+    const fn new(kind: Kind) -> Self {
+        Self { kind, answer: None }
+    }
+
+    const fn rejected(code: &'static str, detail: &'static str, reason: Reason) -> Self {
+        Self::new(Kind::Rejected(
+            Reply::new(UNAVAILABLE, code, detail),
+            reason,
+        ))
+    }
+
+    /// The request came back to where it was.
+    pub(crate) const fn looped() -> Self {
+        Self::new(Kind::Final(Reply::new(
+            StatusCode::LOOP_DETECTED,
+            "loop_detected",
+            "the request has passed this gateway before",
+        )))
+    }
+
+    /// The bulkhead has no place.
+    pub(crate) const fn bulkhead_full() -> Self {
+        let mut reply = Reply::new(
+            UNAVAILABLE,
+            "bulkhead_full",
+            "as many requests as allowed are in flight",
+        );
+        reply.retry_after = Some(Duration::from_secs(1));
+        Self::new(Kind::Rejected(reply, Reason::Timeout))
+    }
+
+    /// No endpoint is in rotation.
+    pub(crate) const fn no_endpoint() -> Self {
+        Self::rejected("no_endpoint", "no endpoint is in rotation", Reason::Exited)
+    }
+
+    /// All circuits are open.
+    pub(crate) const fn circuit_open(retry_after: Duration) -> Self {
+        let mut reply = Reply::new(
+            UNAVAILABLE,
+            "circuit_open",
+            "the circuits of all endpoints are open",
+        );
+        reply.retry_after = Some(retry_after);
+        Self::new(Kind::Rejected(reply, Reason::Error))
+    }
+
+    /// The request's time is used up.
+    pub(crate) const fn deadline() -> Self {
+        Self::new(Kind::Rejected(DEADLINE, Reason::Timeout))
+    }
+
+    /// The client's body failed.
+    pub(crate) fn client(refusal: Option<Refusal>) -> Self {
+        Self::new(Kind::Final(refusal.map_or(
+            Reply::new(
+                StatusCode::BAD_REQUEST,
+                "client_gone",
+                "the request's body ended early",
+            ),
+            Reply::from,
+        )))
+    }
+
+    /// There was no connection to send the request on.
+    pub(crate) const fn unconnected(unconnected: Unconnected) -> Self {
+        match unconnected {
+            Unconnected::Failed(reason) => Self::upstream(reason, Sent::Never),
+            Unconnected::Exhausted => Self::new(Kind::Attempted {
+                reply: Reply::new(
+                    UNAVAILABLE,
+                    "connection_limit",
+                    "as many connections as allowed are in use",
+                ),
+                reason: Reason::Error,
+                sent: Sent::Never,
+                charged: false,
+            }),
+        }
+    }
+
+    /// An exchange with an endpoint failed.
+    pub(crate) const fn upstream(reason: Reason, sent: Sent) -> Self {
+        let (status, code, detail) = match (reason, sent) {
+            (Reason::Timeout, Sent::Never) => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "connect_timeout",
+                "the endpoint took too long to accept a connection",
+            ),
+            (Reason::Timeout, Sent::Maybe) => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "attempt_timeout",
+                "the endpoint did not answer in time",
+            ),
+            (Reason::Connect, _) => (
+                StatusCode::BAD_GATEWAY,
+                "upstream_connect",
+                "the endpoint does not accept connections",
+            ),
+            (Reason::Protocol, _) => (
+                StatusCode::BAD_GATEWAY,
+                "upstream_protocol",
+                "the endpoint's answer is not valid HTTP",
+            ),
+            _ => (
+                StatusCode::BAD_GATEWAY,
+                "upstream_reset",
+                "the endpoint closed the connection before it answered",
+            ),
+        };
+        Self::new(Kind::Attempted {
+            reply: Reply::new(status, code, detail),
+            reason,
+            sent,
+            charged: true,
+        })
+    }
+
+    /// An answer that says that the endpoint failed is a failure; any other is the answer.
+    pub(crate) fn check(
+        status: StatusCode,
+        response: Response<Content>,
+    ) -> Result<Response<Content>, Self> {
+        match status.as_u16() {
+            500 | 502 | 503 | 504 => Err(Self {
+                kind: Kind::Answered(status),
+                answer: Some(response),
+            }),
+            _ => Ok(response),
+        }
+    }
+
+    /// This failure came after `earlier`, whose answer is kept unless this one has its own.
+    #[must_use]
+    pub(crate) fn after(mut self, earlier: Option<Self>) -> Self {
+        let is_final = matches!(self.kind, Kind::Final(_));
+        if self.answer.is_none() && !is_final {
+            self.answer = earlier.and_then(|earlier| earlier.answer);
+        }
+        self
+    }
+
+    /// Says `deadline` instead of a shorter limit, when it was the deadline that `passed`.
+    #[must_use]
+    pub(crate) fn or_deadline(mut self, passed: bool) -> Self {
+        if let Kind::Attempted {
+            reply,
+            reason: Reason::Timeout,
+            ..
+        } = &mut self.kind
+            && passed
+        {
+            *reply = DEADLINE;
+        }
+        self
+    }
+
+    /// What the endpoint's breaker hears.
+    pub(crate) const fn outcome(&self) -> Outcome {
+        match self.kind {
+            Kind::Attempted {
+                reason,
+                charged: true,
+                ..
+            } => Outcome::Failure(reason),
+            Kind::Answered(_) => Outcome::Failure(Reason::Status),
+            Kind::Attempted { .. } | Kind::Final(_) | Kind::Rejected(..) => Outcome::Ignored,
+        }
+    }
+
+    /// Whether another attempt makes sense, and whether this one may have had an effect.
+    pub(crate) const fn retryable(&self) -> Option<Sent> {
+        match self.kind {
+            Kind::Attempted { sent, .. } => Some(sent),
+            Kind::Answered(status) if status.as_u16() != 500 => Some(Sent::Maybe),
+            Kind::Answered(_) | Kind::Final(_) | Kind::Rejected(..) => None,
+        }
+    }
+
+    /// How long the endpoint asked to be left alone, in whole seconds. A date is not read.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        let value = self.answer.as_ref()?.headers().get(RETRY_AFTER)?;
+        let seconds = crate::framing::head::decimal(value.as_bytes())?;
+        Some(Duration::from_secs(seconds))
+    }
+
+    /// Why a fallback is wanted; `None` when none is.
+    pub(crate) const fn fallback_reason(&self) -> Option<Reason> {
+        match self.kind {
+            Kind::Final(_) => None,
+            Kind::Rejected(_, reason) | Kind::Attempted { reason, .. } => Some(reason),
+            Kind::Answered(_) => Some(Reason::Status),
+        }
+    }
+
+    /// The answer when nothing else helps: the endpoint's own, or one that says why.
+    pub(crate) fn into_response(self, service: &str) -> Response<Content> {
+        match (self.answer, self.kind) {
+            (Some(answer), _) => answer,
+            (
+                None,
+                Kind::Final(reply) | Kind::Rejected(reply, _) | Kind::Attempted { reply, .. },
+            ) => reply.response(service),
+            (None, Kind::Answered(status)) => {
+                Reply::new(status, "upstream_status", "the endpoint failed").response(service)
+            },
+        }
+    }
+}
+
+const DEADLINE: Reply = Reply::new(
+    StatusCode::GATEWAY_TIMEOUT,
+    "deadline",
+    "the request's time is used up",
+);

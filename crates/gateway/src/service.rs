@@ -1,0 +1,395 @@
+//! What all workers share of one service.
+//!
+//! Prevents a change of configuration that is half in force: policies and endpoints form one
+//! [`Plan`], which is swapped as a whole; what endpoints have learned moves on to the next plan.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mainstay::Bulkhead;
+use mainstay_core::balance::pick;
+use mainstay_core::breaker::{self, Breaker};
+use mainstay_core::edge::Edge;
+use mainstay_core::event::{Event, Observe as _};
+use mainstay_core::health::{Health, Verdict};
+use mainstay_core::outcome::Reason;
+use mainstay_core::random::Random;
+use mainstay_core::retry::{Backoff, Budget, BudgetConfig, Retry};
+use mainstay_core::time::{Duration, Instant};
+use mainstay_observe::Observer;
+use mainstay_observe::status::ServiceStatus;
+
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::config::{self, Fallback};
+use crate::forward::Identity;
+use crate::latency::Summary;
+use crate::tally::Tally;
+use crate::upstream::endpoint::Endpoint;
+
+/// The time over which the retry budget counts.
+const BUDGET_TTL: Duration = Duration::from_secs(10);
+
+/// One service.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) name: Arc<str>,
+    pub(crate) listen: std::net::SocketAddr,
+    pub(crate) identity: Identity,
+    pub(crate) clock: Clock,
+    pub(crate) observer: Observer,
+    pub(crate) cache: Arc<Cache>,
+    /// One per worker.
+    pub(crate) tallies: Box<[Tally]>,
+    fallback_edge: Edge,
+    budget_edge: Edge,
+    plan: Mutex<Arc<Plan>>,
+    version: AtomicU64,
+}
+
+/// Policies and endpoints that are in force together.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) config: config::Service,
+    pub(crate) endpoints: Vec<Arc<Endpoint>>,
+    pub(crate) retry: Option<RetryPlan>,
+    pub(crate) bulkhead: Option<Bulkhead>,
+    /// The longest time that a stale answer is allowed for, if any is.
+    pub(crate) stale: Option<Duration>,
+}
+
+/// How failed attempts are tried again.
+#[derive(Debug)]
+pub(crate) struct RetryPlan {
+    pub(crate) retry: Retry,
+    pub(crate) budget: Budget,
+    pub(crate) replay_bytes_max: usize,
+}
+
+/// Why no endpoint can be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoChoice {
+    /// None is in rotation.
+    NoEndpoint,
+    /// All circuits are open.
+    CircuitOpen {
+        /// When the first may let a call through.
+        retry_after: Duration,
+    },
+}
+
+impl Plan {
+    /// The plan for `config`; endpoints that `old` knows under the same name and address, with
+    /// the same breaker and probe, are taken over with all they know.
+    pub(crate) fn new(
+        config: &config::Service,
+        old: Option<&Self>,
+        clock: Clock,
+        observer: &Observer,
+    ) -> Result<Self, String> {
+        let mut endpoints = Vec::with_capacity(config.endpoints.len());
+        for endpoint in &config.endpoints {
+            let known = old.and_then(|old| old.known(config, endpoint));
+            endpoints.push(match known {
+                Some(known) => known,
+                None => Arc::new(new_endpoint(config, endpoint, observer)?),
+            });
+        }
+        Ok(Self {
+            endpoints,
+            retry: config.retry.as_ref().map(RetryPlan::new).transpose()?,
+            bulkhead: config
+                .bulkhead
+                .map(|limits| new_bulkhead(config, limits, clock, observer)),
+            stale: config
+                .fallback
+                .iter()
+                .filter_map(|fallback| match fallback {
+                    Fallback::Stale(stale) => Some(*stale),
+                    Fallback::Static { .. } => None,
+                })
+                .max(),
+            config: config.clone(),
+        })
+    }
+
+    fn known(&self, config: &config::Service, wanted: &config::Endpoint) -> Option<Arc<Endpoint>> {
+        // Breaker and probe have no notion of equality but their text.
+        let same = format!("{:?}", (&self.config.breaker, &self.config.probe))
+            == format!("{:?}", (&config.breaker, &config.probe));
+        self.endpoints
+            .iter()
+            .find(|old| same && old.name == wanted.name && old.address == wanted.address)
+            .cloned()
+    }
+
+    /// The endpoint for the next attempt: by load among those that are in rotation, not unhealthy
+    /// and whose circuit lets a call through; one that was `tried` only when there is no other.
+    ///
+    /// When probes find all of them unhealthy, probes are not believed: at least one endpoint
+    /// stays in rotation. A dead process stays out in any case.
+    pub(crate) fn choose(
+        &self,
+        tried: Tried,
+        now: Instant,
+        random: &mut Random,
+    ) -> Result<usize, NoChoice> {
+        let any_healthy = self
+            .endpoints
+            .iter()
+            .any(|one| one.is_in_rotation() && one.verdict() != Verdict::Unhealthy);
+        let usable = |index: usize| {
+            let one = &self.endpoints[index];
+            one.is_in_rotation() && (!any_healthy || one.verdict() != Verdict::Unhealthy)
+        };
+        let eligible = |index: usize| usable(index) && self.endpoints[index].would_admit(now);
+        let cost = |index: usize| self.endpoints[index].cost(now);
+        let count = self.endpoints.len();
+        let fresh = pick(
+            count,
+            random,
+            |index| !tried.has(index) && eligible(index),
+            cost,
+        );
+        fresh
+            .or_else(|| {
+                (!tried.is_empty())
+                    .then(|| pick(count, random, eligible, cost))
+                    .flatten()
+            })
+            .ok_or_else(|| self.no_choice(usable, now))
+    }
+
+    fn no_choice(&self, usable: impl Fn(usize) -> bool, now: Instant) -> NoChoice {
+        (0..self.endpoints.len())
+            .filter(|index| usable(*index))
+            .filter_map(|index| {
+                let breaker = self.endpoints[index].breaker.as_ref()?;
+                match breaker.state(now) {
+                    breaker::State::Open { retry_after } => Some(retry_after),
+                    breaker::State::Closed | breaker::State::HalfOpen => Some(Duration::ZERO),
+                }
+            })
+            .min()
+            .map_or(NoChoice::NoEndpoint, |retry_after| NoChoice::CircuitOpen {
+                retry_after,
+            })
+    }
+}
+
+/// The endpoints that a request has tried. Those beyond the 64th are not remembered: a retry may
+/// then meet one of them again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tried(u64);
+
+impl Tried {
+    /// Remembers the endpoint at `index`.
+    pub(crate) const fn add(&mut self, index: usize) {
+        if index < 64 {
+            self.0 |= 1 << index;
+        }
+    }
+
+    const fn has(self, index: usize) -> bool {
+        index < 64 && self.0 & 1 << index != 0
+    }
+
+    const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl RetryPlan {
+    fn new(config: &config::Retry) -> Result<Self, String> {
+        let budget = Budget::new(&BudgetConfig {
+            ratio: config.budget_ratio,
+            floor: config.budget_floor,
+            ttl: BUDGET_TTL,
+        });
+        Ok(Self {
+            retry: Retry {
+                attempts: config.attempts,
+                backoff: Backoff {
+                    min: config.backoff_min,
+                    max: config.backoff_max,
+                },
+            },
+            budget: budget.map_err(|error| format!("retry budget: {error}"))?,
+            replay_bytes_max: config.replay_bytes_max,
+        })
+    }
+}
+
+fn new_bulkhead(
+    service: &config::Service,
+    limits: config::Bulkhead,
+    clock: Clock,
+    observer: &Observer,
+) -> Bulkhead {
+    Bulkhead::builder(Arc::clone(&service.name))
+        .config(mainstay::bulkhead::Config {
+            in_flight: limits.in_flight,
+            queue: limits.queue,
+            queue_wait: limits.queue_wait,
+        })
+        .observer(Arc::new(observer.clone()))
+        .clock(clock.policies())
+        .build()
+}
+
+fn new_endpoint(
+    service: &config::Service,
+    endpoint: &config::Endpoint,
+    observer: &Observer,
+) -> Result<Endpoint, String> {
+    let breaker = match &service.breaker {
+        None => None,
+        Some(breaker) => {
+            let config = breaker::Config {
+                error_rate: breaker.error_rate,
+                calls_min: breaker.calls_min,
+                consecutive: breaker.consecutive,
+                window: breaker.window,
+                reopen: breaker.reopen,
+                reopen_max: breaker.reopen_max,
+                probes: breaker.probes,
+                // A probe is settled at the latest with its attempt and a second of its body.
+                lease: service.timeout.attempt + Duration::from_secs(2),
+                ..breaker::Config::default()
+            };
+            // Cooldowns must not end in step: each endpoint draws from its own seed.
+            let seed = Random::seeded(u64::from(std::process::id()))
+                .fork(&endpoint.name)
+                .bits();
+            let breaker = Breaker::new(&config, seed);
+            Some(breaker.map_err(|error| format!("breaker: {error}"))?)
+        },
+    };
+    let health = service
+        .probe
+        .as_ref()
+        .map(|probe| Health::new(probe.hysteresis));
+    Ok(Endpoint::new(
+        &service.name,
+        endpoint,
+        breaker,
+        health,
+        observer,
+    ))
+}
+
+impl Service {
+    /// A service that listens on `listen`.
+    pub(crate) fn new(
+        config: &config::Service,
+        listen: std::net::SocketAddr,
+        workers: usize,
+        clock: Clock,
+        observer: &Observer,
+    ) -> Result<Self, String> {
+        Ok(Self {
+            name: Arc::clone(&config.name),
+            listen,
+            identity: Identity::new(observer.node(), &config.name),
+            clock,
+            observer: observer.clone(),
+            cache: Arc::new(Cache::new()),
+            tallies: (0..workers).map(|_| Tally::new()).collect(),
+            fallback_edge: Edge::new(),
+            budget_edge: Edge::new(),
+            plan: Mutex::new(Arc::new(Plan::new(config, None, clock, observer)?)),
+            version: AtomicU64::new(1),
+        })
+    }
+
+    /// Changes with every plan.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// The plan in force.
+    pub(crate) fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts `plan` in force.
+    pub(crate) fn replace(&self, plan: Plan) {
+        *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(plan);
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// An answer came from a fallback.
+    pub(crate) fn fell_back(&self, reason: Reason, now: Instant) {
+        if self.fallback_edge.refused(now) {
+            let service = Arc::clone(&self.name);
+            self.observer
+                .observe(Event::FallbackStarted { service, reason });
+        }
+    }
+
+    /// An answer was fresh. The episode of fallbacks ends with the first of these after a second
+    /// without a fallback.
+    pub(crate) fn was_fresh(&self, now: Instant) {
+        if let Some(served) = self.fallback_edge.passed(now) {
+            let service = Arc::clone(&self.name);
+            self.observer
+                .observe(Event::FallbackEnded { service, served });
+        }
+    }
+
+    /// The retry budget allowed a retry, or did not.
+    pub(crate) fn budget_asked(&self, allowed: bool, now: Instant) {
+        let service = || Arc::clone(&self.name);
+        if !allowed {
+            if self.budget_edge.refused(now) {
+                let service = service();
+                self.observer
+                    .observe(Event::RetryBudgetExhausted { service });
+            }
+        } else if let Some(denied) = self.budget_edge.passed(now) {
+            let service = service();
+            self.observer
+                .observe(Event::RetryBudgetRestored { service, denied });
+        }
+    }
+
+    /// The sum of `count` over all workers.
+    pub(crate) fn sum(&self, count: impl Fn(&Tally) -> u64) -> u64 {
+        self.tallies.iter().map(count).sum()
+    }
+
+    /// Requests in flight on all workers.
+    pub(crate) fn in_flight(&self) -> u32 {
+        let load = |tally: &Tally| u64::from(tally.in_flight.load(Ordering::Relaxed));
+        u32::try_from(self.sum(load)).unwrap_or(u32::MAX)
+    }
+
+    /// How it is right now.
+    pub(crate) fn status(&self) -> ServiceStatus {
+        let now = self.clock.now();
+        let plan = self.plan();
+        let mut summary = Summary::new(now.since(Instant::ORIGIN));
+        for tally in &self.tallies {
+            tally.latency.add_to(&mut summary, now);
+        }
+        let relaxed = Ordering::Relaxed;
+        ServiceStatus {
+            name: Arc::clone(&self.name),
+            listen: self.listen.to_string(),
+            rate: summary.rate(),
+            success: summary.success(),
+            p50_ms: summary.percentile_ms(0.5),
+            p99_ms: summary.percentile_ms(0.99),
+            in_flight: self.in_flight(),
+            queued: plan.bulkhead.as_ref().map_or(0, Bulkhead::queued),
+            requests: self.sum(Tally::requests),
+            attempts: self.sum(|tally| tally.attempts.load(relaxed)),
+            fallbacks: self.sum(|tally| tally.stale.load(relaxed) + tally.fixed.load(relaxed)),
+            retry_budget: plan
+                .retry
+                .as_ref()
+                .map_or(0.0, |plan| plan.budget.level(now)),
+            endpoints: plan.endpoints.iter().map(|one| one.status(now)).collect(),
+        }
+    }
+}

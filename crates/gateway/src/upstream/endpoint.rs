@@ -1,0 +1,286 @@
+//! What all workers know of one endpoint.
+//!
+//! Prevents a circuit that opens once per worker: health, circuit, load and counts are shared and
+//! lock-free, so the next request on any worker sees what the last one learned.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mainstay_core::balance::Load;
+use mainstay_core::breaker::{Breaker, Permit, State, Transition};
+use mainstay_core::event::{Event, Observe as _};
+use mainstay_core::health::{Health, Verdict};
+use mainstay_core::outcome::Reason;
+use mainstay_core::time::{Duration, Instant};
+use mainstay_observe::Observer;
+use mainstay_observe::status::{BreakerState, EndpointStatus};
+
+/// How long an endpoint is left alone before it is tried again for what it is worth, besides
+/// [`EXPLORE_FACTOR`] times its latency.
+const EXPLORE_AFTER: Duration = Duration::from_secs(1);
+const EXPLORE_FACTOR: u32 = 20;
+
+/// Whether the process behind an endpoint lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// It lives and is ready: requests may go there.
+    In,
+    /// It is gone or not ready: no request may go there.
+    Out,
+}
+
+/// What active probes found.
+#[derive(Debug)]
+pub(crate) struct Checks {
+    /// The hysteresis; `None` where nothing probes.
+    pub(crate) health: Option<Health>,
+    /// The last result in words.
+    pub(crate) detail: String,
+    /// When that was.
+    pub(crate) at: Option<Instant>,
+}
+
+/// One endpoint of one service.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) service: Arc<str>,
+    pub(crate) name: Arc<str>,
+    pub(crate) address: SocketAddr,
+    pub(crate) breaker: Option<Breaker>,
+    pub(crate) load: Load,
+    pub(crate) attempts: AtomicU64,
+    pub(crate) retries: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    /// When the last attempt began, in nanoseconds; 0 before the first.
+    called_at: AtomicU64,
+    in_rotation: AtomicBool,
+    verdict: AtomicU8,
+    changed_at: AtomicU64,
+    checks: Mutex<Checks>,
+    observer: Observer,
+}
+
+impl Endpoint {
+    /// An endpoint nobody has called, in rotation until somebody says otherwise.
+    pub(crate) fn new(
+        service: &Arc<str>,
+        config: &crate::config::Endpoint,
+        breaker: Option<Breaker>,
+        health: Option<Health>,
+        observer: &Observer,
+    ) -> Self {
+        Self {
+            service: Arc::clone(service),
+            name: Arc::clone(&config.name),
+            address: config.address,
+            breaker,
+            load: Load::new(),
+            attempts: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            called_at: AtomicU64::new(0),
+            in_rotation: AtomicBool::new(true),
+            verdict: AtomicU8::new(Verdict::Unknown as u8),
+            changed_at: AtomicU64::new(0),
+            checks: Mutex::new(Checks {
+                health,
+                detail: String::new(),
+                at: None,
+            }),
+            observer: observer.clone(),
+        }
+    }
+
+    /// Whether requests may go there at all.
+    pub(crate) fn is_in_rotation(&self) -> bool {
+        self.in_rotation.load(Ordering::Acquire)
+    }
+
+    /// What probes say, or whoever reports the process.
+    pub(crate) fn verdict(&self) -> Verdict {
+        match self.verdict.load(Ordering::Acquire) {
+            1 => Verdict::Healthy,
+            2 => Verdict::Unhealthy,
+            _ => Verdict::Unknown,
+        }
+    }
+
+    /// Whether the circuit would let a call through.
+    pub(crate) fn would_admit(&self, now: Instant) -> bool {
+        self.breaker
+            .as_ref()
+            .is_none_or(|breaker| breaker.would_admit(now))
+    }
+
+    /// What the next call would cost here, for the balancer.
+    ///
+    /// An endpoint that lost every comparison would never be asked again, and nobody would learn
+    /// that it is fast by now. So one that was not called for a while costs nothing, for one
+    /// call. A slow one is asked more rarely: it gets no more than a twentieth of the time.
+    pub(crate) fn cost(&self, now: Instant) -> f64 {
+        let called_at = self.called_at.load(Ordering::Relaxed);
+        let uncalled_for = now.since(Instant::from_nanos(called_at));
+        if called_at == 0 || uncalled_for > EXPLORE_AFTER + self.load.rtt(now) * EXPLORE_FACTOR {
+            return 0.0;
+        }
+        self.load.cost(now)
+    }
+
+    /// An attempt begins.
+    pub(crate) fn begin(&self, now: Instant) {
+        self.load.begin();
+        self.called_at.store(now.as_nanos(), Ordering::Relaxed);
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The permit for one call: `Ok(None)` without a breaker.
+    pub(crate) fn acquire(
+        &self,
+        now: Instant,
+    ) -> Result<Option<Permit>, mainstay_core::breaker::Rejected> {
+        let Some(breaker) = &self.breaker else {
+            return Ok(None);
+        };
+        let admitted = breaker.acquire(now)?;
+        self.transition(admitted.transition, now);
+        Ok(Some(admitted.permit))
+    }
+
+    /// Tells of a change of the circuit.
+    pub(crate) fn transition(&self, transition: Option<Transition>, now: Instant) {
+        let Some(transition) = transition else {
+            return;
+        };
+        self.changed(now);
+        let service = Arc::clone(&self.service);
+        let endpoint = Arc::clone(&self.name);
+        self.observer.observe(match transition {
+            Transition::Opened {
+                reason,
+                retry_after,
+                ..
+            } => Event::CircuitOpen {
+                service,
+                reason,
+                endpoint,
+                retry_after_ms: u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX),
+            },
+            Transition::HalfOpened => Event::CircuitHalfOpen { service, endpoint },
+            Transition::Closed => Event::CircuitClosed { service, endpoint },
+        });
+    }
+
+    /// Takes the endpoint in or out of rotation; the next request on any worker obeys.
+    pub(crate) fn rotate(&self, rotation: Rotation, now: Instant) {
+        let wanted = rotation == Rotation::In;
+        let was = self.in_rotation.swap(wanted, Ordering::AcqRel);
+        let mut checks = self.checks();
+        // Another process answers now: what probes knew of the old one is void.
+        let verdict = match (&mut checks.health, rotation) {
+            (_, Rotation::Out) => Verdict::Unhealthy,
+            (Some(health), Rotation::In) => {
+                health.reset();
+                Verdict::Unknown
+            },
+            (None, Rotation::In) => Verdict::Healthy,
+        };
+        let before = self.set_verdict(verdict);
+        drop(checks);
+        if was != wanted || before != verdict {
+            self.changed(now);
+        }
+        if was != wanted {
+            self.tell(wanted, Reason::Exited, "taken out of rotation");
+        }
+    }
+
+    /// Takes the result of one active probe.
+    pub(crate) fn probed(&self, result: Result<(), Reason>, detail: String, now: Instant) {
+        let mut checks = self.checks();
+        checks.at = Some(now);
+        checks.detail.clone_from(&detail);
+        let changed = checks
+            .health
+            .as_mut()
+            .and_then(|health| health.probed(result.is_ok()))
+            .filter(|_| self.is_in_rotation());
+        if let Some(verdict) = changed {
+            self.set_verdict(verdict);
+            self.changed(now);
+            let reason = result.err().unwrap_or(Reason::Probe);
+            self.tell(verdict == Verdict::Healthy, reason, &detail);
+        }
+    }
+
+    fn tell(&self, healthy: bool, reason: Reason, detail: &str) {
+        let service = Arc::clone(&self.service);
+        let endpoint = Arc::clone(&self.name);
+        self.observer.observe(if healthy {
+            Event::EndpointHealthy { service, endpoint }
+        } else {
+            Event::EndpointUnhealthy {
+                service,
+                endpoint,
+                reason,
+                detail: detail.to_owned(),
+            }
+        });
+    }
+
+    fn set_verdict(&self, verdict: Verdict) -> Verdict {
+        let before = self.verdict();
+        let code = match verdict {
+            Verdict::Unknown => 0,
+            Verdict::Healthy => 1,
+            Verdict::Unhealthy => 2,
+        };
+        self.verdict.store(code, Ordering::Release);
+        before
+    }
+
+    fn changed(&self, now: Instant) {
+        self.changed_at.store(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    fn checks(&self) -> MutexGuard<'_, Checks> {
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The circuit's state.
+    pub(crate) fn breaker_state(&self, now: Instant) -> BreakerState {
+        match self.breaker.as_ref().map(|breaker| breaker.state(now)) {
+            None => BreakerState::Off,
+            Some(State::Closed) => BreakerState::Closed,
+            Some(State::Open { .. }) => BreakerState::Open,
+            Some(State::HalfOpen) => BreakerState::HalfOpen,
+        }
+    }
+
+    /// How it is right now.
+    pub(crate) fn status(&self, now: Instant) -> EndpointStatus {
+        let changed_at = Instant::from_nanos(self.changed_at.load(Ordering::Relaxed));
+        let (detail, at) = {
+            let checks = self.checks();
+            (checks.detail.clone(), checks.at)
+        };
+        let millis =
+            |since: Instant| u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX);
+        EndpointStatus {
+            name: Arc::clone(&self.name),
+            address: self.address.to_string(),
+            pid: None,
+            restarts: None,
+            health: self.verdict(),
+            breaker: self.breaker_state(now),
+            since_ms: millis(changed_at),
+            last_check: detail,
+            last_check_ms: at.map(millis),
+            in_flight: self.load.in_flight(),
+            attempts: self.attempts.load(Ordering::Relaxed),
+            retries: self.retries.load(Ordering::Relaxed),
+            failures: self.failures.load(Ordering::Relaxed),
+            ewma_ms: self.load.rtt(now).as_secs_f64() * 1_000.0,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Circuits, rotation and the bulkhead.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mainstay_gateway::Rotation;
+use mainstay_observe::status::BreakerState;
+
+use crate::origins::{Action, Origin, ok, status};
+use crate::setup::{Running, breaker, bulkhead, nobody, retry, service, until};
+
+#[tokio::test]
+async fn a_dead_endpoint_of_two_soon_gets_no_requests() {
+    let alive = Origin::start(|_| ok("served")).await;
+    let mut service = service(&[nobody().await, alive.address]);
+    service.breaker = Some(breaker(3, Duration::from_secs(60)));
+    service.retry = Some(retry(2));
+    let gateway = Running::with(service, crate::setup::limits(), 2);
+    for _ in 0..100 {
+        assert_eq!(gateway.client().await.get("/").await.text(), "served");
+    }
+    let status = gateway.status();
+    assert!(
+        status.endpoints[0].attempts <= 3,
+        "{} attempts",
+        status.endpoints[0].attempts
+    );
+}
+
+#[tokio::test]
+async fn an_open_circuit_answers_at_once_and_closes_after_a_good_probe() {
+    let sick = Arc::new(AtomicBool::new(true));
+    let told = Arc::clone(&sick);
+    let origin = Origin::start(move |_| {
+        if told.load(Ordering::SeqCst) {
+            status("500 Internal Server Error", "", "sick")
+        } else {
+            ok("well")
+        }
+    })
+    .await;
+    let mut service = service(&[origin.address]);
+    service.breaker = Some(breaker(5, Duration::from_millis(400)));
+    let gateway = Running::start(service);
+    let mut client = gateway.client().await;
+    for _ in 0..5 {
+        assert_eq!(client.get("/").await.status, 500);
+    }
+    let rejected = client.get("/").await;
+    assert_eq!((rejected.status, rejected.reason()), (503, "circuit_open"));
+    assert_eq!(rejected.field("retry-after"), Some("1"));
+    assert!(rejected.text().contains(r#""service":"pay""#));
+    assert_eq!(origin.seen().len(), 5);
+    assert_eq!(gateway.status().endpoints[0].breaker, BreakerState::Open);
+
+    sick.store(false, Ordering::SeqCst);
+    let mut answers = Vec::new();
+    while answers.last() != Some(&200) {
+        answers.push(client.get("/").await.status);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(gateway.status().endpoints[0].breaker, BreakerState::Closed);
+    assert_eq!(
+        origin.seen().len(),
+        6,
+        "the probe was the first request to get through"
+    );
+}
+
+#[tokio::test]
+async fn a_probe_whose_client_leaves_gives_its_place_back() {
+    let hanging = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&hanging);
+    let origin = Origin::start(move |seen| match seen.head.contains("/fail") {
+        true => Action::Close,
+        false if told.load(Ordering::SeqCst) => Action::Hang,
+        false => ok("well"),
+    })
+    .await;
+    let mut service = service(&[origin.address]);
+    service.breaker = Some(breaker(1, Duration::from_millis(50)));
+    service.timeout.attempt = Duration::from_secs(30);
+    service.timeout.total = Duration::from_secs(30);
+    let gateway = Running::start(service);
+    assert_eq!(gateway.client().await.get("/fail").await.status, 502);
+
+    hanging.store(true, Ordering::SeqCst);
+    until("the cooldown is over", || {
+        gateway.status().endpoints[0].since_ms > 60
+    })
+    .await;
+    let mut leaving = gateway.client().await;
+    leaving.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    until("the probe is out", || origin.seen().len() == 2).await;
+    assert_eq!(
+        gateway.client().await.get("/").await.reason(),
+        "circuit_open"
+    );
+    drop(leaving);
+    until("the probe is gone", || {
+        gateway.status().endpoints[0].in_flight == 0
+    })
+    .await;
+
+    hanging.store(false, Ordering::SeqCst);
+    assert_eq!(gateway.client().await.get("/").await.text(), "well");
+}
+
+#[tokio::test]
+async fn an_endpoint_out_of_rotation_does_not_get_the_next_request() {
+    let one = Origin::start(|_| ok("one")).await;
+    let two = Origin::start(|_| ok("two")).await;
+    let gateway = Running::start(service(&[one.address, two.address]));
+    let mut client = gateway.client().await;
+    for _ in 0..20 {
+        assert!(gateway.handle.set_endpoint("pay", "a", Rotation::Out));
+        assert_eq!(client.get("/").await.text(), "two");
+        gateway.handle.set_endpoint("pay", "a", Rotation::In);
+        gateway.handle.set_endpoint("pay", "b", Rotation::Out);
+        assert_eq!(client.get("/").await.text(), "one");
+        gateway.handle.set_endpoint("pay", "b", Rotation::In);
+    }
+    gateway.handle.set_endpoint("pay", "a", Rotation::Out);
+    gateway.handle.set_endpoint("pay", "b", Rotation::Out);
+    let answer = client.get("/").await;
+    assert_eq!((answer.status, answer.reason()), (503, "no_endpoint"));
+    assert!(!gateway.handle.set_endpoint("pay", "z", Rotation::Out));
+    assert!(!gateway.handle.set_endpoint("nope", "a", Rotation::Out));
+}
+
+#[tokio::test]
+async fn a_full_bulkhead_queues_and_then_rejects() {
+    let release = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&release);
+    let origin = Origin::start(move |seen| {
+        if seen.head.contains("/slow") && !told.load(Ordering::SeqCst) {
+            Action::Hang
+        } else {
+            ok("served")
+        }
+    })
+    .await;
+    let mut service = service(&[origin.address]);
+    service.bulkhead = Some(bulkhead(1, 1, Duration::from_secs(20)));
+    let gateway = Running::start(service);
+    let mut holding = gateway.client().await;
+    holding.send("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    until("the place is taken", || origin.seen().len() == 1).await;
+    let mut waiting = gateway.client().await;
+    waiting
+        .send("GET /waiting HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await;
+    until("the queue is full", || gateway.status().queued == 1).await;
+    let rejected = gateway.client().await.get("/").await;
+    assert_eq!((rejected.status, rejected.reason()), (503, "bulkhead_full"));
+    assert!(rejected.field("retry-after").is_some());
+
+    drop(holding);
+    assert_eq!(waiting.answer(false).await.text(), "served");
+    assert_eq!(gateway.client().await.get("/").await.text(), "served");
+}

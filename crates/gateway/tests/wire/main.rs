@@ -1,0 +1,16 @@
+//! The gateway on real sockets: what clients and endpoints see of it.
+//!
+//! Ports come from the system, limits are small, and every wait is for a condition.
+
+mod breakers;
+mod clients;
+mod draining;
+mod fallbacks;
+mod forwarding;
+mod limits;
+mod origins;
+mod probing;
+mod reloading;
+mod retries;
+mod setup;
+mod smuggling;

@@ -1,0 +1,77 @@
+//! A new configuration: what changes, what stays, what needs a restart.
+
+use std::time::Duration;
+
+use mainstay_gateway::config::{Endpoint, Fallback};
+
+use crate::origins::{Action, Origin, ok};
+use crate::setup::{Running, breaker, count, service};
+
+#[tokio::test]
+async fn endpoints_and_policies_change_without_a_restart() {
+    let one = Origin::start(|_| ok("one")).await;
+    let two = Origin::start(|_| ok("two")).await;
+    let gateway = Running::start(service(&[one.address]));
+    let mut client = gateway.client().await;
+    assert_eq!(client.get("/").await.text(), "one");
+
+    let mut config = gateway.config.clone();
+    config.services[0].endpoints = vec![Endpoint {
+        name: "b".into(),
+        address: two.address,
+    }];
+    let restart = gateway
+        .handle
+        .reload(&config)
+        .expect("the configuration is valid");
+    assert!(restart.is_empty(), "{restart:?}");
+    assert_eq!(client.get("/").await.text(), "two");
+
+    config.services[0].listen.set_port(1);
+    config.workers = std::num::NonZeroUsize::new(7).expect("seven is positive");
+    let restart = gateway
+        .handle
+        .reload(&config)
+        .expect("the configuration is valid");
+    assert_eq!(restart, ["gateway.workers", "service.pay.listen"]);
+}
+
+#[tokio::test]
+async fn what_an_endpoint_has_learned_stays() {
+    let origin = Origin::start(|_| Action::Close).await;
+    let mut with_breaker = service(&[origin.address]);
+    with_breaker.breaker = Some(breaker(2, Duration::from_secs(60)));
+    let gateway = Running::start(with_breaker);
+    let mut client = gateway.client().await;
+    for _ in 0..2 {
+        assert_eq!(client.get("/").await.status, 502);
+    }
+    let mut config = gateway.config.clone();
+    config.services[0].fallback = vec![Fallback::Stale(Duration::from_secs(1))];
+    gateway
+        .handle
+        .reload(&config)
+        .expect("the configuration is valid");
+    assert_eq!(client.get("/").await.reason(), "circuit_open");
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_changes_nothing() {
+    let origin = Origin::start(|_| ok("one")).await;
+    let gateway = Running::start(service(&[origin.address]));
+    let mut config = gateway.config.clone();
+    config.services[0].endpoints.clear();
+    let mut wrong = breaker(1, Duration::from_secs(1));
+    wrong.probes = count(1_000_000);
+    config.services[0].endpoints = gateway.config.services[0].endpoints.clone();
+    config.services[0].breaker = Some(wrong);
+    let error = gateway
+        .handle
+        .reload(&config)
+        .expect_err("there is a limit on probes");
+    assert!(
+        error.to_string().contains("service `pay`: breaker: probes"),
+        "{error}"
+    );
+    assert_eq!(gateway.client().await.get("/").await.text(), "one");
+}
