@@ -33,6 +33,11 @@ pub(crate) fn until<T>(
     }
 }
 
+/// Lets time pass, for a measurement over time; whoever waits for something uses [`until`].
+pub(crate) fn pass(time: Duration) {
+    sleep(time);
+}
+
 /// Runs `work` and says how many seconds it took.
 pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
     let start = Instant::now();

@@ -85,7 +85,8 @@ setInterval(() => {
   document.body.classList.toggle("is-stale", !stale.hidden);
   if (stale.hidden) return;
   if (alive) tell(false);
-  stale.textContent = `▲ Stale since ${Math.floor(age / 1000)} s: the node does not answer. What follows is its last word.`;
+  // Hidden from screen readers, which would say the whole banner each second.
+  byId("age").textContent = ` since ${Math.floor(age / 1000)} s`;
 }, 1000);
 
 function onPage(event) {

@@ -201,13 +201,18 @@ fn past(observer: &Observer) {
     }
 }
 
-async fn present(observer: &Observer) {
+async fn present(observer: &Observer, shutdown: &CancellationToken) {
     let mut ticks = tokio::time::interval(std::time::Duration::from_secs(8));
-    // Never false: lives as long as the page.
-    while ticks.tick().await.elapsed().as_secs() < u64::MAX {
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         observer.observe(Event::CircuitHalfOpen {
             service: "payment".into(),
-            endpoint: "payment-3".into(),
+            endpoint: "payment-2".into(),
+        });
+        observer.observe(Event::CircuitOpen {
+            service: "payment".into(),
+            reason: Reason::Timeout,
+            endpoint: "payment-2".into(),
+            retry_after_ms: 5_000,
         });
     }
 }
@@ -228,9 +233,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     {
         println!("http://{}", admin.address());
     }
-    tokio::select! {
-        () = admin.run(CancellationToken::new()) => {},
-        () = present(&observer) => {},
-    }
+    let shutdown = CancellationToken::new();
+    tokio::join!(admin.run(shutdown.clone()), present(&observer, &shutdown));
     Ok(())
 }

@@ -86,7 +86,7 @@ const BODY: &str = r##"</title>
 <p class="link" id="link" role="status"><span aria-hidden="true">○</span> not live</p>
 <button class="theme" id="theme" type="button">Theme: <span>auto</span></button>
 </header>
-<p class="stale" id="stale" role="alert" hidden></p>
+<p class="stale" id="stale" role="alert" hidden>▲ Stale<span id="age" aria-hidden="true"></span>: the node does not answer. What follows is its last word.</p>
 <main>
 <div id="live">
 "##;
@@ -111,7 +111,7 @@ const EVENTS_TABLE: &str = r#"">
 
 const END: &str = r#"</tbody>
 </table>
-<p class="none">No event matches.</p>
+<p class="none">No event to show.</p>
 </section>
 </main>
 <footer>

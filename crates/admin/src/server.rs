@@ -39,6 +39,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// A client that takes no byte for this long is cut off.
 const STALL_MAX: Duration = Duration::from_secs(30);
+/// Bytes that the kernel holds for a client that reads slowly; it would give megabytes.
+const SEND_BYTES_MAX: usize = 128 * 1024;
 /// How long answers under way may take once the node stops.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// After a failed accept, mostly for want of file descriptors.
@@ -141,11 +143,10 @@ impl Admin {
         };
         let router = router(shared);
         let mut connections = JoinSet::new();
-        tokio::select! {
-            () = shutdown.cancelled() => {},
-            () = self.snapshots.keep_up_to_date() => {},
-            () = accept(&self.listener, &router, &shutdown, &mut connections) => {},
-        }
+        tokio::join!(
+            self.snapshots.keep_up_to_date(&shutdown),
+            accept(&self.listener, &router, &shutdown, &mut connections),
+        );
         drop(self.listener);
         let drained = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
@@ -194,7 +195,7 @@ async fn guard(mut response: Response) -> Response {
     response
 }
 
-/// Accepts until it is dropped.
+/// Accepts until `shutdown`.
 async fn accept(
     listener: &TcpListener,
     router: &Router,
@@ -202,14 +203,17 @@ async fn accept(
     connections: &mut JoinSet<()>,
 ) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    // The semaphore is never closed, so this loop ends only by being dropped.
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let connection = serve(stream, router.clone(), shutdown.clone(), place);
-                connections.spawn(connection);
-            },
-            Err(_) => tokio::time::sleep(ACCEPT_RETRY).await,
+    let next = async || {
+        // The semaphore is never closed; if it were, nothing could be accepted any more.
+        let place = Arc::clone(&places).acquire_owned().await.ok()?;
+        Some((listener.accept().await, place))
+    };
+    while let Some(Some((accepted, place))) = shutdown.run_until_cancelled(next()).await {
+        if let Ok((stream, _)) = accepted {
+            let connection = serve(stream, router.clone(), shutdown.clone(), place);
+            connections.spawn(connection);
+        } else {
+            tokio::time::sleep(ACCEPT_RETRY).await;
         }
         while connections.try_join_next().is_some() {}
     }
@@ -224,6 +228,9 @@ async fn serve(
     let socket = SockRef::from(&stream);
     // Where the system refuses an option, the connection works without it.
     socket.set_tcp_nodelay(true).unwrap_or_default();
+    socket
+        .set_send_buffer_size(SEND_BYTES_MAX)
+        .unwrap_or_default();
     // The kernel gives up on data that the client's window has no room for.
     socket
         .set_tcp_user_timeout(Some(STALL_MAX))

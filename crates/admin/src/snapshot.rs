@@ -14,6 +14,7 @@ use mainstay_observe::{Observer, ReplicationState};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
 
 use crate::Readiness;
 use crate::page;
@@ -111,13 +112,12 @@ impl Snapshots {
         receiver
     }
 
-    /// Takes a snapshot a second until it is dropped.
-    pub(crate) async fn keep_up_to_date(&self) {
+    /// Takes a snapshot a second until `shutdown`.
+    pub(crate) async fn keep_up_to_date(&self, shutdown: &CancellationToken) {
         let mut ticks = tokio::time::interval(EVERY);
         // After a pause of the machine one snapshot is enough.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Ends only by being dropped: ticks never do.
-        while ticks.tick().await >= self.started.0 {
+        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
             self.take();
         }
     }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod config;
+mod drill;
 
 mod example;
 mod run;
@@ -27,7 +28,8 @@ struct Arguments {
 const EXAMPLES: &str = "Examples:
   mainstay run                     the built-in example: three replicas behind a gateway
   mainstay run mainstay.toml       your own services
-  mainstay config validate FILE    every mistake of a file in one run";
+  mainstay config validate FILE    every mistake of a file in one run
+  mainstay drill                   break a service on purpose, with and without Mainstay";
 
 /// Keeps a distributed service answering while its parts fail, and proves it.
 #[derive(Debug, Subcommand)]
@@ -38,6 +40,8 @@ enum Command {
         /// The configuration file.
         config: Option<PathBuf>,
     },
+    /// Break a service on purpose, with and without Mainstay, and measure what users see.
+    Drill(drill::Arguments),
     /// Look at configuration files.
     #[command(subcommand)]
     Config(config::Command),
@@ -64,6 +68,7 @@ enum Command {
 pub(crate) fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(config),
+        Command::Drill(arguments) => drill::run(arguments),
         Command::Config(command) => config::run(&command),
         Command::Payment { arguments } => example::payment(arguments),
         Command::Leash { arguments } => example::leash(arguments),

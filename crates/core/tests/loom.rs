@@ -196,6 +196,24 @@ fn a_late_result_that_races_with_the_end_of_its_lease_counts_fully_or_not_at_all
 }
 
 #[test]
+fn a_late_result_never_counts_for_the_probes_after_its_lease() {
+    loom::model(|| {
+        let breaker = open(2);
+        let late = permit(&breaker, at(1_000));
+        let _lost = permit(&breaker, at(1_000));
+        let (_, fresh) = race(
+            &breaker,
+            |breaker| breaker.success(late, at(2_000)),
+            |breaker| permit(breaker, at(2_000)),
+        );
+        assert_eq!(breaker.success(fresh, at(2_000)), None, "the first of two");
+        let second = permit(&breaker, at(2_000));
+        let closed = Some(Transition::Closed);
+        assert_eq!(breaker.success(second, at(2_000)), closed);
+    });
+}
+
+#[test]
 fn a_lease_that_ran_out_is_taken_over_by_one_of_two_callers() {
     loom::model(|| {
         let breaker = open(1);

@@ -15,6 +15,8 @@ pub mod breaker;
 pub mod bulkhead;
 pub mod clock;
 pub mod error;
+#[cfg(test)]
+mod heard;
 pub mod retry;
 pub mod timeout;
 

@@ -4,7 +4,7 @@
 //! round they take turns, each after a warm-up of its own. Every subject has to give the right
 //! answer before and after, and one bad answer in between ends the benchmark without a figure.
 
-use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -14,15 +14,16 @@ use super::report::{Better, Report, Series};
 use super::subject::{Running, Subject};
 use super::wrk;
 use crate::debian::{self, Program};
-use crate::workspace;
+use crate::{wait, workspace};
 
 const PROXY_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
 const WARM_UP_SECONDS: u32 = 1;
 /// Below this share of its core a proxy was waiting for the load.
 const BUSY_MIN: f64 = 90.0;
-/// With more than this going on before the start, figures are not worth comparing.
-const LOAD_AVERAGE_MAX: f64 = 0.5;
+/// With a core busier than this while nobody is loaded, figures are not worth quoting.
+const DISTURBANCE_MAX: f64 = 5.0;
+const DISTURBANCE_TIME: Duration = Duration::from_secs(2);
 
 /// What `bench gateway` is asked to do.
 #[derive(Debug, clap::Args)]
@@ -68,7 +69,6 @@ const LOADS: &[Load] = &[
 
 /// Measures and prints the report.
 pub(super) fn run(args: &Args) -> Result<()> {
-    let mut notes = vec![machine()?];
     let cores = std::thread::available_parallelism()?.get();
     ensure!(
         cores > LOAD_CORE,
@@ -78,6 +78,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
 
     let mut origin = Origin::start(LOAD_CORE)?;
     let mut subjects = Vec::new();
+    let mut notes = Vec::new();
     for subject in Subject::ALL
         .iter()
         .filter(|subject| args.subjects.contains(subject))
@@ -85,7 +86,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
         subjects.push(subject.start(PROXY_CORE, origin.endpoints)?);
         notes.push(subject.note().into());
     }
+    let before = disturbance()?;
     let series = measure(args, &subjects)?;
+    notes.insert(0, quietness(before.max(disturbance()?)));
     for subject in &mut subjects {
         subject.check()?;
     }
@@ -214,23 +217,26 @@ fn idle_cores(series: &[Series]) -> Vec<String> {
     idle.map(note).collect()
 }
 
-/// What the figures were taken on, and whether it was quiet.
-fn machine() -> Result<String> {
-    let text = fs::read_to_string("/proc/loadavg")?;
-    let load: f64 = text
-        .split(' ')
-        .next()
-        .unwrap_or_default()
-        .parse()
-        .context("/proc/loadavg")?;
-    let verdict = if load > LOAD_AVERAGE_MAX {
-        "not quiet: no figure to quote"
-    } else {
+/// Percent of both cores that is busy while nobody is loaded.
+fn disturbance() -> Result<f64> {
+    let now = || Ok::<_, anyhow::Error>([Ticks::of_core(PROXY_CORE)?, Ticks::of_core(LOAD_CORE)?]);
+    let [proxy, load] = now()?;
+    wait::pass(DISTURBANCE_TIME);
+    let [proxy_after, load_after] = now()?;
+    Ok(proxy_after
+        .busy_since(proxy)
+        .max(load_after.busy_since(load)))
+}
+
+/// Whether the figures were taken on a quiet machine.
+fn quietness(disturbance: f64) -> String {
+    let quiet = disturbance <= DISTURBANCE_MAX;
+    let verdict = if quiet {
         "quiet"
+    } else {
+        "not quiet: no figure to quote"
     };
-    Ok(format!(
-        "load average before the start: {load:.2} ({verdict})"
-    ))
+    format!("busy core without load, before or after: {disturbance:.0} % ({verdict})")
 }
 
 #[cfg(test)]
@@ -256,6 +262,12 @@ mod tests {
         add(&mut all, vec![series("rps_256", Better::Higher, 3.0)]);
         let values: Vec<_> = all.iter().map(|one| one.values.clone()).collect();
         assert_eq!(values, [vec![1.0, 2.0], vec![3.0]]);
+    }
+
+    #[test]
+    fn figures_of_a_disturbed_machine_are_marked() {
+        assert!(quietness(DISTURBANCE_MAX).ends_with("(quiet)"));
+        assert!(quietness(DISTURBANCE_MAX + 1.0).ends_with("no figure to quote)"));
     }
 
     #[test]

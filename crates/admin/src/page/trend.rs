@@ -11,6 +11,12 @@ use crate::snapshot::{Point, TREND_POINTS, Trend};
 /// Units of the picture; the style sets its size.
 const WIDTH: usize = 2 * (TREND_POINTS - 1);
 const HEIGHT: f64 = 40.0;
+/// Failures that matter are drawn at least this high, so that few among many can be seen.
+const FAILED_HEIGHT_MIN: f64 = 2.5;
+/// The share of failures that matters.
+const FAILED_SHARE_MIN: f64 = 0.001;
+/// Failures per second that are worth words.
+const FAILED_MIN: f64 = 0.01;
 
 pub(super) fn write(html: &mut Html, trend: &Trend) {
     let peak = trend.iter().map(|point| point.rate).fold(0.0, f64::max);
@@ -28,8 +34,11 @@ pub(super) fn write(html: &mut Html, trend: &Trend) {
             .raw("\"/><path class=\"line\" d=\"M")
             .text(&rate)
             .raw("\"/>");
-        if failed > 0.0 {
-            let failures = line(trend, |point| point.failed * scale);
+        if failed >= FAILED_MIN {
+            let failures = line(trend, |point| match point.failed {
+                n if n > point.rate * FAILED_SHARE_MIN => (n * scale).max(FAILED_HEIGHT_MIN),
+                n => n * scale,
+            });
             html.raw("<path class=\"failed\" d=\"M")
                 .text(&closed(start, &failures))
                 .raw("\"/>");
@@ -37,7 +46,13 @@ pub(super) fn write(html: &mut Html, trend: &Trend) {
     }
     html.raw("</svg><figcaption>2 min, peak ")
         .text(&quantity(peak))
-        .raw("/s</figcaption></figure>\n");
+        .raw("/s");
+    if failed >= FAILED_MIN {
+        html.raw(", <span class=\"bad\">failed up to ")
+            .text(&quantity(failed))
+            .raw("/s</span>");
+    }
+    html.raw("</figcaption></figure>\n");
 }
 
 /// Where the oldest point is; the newest is at the right edge.

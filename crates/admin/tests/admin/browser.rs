@@ -13,7 +13,7 @@ use mainstay_observe::status::BreakerState;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::node::{Node, PATIENT};
+use crate::node::{Node, PATIENT, service};
 
 /// Between two looks at the page.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -43,7 +43,9 @@ fn chromium() -> Option<PathBuf> {
             skip,
             "chromium is not installed, and MAINSTAY_TESTS_NO_SKIP=1 is set"
         );
-        println!("skipped: chromium is not installed (Debian: apt-get install chromium)");
+        // Not by `println!`, which the test runner keeps to itself.
+        let reason = "skipped: chromium is not installed (Debian: apt-get install chromium)";
+        writeln!(std::io::stderr(), "{reason}").unwrap_or_default();
     }
     found
 }
@@ -269,6 +271,31 @@ async fn the_page_says_that_it_is_stale_and_comes_back_with_the_node() {
     let node = Node::start_at(address).await;
     page.until(LIVE);
     page.until("document.getElementById('stale').hidden");
+    drop(page);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_sticks_out_of_a_narrow_screen_whatever_its_name() {
+    let Some(program) = chromium() else { return };
+    let node = Node::start().await;
+    let mut wide = service(&"long-name-without-end".repeat(10));
+    wide.endpoints[0].last_check = "x".repeat(300);
+    *node.source.services.lock().expect("not poisoned") = vec![wide];
+    node.observer.observe(open_circuit(&"y".repeat(300)));
+    let mut page = Browser::start(&program);
+    page.open(&format!("http://{}/", node.address));
+    page.until(LIVE);
+    page.until("document.body.innerText.includes('long-name')");
+    for width in [320, 360, 768, 1024, 1280] {
+        let size = json!({"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": false});
+        page.call("Emulation.setDeviceMetricsOverride", &size);
+        // Elements that reach over the edge, also where that is clipped.
+        let out = "JSON.stringify([...document.querySelectorAll('body *:not(.skip):not(.hidden)')]\
+            .filter((e) => !e.closest('.hidden') && e.getBoundingClientRect().right > innerWidth + 1)\
+            .map((e) => e.tagName + '.' + e.className))";
+        assert_eq!(page.evaluate(out), "[]", "{width} wide");
+    }
     drop(page);
     node.stop().await;
 }

@@ -7,5 +7,6 @@
 )]
 
 mod config;
+mod help;
 mod lifecycle;
 mod node;

@@ -1,1 +1,329 @@
-//! Claims.
+//! Claims about the asynchronous half of the breaker, in virtual time.
+
+use std::cell::Cell;
+use std::future::pending;
+use std::mem::ManuallyDrop;
+use std::num::NonZeroU32;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+
+use tokio::task::JoinSet;
+use tokio::time::{advance, timeout};
+
+use super::*;
+use crate::heard::Heard;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn count(n: u32) -> NonZeroU32 {
+    NonZeroU32::new(n).expect("tests use positive counts")
+}
+
+/// Opens at two failures of two, for at most a second; one probe with a lease of a second.
+fn config() -> Config {
+    Config {
+        calls_min: count(2),
+        consecutive: None,
+        reopen: SECOND,
+        reopen_max: SECOND,
+        probes: count(1),
+        lease: SECOND,
+        ..Config::default()
+    }
+}
+
+fn breaker(observer: Arc<dyn Observe>) -> Breaker {
+    Breaker::builder("payment")
+        .endpoint("payment-1")
+        .config(config())
+        .observer(observer)
+        .seed(7)
+        .build()
+        .expect("the test's configuration is valid")
+}
+
+async fn fail(breaker: &Breaker) {
+    let result = breaker.call(async { Err::<(), _>("reset") }).await;
+    assert_eq!(result, Err(Error::Inner("reset")));
+}
+
+async fn succeed(breaker: &Breaker) {
+    let result = breaker.call(async { Ok::<_, &str>("paid") }).await;
+    assert_eq!(result, Ok("paid"));
+}
+
+/// A circuit whose cooldown just ended: the next call is its one probe.
+async fn probing(observer: Arc<dyn Observe>) -> Breaker {
+    let breaker = breaker(observer);
+    fail(&breaker).await;
+    fail(&breaker).await;
+    assert!(!breaker.would_admit());
+    advance(SECOND).await;
+    assert!(breaker.would_admit());
+    breaker
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_transition_is_told_once_in_order_with_its_fields() {
+    let heard = Heard::new();
+    let breaker = probing(heard.clone()).await;
+    succeed(&breaker).await;
+    assert_eq!(breaker.state(), State::Closed);
+
+    let events = heard.take();
+    let Event::CircuitOpen {
+        service,
+        reason,
+        endpoint,
+        retry_after_ms,
+    } = &events[0]
+    else {
+        panic!("first it opens: {events:?}");
+    };
+    assert_eq!((&**service, &**endpoint), ("payment", "payment-1"));
+    assert_eq!(*reason, Reason::Error);
+    assert!((500..=1_000).contains(retry_after_ms));
+    let names: Vec<_> = events.iter().map(|event| event.kind().name).collect();
+    assert_eq!(
+        names,
+        ["circuit_open", "circuit_half_open", "circuit_closed"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_of_a_rejected_call_starts() {
+    let breaker = breaker(Arc::new(()));
+    fail(&breaker).await;
+    fail(&breaker).await;
+    let started = Cell::new(false);
+    let rejected = breaker
+        .call(async {
+            started.set(true);
+            Ok::<_, &str>(())
+        })
+        .await;
+    let Err(Error::Rejected(rejection)) = rejected else {
+        panic!("the circuit is open: {rejected:?}");
+    };
+    assert_eq!(&*rejection.name, "payment");
+    assert!(rejection.retry_after.is_some_and(|after| after <= SECOND));
+    assert!(!started.get());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_dropped_before_its_first_poll_takes_no_probe() {
+    let breaker = probing(Arc::new(())).await;
+    drop(breaker.call(pending::<Result<(), ()>>()));
+    succeed(&breaker).await;
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_probe_gives_its_slot_back_and_does_not_close_the_circuit() {
+    let breaker = probing(Arc::new(())).await;
+    let cancelled = timeout(SECOND / 10, breaker.call(pending::<Result<(), ()>>())).await;
+    assert!(cancelled.is_err());
+    assert_eq!(breaker.state(), State::HalfOpen);
+    assert!(breaker.would_admit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_hangs_costs_one_lease() {
+    let breaker = probing(Arc::new(())).await;
+    let mut tasks = JoinSet::new();
+    let hanging = breaker.clone();
+    tasks.spawn(async move { hanging.call(pending::<Result<(), ()>>()).await });
+    tokio::task::yield_now().await;
+    assert!(!breaker.would_admit());
+    advance(SECOND + SECOND / 10).await;
+    succeed(&breaker).await;
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forgotten_permit_costs_one_lease() {
+    let breaker = probing(Arc::new(())).await;
+    let _forgotten = ManuallyDrop::new(breaker.try_acquire().expect("the probe"));
+    let rejected = breaker.try_acquire().expect_err("it is out");
+    advance(rejected.retry_after).await;
+    succeed(&breaker).await;
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_panics_is_a_failure_and_names_it() {
+    let heard = Heard::new();
+    let breaker = probing(heard.clone()).await;
+    heard.take();
+    let mut tasks = JoinSet::new();
+    let shared = breaker.clone();
+    tasks.spawn(async move {
+        let bug = async { panic!("a bug of the caller") };
+        shared.call::<(), ()>(bug).await
+    });
+    assert!(
+        tasks
+            .join_next()
+            .await
+            .is_some_and(|joined| joined.is_err())
+    );
+    let events = heard.take();
+    assert!(
+        matches!(
+            events[..],
+            [
+                Event::CircuitHalfOpen { .. },
+                Event::CircuitOpen {
+                    reason: Reason::Panic,
+                    ..
+                }
+            ]
+        ),
+        "{events:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_an_inner_policy_rejected_gives_the_probe_back() {
+    let breaker = probing(Arc::new(())).await;
+    let inner = breaker.rejection(Rejected {
+        retry_after: SECOND,
+    });
+    let rejected = breaker
+        .call_with(
+            async { Err::<(), Error<()>>(Error::Rejected(inner)) },
+            |result| match result {
+                Ok(()) => Outcome::Success,
+                Err(error) => error.outcome(),
+            },
+        )
+        .await;
+    assert!(matches!(
+        rejected.map_err(Error::flatten),
+        Err(Error::Rejected(_))
+    ));
+    assert_eq!(breaker.state(), State::HalfOpen);
+    assert!(breaker.would_admit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_are_always_cancelled_open_the_circuit() {
+    let heard = Heard::new();
+    let breaker = breaker(heard.clone());
+    for _ in 0..2 {
+        let slow = breaker.call(pending::<Result<(), ()>>());
+        assert!(timeout(SECOND, slow).await.is_err());
+    }
+    let events = heard.take();
+    assert!(
+        matches!(
+            events[..],
+            [Event::CircuitOpen {
+                reason: Reason::Abandoned,
+                ..
+            }]
+        ),
+        "{events:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owned_permit_outlives_the_call_that_took_it() {
+    let breaker = probing(Arc::new(())).await;
+    let permit = breaker.try_acquire_owned().expect("the probe");
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { permit.success() });
+    tasks.join_all().await;
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+/// Asks the breaker that it observes.
+#[derive(Default)]
+struct Curious(OnceLock<Breaker>, Heard);
+
+impl Observe for Curious {
+    fn observe(&self, event: Event) {
+        if let Some(breaker) = self.0.get() {
+            let _state = breaker.state();
+            drop(breaker.try_acquire());
+        }
+        self.1.observe(event);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_may_call_back_into_the_breaker() {
+    let curious = Arc::new(Curious::default());
+    let breaker = breaker(curious.clone());
+    curious.0.set(breaker.clone()).expect("set once");
+    fail(&breaker).await;
+    fail(&breaker).await;
+    advance(SECOND).await;
+    succeed(&breaker).await;
+    assert_eq!(
+        curious.1.names(),
+        ["circuit_open", "circuit_half_open", "circuit_closed"]
+    );
+}
+
+struct Panicking;
+
+impl Observe for Panicking {
+    fn observe(&self, _: Event) {
+        panic!("an observer with a bug");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_loses_no_state() {
+    let breaker = breaker(Arc::new(Panicking));
+    fail(&breaker).await;
+    let permit = breaker.try_acquire().expect("closed");
+    let told = catch_unwind(AssertUnwindSafe(|| permit.failure(Reason::Status)));
+    assert!(told.is_err());
+    assert!(matches!(breaker.state(), State::Open { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn breakers_without_a_seed_do_not_share_one() {
+    let mut cooldowns = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        let breaker = Breaker::builder("payment")
+            .config(config())
+            .build()
+            .expect("valid");
+        fail(&breaker).await;
+        fail(&breaker).await;
+        if let State::Open { retry_after } = breaker.state() {
+            cooldowns.insert(retry_after);
+        }
+    }
+    assert!(cooldowns.len() > 10, "{cooldowns:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn clones_are_one_circuit() {
+    let breaker = breaker(Arc::new(()));
+    let clone = breaker.clone();
+    fail(&breaker).await;
+    fail(&clone).await;
+    assert!(!breaker.would_admit() && !clone.would_admit());
+    assert_eq!(clone.counts(), Counts::default(), "of the new generation");
+}
+
+#[test]
+fn permits_are_small_and_calls_can_be_sent_to_other_threads() {
+    fn assert_send<T: Send>(value: T) -> T {
+        value
+    }
+    assert!(size_of::<Permit<'_>>() <= 24, "{}", size_of::<Permit<'_>>());
+    assert!(size_of::<OwnedPermit>() <= 24);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let breaker = breaker(Arc::new(()));
+        drop(assert_send(breaker.call(async { Ok::<_, ()>(1) })));
+    });
+}

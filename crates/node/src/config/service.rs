@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use mainstay_core::breaker;
 use mainstay_core::health::Hysteresis;
 use mainstay_core::restart;
 use mainstay_gateway::config as gateway;
@@ -241,12 +242,36 @@ fn read_breaker(section: &Section<'_, '_>) -> Option<gateway::Breaker> {
         reopen_max: reopen_max?,
         probes: probes?,
     };
-    not_above(
-        section,
-        ("reopen", breaker.reopen),
-        ("reopen_max", breaker.reopen_max),
-    );
+    if let Err(error) = engine(&breaker).validate() {
+        let message = format!("`{}` cannot work: {error}", section.path());
+        section.problem(field(&error), message, "beyond what a breaker can do", None);
+    }
     Some(breaker)
+}
+
+/// What the engine makes of a breaker: it knows its own limits best.
+fn engine(breaker: &gateway::Breaker) -> breaker::Config {
+    breaker::Config {
+        error_rate: breaker.error_rate,
+        calls_min: breaker.calls_min,
+        consecutive: breaker.consecutive,
+        window: breaker.window,
+        reopen: breaker.reopen,
+        reopen_max: breaker.reopen_max,
+        probes: breaker.probes,
+        ..breaker::Config::default()
+    }
+}
+
+/// The key of the file that an engine's complaint is about.
+const fn field(error: &breaker::ConfigError) -> &'static str {
+    match error {
+        breaker::ConfigError::CallsMin(_) => "calls_min",
+        breaker::ConfigError::Probes(_) => "probes",
+        breaker::ConfigError::Duration { field, .. } => field,
+        breaker::ConfigError::ReopenMax { .. } => "reopen",
+        breaker::ConfigError::ErrorRate(_) | _ => "error_rate",
+    }
 }
 
 fn read_retry(section: &Section<'_, '_>) -> Option<gateway::Retry> {

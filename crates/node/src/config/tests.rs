@@ -175,8 +175,10 @@ fn combinations_that_cannot_be_are_mistakes() {
         ("health = { http = \"healthz\" }\n", "is not a path"),
         (
             "breaker = { reopen = \"1m\", reopen_max = \"1s\" }\n",
-            "is longer than",
+            "below reopen",
         ),
+        ("breaker = { probes = 1000 }\n", "set at most"),
+        ("breaker = { window = \"1ms\" }\n", "window"),
         ("fallback = [\"stale\"]\n", "a fallback"),
         ("fallback = [{ status = 200 }]\n", "a fallback"),
     ];
