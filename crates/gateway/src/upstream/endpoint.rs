@@ -121,7 +121,9 @@ impl Endpoint {
     pub(crate) fn cost(&self, now: Instant) -> f64 {
         let called_at = self.called_at.load(Ordering::Relaxed);
         let uncalled_for = now.since(Instant::from_nanos(called_at));
-        if called_at == 0 || uncalled_for > EXPLORE_AFTER + self.load.rtt(now) * EXPLORE_FACTOR {
+        let due = EXPLORE_AFTER + self.load.rtt(now) * EXPLORE_FACTOR;
+        // With a call still out there is something to learn from that one.
+        if self.load.in_flight() == 0 && (called_at == 0 || uncalled_for > due) {
             return 0.0;
         }
         self.load.cost(now)
@@ -193,6 +195,13 @@ impl Endpoint {
         if was != wanted {
             self.tell(wanted, Reason::Exited, "taken out of rotation");
         }
+    }
+
+    /// Takes over from `old`, the same endpoint under older policies, what they do not change.
+    pub(crate) fn inherit(&self, old: &Self) {
+        self.in_rotation
+            .store(old.is_in_rotation(), Ordering::Release);
+        self.set_verdict(old.verdict());
     }
 
     /// Takes the result of one active probe.
