@@ -75,7 +75,14 @@ async fn idle_connections_are_closed_without_a_word() {
     assert!(fresh.rest().await.is_empty());
     let mut used = gateway.client().await;
     assert_eq!(used.get("/").await.text(), "hi");
+    let since = tokio::time::Instant::now();
     assert!(used.rest().await.is_empty());
+    // Well before the next timer of any other kind.
+    assert!(
+        since.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        since.elapsed()
+    );
 }
 
 #[tokio::test]
