@@ -8,7 +8,7 @@
 //! was used again cannot be hit.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
@@ -29,12 +29,16 @@ pub(crate) fn spawn(mainstay: &Path, args: &[String], log: &Path) -> anyhow::Res
     let output = File::options().create(true).append(true).open(log);
     let output = output.with_context(|| format!("cannot write {}", log.display()))?;
     let errors = output.try_clone()?;
+    // The leash waits for one byte before it becomes the program. The kernel binds the child to
+    // us before it reads, and there is no warden to wait for, so the byte is there already.
+    let (go, mut say_go) = io::pipe()?;
+    say_go.write_all(b"!")?;
     Command::new(mainstay)
         .arg("leash")
         .arg(std::process::id().to_string())
         .arg(mainstay)
         .args(args)
-        .stdin(Stdio::null())
+        .stdin(go)
         .stdout(output)
         .stderr(errors)
         // Ctrl-C on the terminal is for the drill, which then stops its children in order.
