@@ -18,7 +18,7 @@ use crate::upstream::pool::Unconnected;
 pub(crate) struct Failed {
     kind: Kind,
     /// The last answer an endpoint gave, if one did.
-    answer: Option<Response<Content>>,
+    answer: Option<Box<Response<Content>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -168,7 +168,7 @@ impl Failed {
         match status.as_u16() {
             500 | 502 | 503 | 504 => Err(Self {
                 kind: Kind::Answered(status),
-                answer: Some(response),
+                answer: Some(Box::new(response)),
             }),
             _ => Ok(response),
         }
@@ -240,7 +240,7 @@ impl Failed {
     /// The answer when nothing else helps: the endpoint's own, or one that says why.
     pub(crate) fn into_response(self, service: &str) -> Response<Content> {
         match (self.answer, self.kind) {
-            (Some(answer), _) => answer,
+            (Some(answer), _) => *answer,
             (
                 None,
                 Kind::Final(reply) | Kind::Rejected(reply, _) | Kind::Attempted { reply, .. },

@@ -80,13 +80,12 @@ async fn through_bulkhead(call: &mut Call) -> Result<Response<Content>, Failed> 
     let local = Rc::clone(&call.local);
     if let Some(bulkhead) = &local.plan.bulkhead {
         let deadline = call.front.service.clock.deadline(call.deadline);
-        let place = match bulkhead.try_acquire() {
-            Some(place) => place,
-            None => {
-                let waited = bulkhead.acquire(deadline).await;
-                call.now = Instant::now();
-                waited.map_err(|_| Failed::bulkhead_full())?
-            },
+        let place = if let Some(place) = bulkhead.try_acquire() {
+            place
+        } else {
+            let waited = bulkhead.acquire(deadline).await;
+            call.now = Instant::now();
+            waited.map_err(|_| Failed::bulkhead_full())?
         };
         call.finish.hold(place);
     }
@@ -180,12 +179,11 @@ async fn exchange(
     number: u32,
 ) -> Result<(Lease, Head), Failed> {
     let pool = &call.local.pools[index];
-    let mut lease = match pool.take_idle(!call.idempotent) {
-        Some(lease) => lease,
-        None => {
-            let until = until.min(call.now + call.local.plan.config.timeout.connect);
-            pool.connect(until).await.map_err(Failed::unconnected)?
-        },
+    let mut lease = if let Some(lease) = pool.take_idle(!call.idempotent) {
+        lease
+    } else {
+        let until = until.min(call.now + call.local.plan.config.timeout.connect);
+        pool.connect(until).await.map_err(Failed::unconnected)?
     };
     let sending = call.sending();
     lease.begin(sending, |out| {
@@ -349,7 +347,7 @@ impl Call {
                 if let Some(recording) = recording {
                     stream.record(recording);
                 }
-                Content::Stream(stream)
+                Content::Stream(Box::new(stream))
             },
             (full, _) => {
                 attempt.settle(Outcome::Success, now);

@@ -18,8 +18,9 @@ use super::endpoint::Endpoint;
 #[must_use = "an attempt is settled with its outcome"]
 pub(crate) struct Attempt {
     endpoint: Arc<Endpoint>,
-    /// `None` once settled.
-    permit: Option<Option<Permit>>,
+    /// `None` without a breaker, and once settled.
+    permit: Option<Permit>,
+    settled: bool,
     started: Instant,
     /// How long the answer's head took, once it is there.
     rtt: Option<Duration>,
@@ -39,7 +40,8 @@ impl Attempt {
         }
         Ok(Self {
             endpoint: Arc::clone(endpoint),
-            permit: Some(permit),
+            permit,
+            settled: false,
             started: now,
             rtt: None,
         })
@@ -52,15 +54,15 @@ impl Attempt {
 
     /// Settles the attempt; a second time changes nothing.
     pub(crate) fn settle(&mut self, outcome: Outcome, now: Instant) {
-        let Some(permit) = self.permit.take() else {
+        if std::mem::replace(&mut self.settled, true) {
             return;
-        };
+        }
         let rtt = self.rtt.unwrap_or_else(|| now.since(self.started));
         self.endpoint.load.end(outcome, rtt, now);
         if matches!(outcome, Outcome::Failure(_)) {
             self.endpoint.failures.fetch_add(1, Ordering::Relaxed);
         }
-        if let (Some(permit), Some(breaker)) = (permit, &self.endpoint.breaker) {
+        if let (Some(permit), Some(breaker)) = (self.permit.take(), &self.endpoint.breaker) {
             let transition = breaker.record(permit, outcome, now);
             self.endpoint.transition(transition, now);
         }

@@ -196,10 +196,10 @@ impl Endpoint {
     }
 
     /// Takes the result of one active probe.
-    pub(crate) fn probed(&self, result: Result<(), Reason>, detail: String, now: Instant) {
+    pub(crate) fn probed(&self, result: Result<(), Reason>, detail: &str, now: Instant) {
         let mut checks = self.checks();
         checks.at = Some(now);
-        checks.detail.clone_from(&detail);
+        detail.clone_into(&mut checks.detail);
         let changed = checks
             .health
             .as_mut()
@@ -209,7 +209,7 @@ impl Endpoint {
             self.set_verdict(verdict);
             self.changed(now);
             let reason = result.err().unwrap_or(Reason::Probe);
-            self.tell(verdict == Verdict::Healthy, reason, &detail);
+            self.tell(verdict == Verdict::Healthy, reason, detail);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::setup::{Running, breaker, bulkhead, nobody, retry, service, until};
 async fn a_dead_endpoint_of_two_soon_gets_no_requests() {
     let alive = Origin::start(|_| ok("served")).await;
     let mut service = service(&[nobody().await, alive.address]);
-    service.breaker = Some(breaker(3, Duration::from_secs(60)));
+    service.breaker = Some(breaker(3, Duration::from_mins(1)));
     service.retry = Some(retry(2));
     let gateway = Running::with(service, crate::setup::limits(), 2);
     for _ in 0..100 {
@@ -72,10 +72,14 @@ async fn an_open_circuit_answers_at_once_and_closes_after_a_good_probe() {
 async fn a_probe_whose_client_leaves_gives_its_place_back() {
     let hanging = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&hanging);
-    let origin = Origin::start(move |seen| match seen.head.contains("/fail") {
-        true => Action::Close,
-        false if told.load(Ordering::SeqCst) => Action::Hang,
-        false => ok("well"),
+    let origin = Origin::start(move |seen| {
+        if seen.head.contains("/fail") {
+            Action::Close
+        } else if told.load(Ordering::SeqCst) {
+            Action::Hang
+        } else {
+            ok("well")
+        }
     })
     .await;
     let mut service = service(&[origin.address]);
