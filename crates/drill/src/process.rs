@@ -11,7 +11,6 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -159,6 +158,8 @@ pub(crate) async fn comes_true(limit: Duration, mut condition: impl FnMut() -> b
 
 #[cfg(test)]
 mod tests {
+    use std::process::Stdio;
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(10);
