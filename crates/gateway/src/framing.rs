@@ -30,8 +30,10 @@ use crate::reply::Refusal;
 use chunked::{Chunked, Piece};
 use head::BodyFraming;
 
-/// What a connection's read buffer starts with and shrinks back to.
-const BUFFER_BYTES: usize = 4 * 1_024;
+/// What a connection's read buffer starts with.
+const BUFFER_BYTES: usize = 2 * 1_024;
+/// What it may keep while idle.
+const BUFFER_IDLE_BYTES: usize = 4 * 1_024;
 /// What it grows to while a body is coming in.
 const BUFFER_BODY_BYTES: usize = 32 * 1_024;
 /// Bytes thrown away after a refusal, so that the client can read it before the connection resets.
@@ -405,7 +407,7 @@ impl Read for Guard {
                 return this.poll_refused(within_body);
             }
             if this.buffer.is_empty() && !this.phase.is_body() {
-                this.buffer.shrink(BUFFER_BYTES);
+                this.buffer.shrink(BUFFER_IDLE_BYTES);
             }
             match this.buffer.poll_fill(&mut this.stream, cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),

@@ -10,7 +10,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use http::header::HeaderName;
 use http::request::Parts;
@@ -32,15 +32,13 @@ use crate::service::{NoChoice, RetryPlan, Tried, Wish};
 use crate::tally::Denied;
 use crate::upstream::answer::{Framing, Head};
 use crate::upstream::attempt::Attempt;
-use crate::upstream::connection::{Failure, Sending};
+use crate::upstream::connection::Sending;
 use crate::upstream::pool::Lease;
 use crate::upstream::stream::{Source, Stream};
+use crate::upstream::window::Window;
 use crate::{fallback, reply};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// How long a client that asked for leave to send its body waits for the endpoint's word.
-const LEAVE_WAIT: Duration = Duration::from_secs(1);
-
 /// One request on its way.
 pub(crate) struct Call {
     pub(crate) front: Rc<Front>,
@@ -127,10 +125,10 @@ async fn attempt(
     tried: &mut Tried,
     number: u32,
 ) -> Result<Response<Content>, Failed> {
-    let until = call.attempt_end()?;
+    let window = call.window()?;
     let (index, mut attempt) = balance(call, tried, number)?;
     call.front.count_attempt(number);
-    let exchanged = exchange(call, index, until, number).await;
+    let exchanged = exchange(call, index, window, number).await;
     call.now = Instant::now();
     let now = call.front.service.clock.at(call.now);
     match exchanged {
@@ -175,14 +173,15 @@ fn balance(call: &Call, tried: &mut Tried, number: u32) -> Result<(usize, Attemp
 async fn exchange(
     call: &mut Call,
     index: usize,
-    until: Instant,
+    mut window: Window,
     number: u32,
 ) -> Result<(Lease, Head), Failed> {
     let pool = &call.local.pools[index];
     let mut lease = if let Some(lease) = pool.take_idle(!call.idempotent) {
         lease
     } else {
-        let until = until.min(call.now + call.local.plan.config.timeout.connect);
+        let connect = call.local.plan.config.timeout.connect;
+        let until = window.until().min(call.now + connect);
         pool.connect(until).await.map_err(Failed::unconnected)?
     };
     let sending = call.sending();
@@ -196,7 +195,6 @@ async fn exchange(
         };
         forward::write_head(out, &call.parts, &additions);
     });
-    let leave_until = call.now + LEAVE_WAIT;
     let to_head = call.parts.method == Method::HEAD;
     let Some(body) = &mut call.body else {
         return Err(Failed::client(call.downstream.refusal()));
@@ -207,20 +205,14 @@ async fn exchange(
             if let Poll::Ready(head) = lease.poll_head(cx, to_head, body) {
                 return Poll::Ready(head);
             }
-            let holding = lease.is_holding() && leave_until < until;
-            let deadline = if holding { leave_until } else { until };
-            match alarm.borrow_mut().poll_at(cx, deadline) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(()) if holding => lease.stop_holding(),
-                Poll::Ready(()) => return Poll::Ready(Err(Failure::Sent(Reason::Timeout))),
+            if let Some(failure) = ready!(window.poll_over(cx, &mut lease, alarm)) {
+                return Poll::Ready(Err(failure));
             }
         }
     });
     match exchanged.await {
         Ok(head) => Ok((lease, head)),
-        Err(Failure::Client) => Err(Failed::client(call.downstream.refusal())),
-        Err(Failure::NeverSent(reason)) => Err(Failed::upstream(reason, Sent::Never)),
-        Err(Failure::Sent(reason)) => Err(Failed::upstream(reason, Sent::Maybe)),
+        Err(failure) => Err(Failed::exchange(failure, call.downstream.refusal())),
     }
 }
 
@@ -262,13 +254,13 @@ impl Call {
         }
     }
 
-    /// When this attempt has to be over; fails when the request's time is used up.
-    fn attempt_end(&self) -> Result<Instant, Failed> {
+    /// The limits of the next attempt; fails when the request's time is used up.
+    fn window(&self) -> Result<Window, Failed> {
         if self.now >= self.deadline {
             return Err(Failed::deadline());
         }
         let attempt = self.local.plan.config.timeout.attempt;
-        Ok(self.deadline.min(self.now + attempt))
+        Ok(Window::new(self.now, attempt, self.deadline))
     }
 
     fn sending(&self) -> Sending {
