@@ -45,6 +45,12 @@ impl Load {
         }
     }
 
+    /// Forgets the latency: the endpoint was away and has come back, and what its failures said of
+    /// it no longer holds. Calls in flight still count.
+    pub fn forget(&self) {
+        self.ewma.forget();
+    }
+
     /// Calls in flight.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)

@@ -51,6 +51,7 @@ fn service(listen: SocketAddr, endpoints: &[SocketAddr]) -> Service {
                 address: *address,
             })
             .collect(),
+        supervised: false,
         probe: None,
         breaker: Some(Breaker {
             error_rate: 0.5,
@@ -67,6 +68,7 @@ fn service(listen: SocketAddr, endpoints: &[SocketAddr]) -> Service {
             backoff_max: Duration::from_millis(250),
             budget_ratio: 0.2,
             budget_floor: 10,
+            on_status: mainstay_gateway::config::ServerErrors::default(),
             replay_bytes_max: 64 * 1024,
         }),
         timeout: Timeout {

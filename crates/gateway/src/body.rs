@@ -1,4 +1,5 @@
-//! The one body type of all answers: concrete, so that nothing is boxed on the way to the client.
+//! The one body type of all answers: concrete, without dynamic dispatch. Only a body that streams
+//! is behind a box, so that the small ones stay small.
 //!
 //! Prevents leaks of what a request holds: the bulkhead's place and the count in flight are given
 //! back when the body is dropped, however that happens.
@@ -21,7 +22,7 @@ pub(crate) enum Content {
     /// All there.
     Full(Bytes),
     /// Still coming in.
-    Stream(Stream),
+    Stream(Box<Stream>),
 }
 
 /// An answer's body together with what ends with it.

@@ -88,11 +88,11 @@ impl Cache {
     pub(crate) fn record(
         self: &Arc<Self>,
         request: &Parts,
-        status: StatusCode,
-        headers: &HeaderMap,
+        answer: (StatusCode, &HeaderMap),
         length: u64,
         now: Instant,
     ) -> Option<Recording> {
+        let (status, headers) = answer;
         if length > BODY_BYTES_MAX || !may_keep(request, status, headers) {
             return None;
         }
@@ -182,26 +182,23 @@ impl Recording {
     }
 
     /// The body is complete.
-    pub(crate) fn complete(self, now: Instant) {
-        let body = Bytes::from(self.data);
-        Self::store(&self.cache, self.key, self.entry, body, self.length, now);
+    pub(crate) fn complete(mut self, now: Instant) {
+        let body = Bytes::from(std::mem::take(&mut self.data));
+        self.complete_with(body, now);
     }
 
     /// The body came at once.
     pub(crate) fn complete_with(self, body: Bytes, now: Instant) {
-        Self::store(&self.cache, self.key, self.entry, body, self.length, now);
-    }
-
-    fn store(cache: &Cache, key: Key, entry: Entry, body: Bytes, length: usize, now: Instant) {
-        if body.len() != length {
+        if body.len() != self.length {
             return;
         }
         let entry = Entry {
             body,
             stored_at: now,
-            ..entry
+            ..self.entry
         };
-        cache.shelf(key.hash).insert(key.text, entry);
+        let mut shelf = self.cache.shelf(self.key.hash);
+        shelf.insert(&self.key.text, entry);
     }
 }
 

@@ -91,5 +91,5 @@ pub(crate) fn record(call: &Call, head: &Head) -> Option<Recording> {
     }
     service
         .cache
-        .record(&call.parts, head.status, &head.headers, length, now)
+        .record(&call.parts, (head.status, &head.headers), length, now)
 }

@@ -109,35 +109,44 @@ impl Guard {
     fn examine(&mut self) -> Result<(), Refusal> {
         while self.approved < self.buffer.len() {
             let before = self.approved;
-            match &mut self.phase {
+            match self.phase {
                 Phase::Head { .. } => self.examine_head()?,
-                Phase::Length { left } => {
-                    let there = (self.buffer.len() - self.approved) as u64;
-                    let count = there.min(*left);
-                    *left -= count;
-                    self.approved += usize::try_from(count).unwrap_or(usize::MAX);
-                    if *left == 0 {
-                        self.next_head();
-                    }
-                },
-                Phase::Chunked(chunked) => {
-                    let (count, piece) = chunked
-                        .step(&self.buffer.unread()[self.approved..])
-                        .map_err(|malformed| Refusal::bad_request(malformed.0))?;
-                    let ended = piece == Piece::End;
-                    if ended {
-                        check_trailers(chunked.trailers())?;
-                    }
-                    self.approved += count;
-                    if ended {
-                        self.next_head();
-                    }
-                },
+                Phase::Length { left } => self.examine_length(left),
+                Phase::Chunked(_) => self.examine_chunks()?,
                 Phase::Refused { .. } => return Ok(()),
             }
-            if self.approved == before && matches!(self.phase, Phase::Head { .. }) {
+            if self.approved == before && !self.phase.is_body() {
                 return Ok(());
             }
+        }
+        Ok(())
+    }
+
+    fn examine_length(&mut self, left: u64) {
+        let there = (self.buffer.len() - self.approved) as u64;
+        let count = there.min(left);
+        self.approved += usize::try_from(count).unwrap_or(usize::MAX);
+        self.phase = Phase::Length { left: left - count };
+        if left == count {
+            self.next_head();
+        }
+    }
+
+    fn examine_chunks(&mut self) -> Result<(), Refusal> {
+        let Phase::Chunked(chunked) = &mut self.phase else {
+            return Ok(());
+        };
+        let (count, piece) = chunked
+            .step(&self.buffer.unread()[self.approved..])
+            .map_err(|malformed| Refusal::bad_request(malformed.0))?;
+        let ended = piece == Piece::End;
+        // The message is complete for hyper once its last byte is approved.
+        if ended {
+            check_trailers(chunked.trailers())?;
+        }
+        self.approved += count;
+        if ended {
+            self.next_head();
         }
         Ok(())
     }

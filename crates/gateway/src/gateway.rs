@@ -136,7 +136,8 @@ impl Gateway {
                 .spawn(move || {
                     // A runtime that cannot be made drops its sockets: the other workers serve.
                     let cut_off = worker.run().unwrap_or_default();
-                    drop(done.send(cut_off));
+                    // Nobody waits for it when the gateway's future was dropped.
+                    let _unheard: Result<(), u64> = done.send(cut_off);
                 });
             if let Ok(thread) = spawned {
                 running.push((thread, ended));

@@ -72,7 +72,7 @@ impl Latency {
         let current = second(now);
         for slot in &self.slots {
             let second = slot.second.load(Ordering::Acquire);
-            if second >= current || second + SECONDS as u64 <= current - 1 {
+            if second >= current || second + (SECONDS as u64) < current {
                 continue;
             }
             summary.good += u64::from(slot.good.load(Ordering::Relaxed));

@@ -18,6 +18,7 @@ use crate::upstream::endpoint::Endpoint;
 const PLAN_LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Probes the endpoints of `service` for ever, following its plan.
+#[expect(clippy::infinite_loop, reason = "it is dropped with the gateway")]
 pub(crate) async fn watch(service: Arc<Service>) {
     loop {
         let version = service.version();
@@ -35,12 +36,13 @@ pub(crate) async fn watch(service: Arc<Service>) {
     }
 }
 
+#[expect(clippy::infinite_loop, reason = "it is dropped with its plan")]
 async fn ask_for_ever(service: Arc<Service>, endpoint: Arc<Endpoint>, probe: Probe) {
     let mut random = Random::seeded(u64::from(std::process::id())).fork(&endpoint.name);
     loop {
         let checked = probe.check(endpoint.address).await;
-        endpoint.probed(checked.result, checked.detail, service.clock.now());
+        endpoint.probed(checked.result, &checked.detail, service.clock.now());
         let tenth = probe.every / 10;
-        sleep((probe.every - tenth / 2) + random.up_to(tenth)).await;
+        sleep(probe.every.saturating_sub(tenth / 2) + random.up_to(tenth)).await;
     }
 }

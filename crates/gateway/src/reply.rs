@@ -3,7 +3,6 @@
 //! Prevents a guess at three in the morning: each such answer has a status, a `mainstay-reason`
 //! header with a code from a closed list, and a small JSON body that names the service.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -55,6 +54,7 @@ impl Refusal {
     }
 
     /// Its status.
+    #[cfg(test)]
     pub(crate) const fn status(&self) -> StatusCode {
         self.status
     }
@@ -136,15 +136,13 @@ pub(crate) fn close_after(response: &mut Response<Content>) {
 fn json_body(code: &str, service: Option<&str>, detail: &str) -> String {
     let mut body = format!("{{\"error\":\"{code}\"");
     if let Some(service) = service {
-        // Writing to a string cannot fail.
-        let _ = write!(body, ",\"service\":{}", json_string(service));
+        body.push_str(",\"service\":");
+        body.push_str(&serde_json::Value::from(service).to_string());
     }
-    let _ = write!(body, ",\"detail\":\"{detail}\"}}");
+    body.push_str(",\"detail\":\"");
+    body.push_str(detail);
+    body.push_str("\"}");
     body
-}
-
-fn json_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 #[cfg(test)]

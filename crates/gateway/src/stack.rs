@@ -21,13 +21,14 @@ use mainstay_core::retry::{Decision, Failed as FailedAttempt, GiveUpReason, Sent
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::body::{Body, Content};
+use crate::config::ServerErrors;
 use crate::downstream::Downstream;
 use crate::failure::Failed;
 use crate::finish::Finish;
 use crate::forward::{self, Additions};
 use crate::front::{Front, Local};
 use crate::replay::Replay;
-use crate::service::{NoChoice, RetryPlan, Tried};
+use crate::service::{NoChoice, RetryPlan, Tried, Wish};
 use crate::tally::Denied;
 use crate::upstream::answer::{Framing, Head};
 use crate::upstream::attempt::Attempt;
@@ -80,13 +81,12 @@ async fn through_bulkhead(call: &mut Call) -> Result<Response<Content>, Failed> 
     let local = Rc::clone(&call.local);
     if let Some(bulkhead) = &local.plan.bulkhead {
         let deadline = call.front.service.clock.deadline(call.deadline);
-        let place = match bulkhead.try_acquire() {
-            Some(place) => place,
-            None => {
-                let waited = bulkhead.acquire(deadline).await;
-                call.now = Instant::now();
-                waited.map_err(|_| Failed::bulkhead_full())?
-            },
+        let place = if let Some(place) = bulkhead.try_acquire() {
+            place
+        } else {
+            let waited = bulkhead.acquire(deadline).await;
+            call.now = Instant::now();
+            waited.map_err(|_| Failed::bulkhead_full())?
         };
         call.finish.hold(place);
     }
@@ -139,9 +139,8 @@ async fn attempt(
             if head.status.is_server_error() {
                 attempt.settle(Outcome::Failure(Reason::Status), now);
             }
-            let status = head.status;
             let response = call.response(lease, head, attempt);
-            Failed::check(status, response)
+            Failed::check(response, call.retry_on())
         },
         Err(failed) => {
             attempt.settle(failed.outcome(), now);
@@ -158,7 +157,7 @@ fn balance(call: &Call, tried: &mut Tried, number: u32) -> Result<(usize, Attemp
     // A circuit may open between the choice and the permit, but not more often than there are.
     for _ in 0..=plan.endpoints.len() {
         let index = plan
-            .choose(*tried, now, &mut call.front.random.borrow_mut())
+            .choose(call.wish(*tried), now, &mut call.front.random.borrow_mut())
             .map_err(|none| match none {
                 NoChoice::NoEndpoint => Failed::no_endpoint(),
                 NoChoice::CircuitOpen { retry_after } => Failed::circuit_open(retry_after),
@@ -180,12 +179,11 @@ async fn exchange(
     number: u32,
 ) -> Result<(Lease, Head), Failed> {
     let pool = &call.local.pools[index];
-    let mut lease = match pool.take_idle(!call.idempotent) {
-        Some(lease) => lease,
-        None => {
-            let until = until.min(call.now + call.local.plan.config.timeout.connect);
-            pool.connect(until).await.map_err(Failed::unconnected)?
-        },
+    let mut lease = if let Some(lease) = pool.take_idle(!call.idempotent) {
+        lease
+    } else {
+        let until = until.min(call.now + call.local.plan.config.timeout.connect);
+        pool.connect(until).await.map_err(Failed::unconnected)?
     };
     let sending = call.sending();
     lease.begin(sending, |out| {
@@ -247,6 +245,20 @@ impl Call {
             front,
             local,
             downstream,
+        }
+    }
+
+    /// Answers of endpoints that another attempt may better.
+    fn retry_on(&self) -> ServerErrors {
+        let plan = self.local.plan.retry.as_ref();
+        plan.map_or_else(ServerErrors::default, |plan| plan.on_status)
+    }
+
+    /// What the balancer has to know of this request.
+    const fn wish(&self, tried: Tried) -> Wish {
+        Wish {
+            tried,
+            may_probe: self.idempotent,
         }
     }
 
@@ -349,7 +361,7 @@ impl Call {
                 if let Some(recording) = recording {
                     stream.record(recording);
                 }
-                Content::Stream(stream)
+                Content::Stream(Box::new(stream))
             },
             (full, _) => {
                 attempt.settle(Outcome::Success, now);

@@ -21,10 +21,11 @@ pub const RTT_UNKNOWN: Duration = Duration::from_millis(50);
 
 /// A failed call weighs as if it had taken this many times the average, however fast it failed:
 /// else an endpoint that refuses at once looks like the best.
-pub const FAILURE_FACTOR: f64 = 4.0;
+pub const FAILURE_FACTOR: f64 = 2.0;
 
-/// Cap of what failures in a row can add up to.
-pub const FAILURE_RTT_MAX: Duration = Duration::from_secs(10);
+/// Cap of what failures in a row can add up to. Keeping calls away from an endpoint that only
+/// fails is the breaker's task; the average must be able to forget within a few time constants.
+pub const FAILURE_RTT_MAX: Duration = Duration::from_secs(1);
 
 const STAMP_SHIFT: u32 = 16;
 const DECAY_STAMPS: f64 = 10e9 / 65_536.0;
@@ -59,6 +60,11 @@ impl Ewma {
         let rtt = nanos(rtt).max(1) as f64;
         let max = nanos(FAILURE_RTT_MAX) as f64;
         self.update(now, |average| (average * FAILURE_FACTOR).min(max).max(rtt));
+    }
+
+    /// Forgets everything: what stands behind the endpoint has changed.
+    pub fn forget(&self) {
+        self.0.store(0, Ordering::Relaxed);
     }
 
     /// The average at `now`.

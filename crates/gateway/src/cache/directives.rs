@@ -7,6 +7,10 @@ use http::header::{CACHE_CONTROL, HeaderMap};
 use mainstay_core::time::Duration;
 
 /// The directives of one message.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "directives are there or not, in any combination"
+)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Directives {
     /// Nothing may be kept.
@@ -58,15 +62,17 @@ impl Directives {
             },
             b"public" => self.public = true,
             // A second value is a contradiction; the shorter one is safe.
-            b"max-age" => self.max_age = shorter(self.max_age, seconds()),
-            b"stale-if-error" => self.stale_if_error = shorter(self.stale_if_error, seconds()),
+            b"max-age" => self.max_age = Some(shorter(self.max_age, seconds())),
+            b"stale-if-error" => {
+                self.stale_if_error = Some(shorter(self.stale_if_error, seconds()));
+            },
             _ => {},
         }
     }
 }
 
 /// The shorter of two times; a value that is no number is zero.
-fn shorter(before: Option<Duration>, value: Option<Duration>) -> Option<Duration> {
+fn shorter(before: Option<Duration>, value: Option<Duration>) -> Duration {
     let value = value.unwrap_or_default();
-    Some(before.map_or(value, |before| before.min(value)))
+    before.map_or(value, |before| before.min(value))
 }

@@ -90,19 +90,19 @@ impl Shelf {
     }
 
     /// Stores `entry`, in place of the one that the same requests select.
-    pub(crate) fn insert(&mut self, key: Box<str>, entry: Entry) {
-        let bytes = entry.bytes(&key);
-        if !self.keys.contains_key(&key) {
-            self.clock.push_back(key.clone());
+    pub(crate) fn insert(&mut self, key: &str, entry: Entry) {
+        let bytes = entry.bytes(key);
+        if !self.keys.contains_key(key) {
+            self.clock.push_back(key.into());
         }
-        let variants = self.keys.entry(key.clone()).or_default();
+        let variants = self.keys.entry(key.into()).or_default();
         let same = |old: &Entry| old.selected == entry.selected;
         let replaced = match variants.entries.iter().position(same) {
             Some(index) => Some(variants.entries.swap_remove(index)),
             None if variants.entries.len() == VARIANTS_MAX => Some(variants.entries.remove(0)),
             None => None,
         };
-        self.bytes -= replaced.map_or(0, |old| old.bytes(&key));
+        self.bytes -= replaced.map_or(0, |old| old.bytes(key));
         variants.entries.push(entry);
         self.bytes += bytes;
         self.evict();
@@ -161,11 +161,11 @@ mod tests {
     fn a_full_shelf_drops_what_was_not_used() {
         let mut shelf = Shelf::new(10_000);
         for index in 0..8 {
-            shelf.insert(format!("k{index}").into(), entry(500));
+            shelf.insert(&format!("k{index}"), entry(500));
         }
         assert!(shelf.get("k0", &HeaderMap::new()).is_some());
         for index in 8..12 {
-            shelf.insert(format!("k{index}").into(), entry(500));
+            shelf.insert(&format!("k{index}"), entry(500));
         }
         assert!(shelf.bytes <= 10_000);
         assert!(shelf.get("k0", &HeaderMap::new()).is_some());
@@ -176,8 +176,8 @@ mod tests {
     fn the_count_of_bytes_returns_to_zero() {
         let mut shelf = Shelf::new(100_000);
         for _ in 0..3 {
-            shelf.insert("a".into(), entry(10));
-            shelf.insert("b".into(), entry(20));
+            shelf.insert("a", entry(10));
+            shelf.insert("b", entry(20));
         }
         shelf.remove("a");
         shelf.remove("b");

@@ -24,7 +24,7 @@ fn stored(cache: &Arc<Cache>, fields: &[(&'static str, &'static str)], at: Insta
             )
         })
         .collect();
-    let recording = cache.record(&request(&[]), StatusCode::OK, &headers, 4, at);
+    let recording = cache.record(&request(&[]), (StatusCode::OK, &headers), 4, at);
     let Some(recording) = recording else {
         return false;
     };
@@ -70,7 +70,7 @@ fn a_body_of_another_length_than_announced_is_not_kept() {
     let now = Instant::from_millis(1);
     for body in [&b"bod"[..], b"bodyy"] {
         let mut recording = cache
-            .record(&request(&[]), StatusCode::OK, &HeaderMap::new(), 4, now)
+            .record(&request(&[]), (StatusCode::OK, &HeaderMap::new()), 4, now)
             .expect("it may be kept");
         recording.push(body);
         recording.complete(now);
@@ -90,8 +90,7 @@ fn answers_larger_than_a_mebibyte_are_not_kept() {
         cache
             .record(
                 &request(&[]),
-                StatusCode::OK,
-                &HeaderMap::new(),
+                (StatusCode::OK, &HeaderMap::new()),
                 length,
                 now,
             )

@@ -90,16 +90,18 @@ impl Chunked {
             | State::Extension { .. }
             | State::SizeEnd { .. }
             | State::DataCr
-            | State::DataLf => {
-                for (index, byte) in input.iter().enumerate() {
-                    self.state = self.framing_byte(*byte)?;
-                    if matches!(self.state, State::Data { .. } | State::Trailers) {
-                        return Ok((index + 1, Piece::Framing));
-                    }
-                }
-                Ok((input.len(), Piece::Framing))
-            },
+            | State::DataLf => self.framing_bytes(input),
         }
+    }
+
+    fn framing_bytes(&mut self, input: &[u8]) -> Result<(usize, Piece), Malformed> {
+        for (index, byte) in input.iter().enumerate() {
+            self.state = self.framing_byte(*byte)?;
+            if matches!(self.state, State::Data { .. } | State::Trailers) {
+                return Ok((index + 1, Piece::Framing));
+            }
+        }
+        Ok((input.len(), Piece::Framing))
     }
 
     fn framing_byte(&mut self, byte: u8) -> Result<State, Malformed> {

@@ -97,7 +97,9 @@ pub(crate) fn parse(bytes: &[u8], to_head: bool) -> Result<Parsed, Invalid> {
     }
     let fields = Fields::collect(response.headers)?;
     let modern = response.version == Some(1);
-    let framing = fields.framing(status, to_head, modern)?;
+    let bodiless =
+        to_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+    let framing = fields.framing(bodiless, response.version)?;
     let keep_alive = modern && !fields.close && framing != Framing::Close;
 
     let body = full_length(framing, bytes.len() - length);
@@ -143,39 +145,42 @@ impl<'a> Fields<'a> {
             hop: HopByHop::default(),
         };
         for header in headers {
-            match header.name.len() {
-                10 if header.name.eq_ignore_ascii_case("connection") => {
-                    fields.close |= list_contains(header.value, b"close");
-                    fields.hop.name(header.value);
-                },
-                14 if header.name.eq_ignore_ascii_case("content-length") => {
-                    let length = decimal(header.value).ok_or(Invalid)?;
-                    // The same length twice is no ambiguity; servers behind servers do it.
-                    if fields
-                        .length
-                        .replace(length)
-                        .is_some_and(|first| first != length)
-                    {
-                        return Err(Invalid);
-                    }
-                },
-                17 if header.name.eq_ignore_ascii_case("transfer-encoding")
-                    && fields.coding.replace(header.value).is_some() =>
-                {
-                    return Err(Invalid);
-                },
-                _ => {},
-            }
+            fields.take(header)?;
         }
         Ok(fields)
     }
 
-    fn framing(&self, status: StatusCode, to_head: bool, modern: bool) -> Result<Framing, Invalid> {
-        if self.coding.is_some() && (self.length.is_some() || !modern) {
+    fn take(&mut self, header: &Header<'a>) -> Result<(), Invalid> {
+        match header.name.len() {
+            10 if header.name.eq_ignore_ascii_case("connection") => {
+                self.close |= list_contains(header.value, b"close");
+                self.hop.name(header.value);
+            },
+            14 if header.name.eq_ignore_ascii_case("content-length") => {
+                let length = decimal(header.value).ok_or(Invalid)?;
+                // The same length twice is no ambiguity; servers behind servers do it.
+                if self
+                    .length
+                    .replace(length)
+                    .is_some_and(|first| first != length)
+                {
+                    return Err(Invalid);
+                }
+            },
+            17 if header.name.eq_ignore_ascii_case("transfer-encoding") => {
+                let first = self.coding.replace(header.value);
+                return first.map_or(Ok(()), |_| Err(Invalid));
+            },
+            _ => {},
+        }
+        Ok(())
+    }
+
+    fn framing(&self, bodiless: bool, version: Option<u8>) -> Result<Framing, Invalid> {
+        if self.coding.is_some() && (self.length.is_some() || version != Some(1)) {
             return Err(Invalid);
         }
-        let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
-        if to_head || bodiless.contains(&status) {
+        if bodiless {
             return Ok(Framing::Empty);
         }
         match (self.coding, self.length) {

@@ -1,8 +1,9 @@
 //! One attempt at one endpoint, from the permit to its outcome.
 //!
 //! Prevents attempts that nobody accounts for: every attempt is settled exactly once, with the
-//! breaker, the load and the counts in one place. One that is dropped (the client went away) is
-//! ignored: the permit, and with it a probe's slot, is given back.
+//! breaker, the load and the counts in one place. One that is dropped (the client went away) gives
+//! its permit, and with it a probe's slot, back; an endpoint that no client ever waits long enough
+//! for is found out by the breaker, which counts calls abandoned before an answer.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,8 +19,9 @@ use super::endpoint::Endpoint;
 #[must_use = "an attempt is settled with its outcome"]
 pub(crate) struct Attempt {
     endpoint: Arc<Endpoint>,
-    /// `None` once settled.
-    permit: Option<Option<Permit>>,
+    /// `None` without a breaker, and once settled.
+    permit: Option<Permit>,
+    settled: bool,
     started: Instant,
     /// How long the answer's head took, once it is there.
     rtt: Option<Duration>,
@@ -39,7 +41,8 @@ impl Attempt {
         }
         Ok(Self {
             endpoint: Arc::clone(endpoint),
-            permit: Some(permit),
+            permit,
+            settled: false,
             started: now,
             rtt: None,
         })
@@ -52,15 +55,15 @@ impl Attempt {
 
     /// Settles the attempt; a second time changes nothing.
     pub(crate) fn settle(&mut self, outcome: Outcome, now: Instant) {
-        let Some(permit) = self.permit.take() else {
+        if std::mem::replace(&mut self.settled, true) {
             return;
-        };
+        }
         let rtt = self.rtt.unwrap_or_else(|| now.since(self.started));
         self.endpoint.load.end(outcome, rtt, now);
         if matches!(outcome, Outcome::Failure(_)) {
             self.endpoint.failures.fetch_add(1, Ordering::Relaxed);
         }
-        if let (Some(permit), Some(breaker)) = (permit, &self.endpoint.breaker) {
+        if let (Some(permit), Some(breaker)) = (self.permit.take(), &self.endpoint.breaker) {
             let transition = breaker.record(permit, outcome, now);
             self.endpoint.transition(transition, now);
         }
@@ -69,7 +72,22 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        // An ignored outcome has no use for the time.
-        self.settle(Outcome::Ignored, self.started);
+        if self.settled {
+            return;
+        }
+        let endpoint = &self.endpoint;
+        endpoint
+            .load
+            .end(Outcome::Ignored, Duration::ZERO, self.started);
+        let (Some(permit), Some(breaker)) = (self.permit.take(), &endpoint.breaker) else {
+            return;
+        };
+        if self.rtt.is_some() {
+            // The endpoint did its part; the client left during the body.
+            breaker.ignore(permit);
+            return;
+        }
+        let now = endpoint.clock.now();
+        endpoint.transition(breaker.abandon(permit, now), now);
     }
 }

@@ -210,13 +210,19 @@ impl Connection {
             if let Some(head) = self.parse(to_head)? {
                 return Poll::Ready(Ok(head));
             }
-            if self.input.len() == self.input.capacity() {
-                if self.input.capacity() >= HEAD_BYTES_MAX {
-                    return Poll::Ready(Err(Failure::Sent(Reason::Protocol)));
-                }
-                self.input.grow(self.input.capacity() * 2);
+            if !self.make_room() {
+                return Poll::Ready(Err(Failure::Sent(Reason::Protocol)));
             }
         }
+    }
+
+    /// Whether there is room for more of a head.
+    fn make_room(&mut self) -> bool {
+        if self.input.len() < self.input.capacity() {
+            return true;
+        }
+        self.input.grow(self.input.capacity() * 2);
+        self.input.capacity() <= HEAD_BYTES_MAX
     }
 
     const fn reset(&self) -> Failure {
@@ -236,13 +242,7 @@ impl Connection {
                 answer::Parsed::Partial => return Ok(None),
                 answer::Parsed::Interim { length, leave } => {
                     self.input.consume(length);
-                    self.interim += 1;
-                    if self.interim > INTERIM_MAX {
-                        return Err(Failure::Sent(Reason::Protocol));
-                    }
-                    if leave {
-                        self.stop_holding();
-                    }
+                    self.interim_came(leave)?;
                 },
                 answer::Parsed::Final { head, length } => {
                     self.input.consume(length);
@@ -252,6 +252,17 @@ impl Connection {
         }
     }
 
+    fn interim_came(&mut self, leave: bool) -> Result<(), Failure> {
+        self.interim += 1;
+        if self.interim > INTERIM_MAX {
+            return Err(Failure::Sent(Reason::Protocol));
+        }
+        if leave {
+            self.stop_holding();
+        }
+        Ok(())
+    }
+
     /// Sends what is to be sent; ready when the whole request is out.
     pub(crate) fn poll_send(
         &mut self,
@@ -259,18 +270,11 @@ impl Connection {
         body: &mut Replay,
     ) -> Poll<Result<(), Failure>> {
         loop {
-            if let Sending::Body { chunked } = self.sending
-                && self.output.len() - self.written < COPY_BYTES_MAX
-                && self.large.is_empty()
+            if self.wants_part()
+                && let Poll::Ready(part) = body.poll_part(cx)
             {
-                match body.poll_part(cx) {
-                    Poll::Ready(Ok(part)) => {
-                        self.put(part, chunked);
-                        continue;
-                    },
-                    Poll::Ready(Err(ClientFailed)) => return Poll::Ready(Err(Failure::Client)),
-                    Poll::Pending => {},
-                }
+                self.put(part.map_err(|ClientFailed| Failure::Client)?);
+                continue;
             }
             if self.is_flushed() {
                 return match self.sending {
@@ -284,7 +288,15 @@ impl Connection {
         }
     }
 
-    fn put(&mut self, part: Option<Part>, chunked: bool) {
+    /// Whether there is room for the next part of the body.
+    const fn wants_part(&self) -> bool {
+        matches!(self.sending, Sending::Body { .. })
+            && self.output.len() - self.written < COPY_BYTES_MAX
+            && self.large.is_empty()
+    }
+
+    fn put(&mut self, part: Option<Part>) {
+        let chunked = self.sending.is_chunked();
         if self.is_flushed() {
             self.output.clear();
             self.written = 0;

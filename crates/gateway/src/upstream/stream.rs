@@ -146,14 +146,18 @@ impl Stream {
                 },
                 Poll::Ready(Ok(_)) => self.waiting = None,
                 Poll::Pending => {
-                    let since = *self.waiting.get_or_insert_with(Instant::now);
-                    if self.alarm.poll_at(cx, since + self.idle_max).is_ready() {
-                        return Poll::Ready(Some(Err(self.fail(Reason::Timeout))));
-                    }
-                    return Poll::Pending;
+                    return self.poll_late(cx).map(|error| Some(Err(error)));
                 },
             }
         }
+    }
+
+    /// Nothing came; has the endpoint run out of time?
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let since = *self.waiting.get_or_insert_with(Instant::now);
+        self.alarm
+            .poll_at(cx, since + self.idle_max)
+            .map(|()| self.fail(Reason::Timeout))
     }
 
     /// The client may still be sending while the answer comes back.
@@ -314,7 +318,7 @@ fn trailers(section: &[u8]) -> Option<HeaderMap> {
         return None;
     };
     let mut headers = HeaderMap::new();
-    for field in fields.iter() {
+    for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         if crate::framing::is_head_only(name.as_str()) {
             continue;

@@ -56,19 +56,18 @@ fn get(path: &str, fields: &str) -> String {
 
 #[tokio::test]
 async fn the_last_good_answer_stands_in_and_says_so() {
-    let outage = Outage::prepare(|seen| match seen.head.contains("/stream") {
-        true => Action::Reply(
+    let outage = Outage::prepare(|seen| {
+        if !seen.head.contains("/stream") {
+            let fields = "cache-control: max-age=5\r\nage: 3\r\nx-a: b\r\n";
+            return status("200 OK", fields, "good");
+        }
+        Action::Reply(
             [
                 b"HTTP/1.1 200 OK\r\ncontent-length: 300000\r\n\r\n".to_vec(),
                 vec![b'x'; 300_000],
             ]
             .concat(),
-        ),
-        false => status(
-            "200 OK",
-            "cache-control: max-age=5\r\nage: 3\r\nx-a: b\r\n",
-            "good",
-        ),
+        )
     })
     .await;
     let stale = outage.ask(&get("/a?b", ""), &get("/a?b", "")).await;

@@ -281,7 +281,7 @@ async fn an_early_answer_passes_while_the_body_is_still_coming() {
         drop(tokio::io::AsyncReadExt::read(&mut stream, &mut head).await);
         let refusal = b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 3\r\n\r\nbig";
         stream.write_all(refusal).await.expect("the gateway reads");
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
     });
     let gateway = Running::start(service(&[address]));
     let mut client = gateway.client().await;
@@ -412,4 +412,18 @@ async fn two_gateways_cannot_share_a_port() {
         "{sentence}"
     );
     drop(Client::connect(first.address).await);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_restarts_on_its_port_is_used_again() {
+    let origin = Origin::start(|_| ok("before")).await;
+    let address = origin.address;
+    let gateway = Running::start(service(&[address]));
+    let mut client = gateway.client().await;
+    assert_eq!(client.get("/").await.text(), "before");
+    origin.stop().await;
+    let gone = client.get("/").await;
+    assert_eq!(gone.status, 502, "{gone:?}");
+    let _origin = Origin::start_at(address, |_| ok("after")).await;
+    assert_eq!(client.get("/").await.text(), "after");
 }

@@ -40,7 +40,7 @@ async fn endpoints_and_policies_change_without_a_restart() {
 async fn what_an_endpoint_has_learned_stays() {
     let origin = Origin::start(|_| Action::Close).await;
     let mut with_breaker = service(&[origin.address]);
-    with_breaker.breaker = Some(breaker(2, Duration::from_secs(60)));
+    with_breaker.breaker = Some(breaker(2, Duration::from_mins(1)));
     let gateway = Running::start(with_breaker);
     let mut client = gateway.client().await;
     for _ in 0..2 {
