@@ -238,6 +238,28 @@ impl ArmReport {
     }
 }
 
+fn missed(observed: &Observed, dark: &[std::ops::Range<u64>]) -> Vec<Missed> {
+    let failed = observed
+        .samples
+        .iter()
+        .filter_map(|sample| match &sample.end {
+            End::Failed(why) if !is_excused(sample, dark) => Some((sample, why)),
+            End::Failed(_) | End::Good | End::Stale => None,
+        });
+    let mut failed: Vec<_> = failed.collect();
+    failed.sort_by_key(|(sample, _)| sample.due_us);
+    let missed = |(sample, why): (&Sample, &String)| Missed {
+        due_ms: sample.due_us as f64 / 1_000.0,
+        ask: match sample.ask {
+            Ask::Read { .. } => "read",
+            Ask::Write { .. } => "write",
+        },
+        why: why.clone(),
+        waited_ms: rounded(sample.latency_us as f64 / 1_000.0, 1),
+    };
+    failed.into_iter().take(MISSED_MAX).map(missed).collect()
+}
+
 fn fault_report(plan: &Plan, index: usize, fault: &PlannedFault, outcome: &Outcome) -> FaultReport {
     let until_ms = plan.window_end_ms(index);
     let planned_us = fault.at_ms * 1_000;
