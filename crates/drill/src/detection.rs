@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::plan::{Kind, PlannedFault, REPLICAS, Target, replica_name};
+use crate::plan::{PlannedFault, REPLICAS, Target, replica_name};
 
 /// Events that say that something is wrong with the endpoint or replica they name.
 const TELLING: [&str; 6] = [
@@ -108,11 +108,11 @@ impl Watched {
                     .any(|e| !e.in_rotation && is_hit(fault.target, &e.name))
             })
             .map(|look| (look.at_ms, "out of rotation".to_owned()));
-        let shifted = match (fault.kind, fault.target) {
-            (Kind::Slow, Target::Replica(index)) => self
+        let shifted = match fault.target {
+            Target::Replica(index) => self
                 .share_fell(&replica_name(index), began_ms, fault.ends_ms())
                 .map(|at_ms| (at_ms, "less than half its fair share".to_owned())),
-            _ => None,
+            Target::All => None,
         };
         let first = [heard, looked, shifted]
             .into_iter()
@@ -133,7 +133,7 @@ impl Watched {
     /// Why there is no sign.
     fn unseen(&self, fault: &PlannedFault, began_ms: u64) -> String {
         let nothing = "no event and no state named the target while the fault lasted";
-        let (Kind::Slow, Target::Replica(index)) = (fault.kind, fault.target) else {
+        let Target::Replica(index) = fault.target else {
             return nothing.to_owned();
         };
         let mut during = self.during(began_ms, fault.ends_ms());
@@ -143,7 +143,7 @@ impl Watched {
         let (mine, all) = shares(first, last, &replica_name(index));
         let percent = mine * 100 / all.max(1);
         let fair = 100 / REPLICAS;
-        format!("the balancer kept giving it {percent} % of attempts, a fair share is {fair} %")
+        format!("{nothing}, and it got {percent} % of attempts where a fair share is {fair} %")
     }
 
     /// The looks of a time.
@@ -232,6 +232,7 @@ fn shares(before: &Look, after: &Look, name: &str) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Kind;
 
     fn fault(kind: Kind, target: Target) -> PlannedFault {
         PlannedFault {
