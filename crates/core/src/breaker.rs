@@ -164,6 +164,21 @@ impl Breaker {
         }
     }
 
+    /// Closes the circuit: what stands behind it is another callee now. Results of calls to the old
+    /// one are stale from then on, and its cooldowns are forgotten.
+    pub fn reset(&self, now: Instant) -> Option<Transition> {
+        let mut seen = self.word.load(Ordering::Acquire);
+        loop {
+            let word = Word::decode(seen);
+            let closed = word.next(0, Phase::Closed { since: now });
+            match self.swap(seen, closed) {
+                Ok(()) if matches!(word.phase, Phase::Closed { .. }) => return None,
+                Ok(()) => return Some(Transition::Closed),
+                Err(current) => seen = current,
+            }
+        }
+    }
+
     /// Whether [`acquire`](Self::acquire) would admit a call; changes nothing.
     pub fn would_admit(&self, now: Instant) -> bool {
         let word = Word::decode(self.word.load(Ordering::Acquire));

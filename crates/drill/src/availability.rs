@@ -157,14 +157,15 @@ fn outage_us(samples: &[Sample], dark: &[Range<u64>]) -> u64 {
 }
 
 /// How long after `from_us` users saw the last of a fault, in milliseconds, rounded up: the end of
-/// the last failed request that ended after the fault began and was due before `until_us`. Zero
-/// when none failed. Excused writes count: users saw them.
+/// the last failed request that ended after the fault began and before the next one did, at
+/// `until_us`. A request in flight when a fault begins belongs to that fault. Zero when none
+/// failed. Excused writes count: users saw them.
 pub(crate) fn restored_ms(samples: &[Sample], from_us: u64, until_us: u64) -> u64 {
     samples
         .iter()
-        .filter(|sample| !sample.is_good() && sample.due_us < until_us)
+        .filter(|sample| !sample.is_good())
         .map(|sample| sample.due_us + sample.latency_us)
-        .filter(|end_us| *end_us > from_us)
+        .filter(|end_us| (from_us + 1..=until_us).contains(end_us))
         .max()
         .map_or(0, |end_us| (end_us - from_us).div_ceil(1_000))
 }
@@ -278,8 +279,8 @@ pub(crate) mod tests {
             sample(997, READ, failed()),
             sample(1_800, READ, failed()),
             sample(2_500, READ, End::Stale),
-            // Belongs to the next fault.
-            sample(5_000, READ, failed()),
+            // In flight when the next fault began: belongs to that one.
+            sample(4_997, READ, failed()),
         ];
         assert_eq!(restored_ms(&samples, 1_000_000, 5_000_000), 805);
         assert_eq!(restored_ms(&samples[..2], 1_000_000, 5_000_000), 2);

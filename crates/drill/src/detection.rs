@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::plan::{Kind, PlannedFault, REPLICAS, Target, replica_name};
+use crate::plan::{PlannedFault, REPLICAS, Target, replica_name};
 
 /// Events that say that something is wrong with the endpoint or replica they name.
 const TELLING: [&str; 6] = [
@@ -108,11 +108,11 @@ impl Watched {
                     .any(|e| !e.in_rotation && is_hit(fault.target, &e.name))
             })
             .map(|look| (look.at_ms, "out of rotation".to_owned()));
-        let shifted = match (fault.kind, fault.target) {
-            (Kind::Slow, Target::Replica(index)) => self
+        let shifted = match fault.target {
+            Target::Replica(index) => self
                 .share_fell(&replica_name(index), began_ms, fault.ends_ms())
                 .map(|at_ms| (at_ms, "less than half its fair share".to_owned())),
-            _ => None,
+            Target::All => None,
         };
         let first = [heard, looked, shifted]
             .into_iter()
@@ -121,7 +121,7 @@ impl Watched {
         first.map_or_else(
             || Detection {
                 after_ms: None,
-                by: unseen(fault.kind).to_owned(),
+                by: self.unseen(fault, began_ms),
             },
             |(at_ms, by)| Detection {
                 after_ms: Some(at_ms - began_ms),
@@ -130,14 +130,32 @@ impl Watched {
         )
     }
 
+    /// Why there is no sign.
+    fn unseen(&self, fault: &PlannedFault, began_ms: u64) -> String {
+        let nothing = "no event and no state named the target while the fault lasted";
+        let Target::Replica(index) = fault.target else {
+            return nothing.to_owned();
+        };
+        let mut during = self.during(began_ms, fault.ends_ms());
+        let (Some(first), Some(last)) = (during.next(), during.last()) else {
+            return nothing.to_owned();
+        };
+        let (mine, all) = shares(first, last, &replica_name(index));
+        let percent = mine * 100 / all.max(1);
+        let fair = 100 / REPLICAS;
+        format!("{nothing}, and it got {percent} % of attempts where a fair share is {fair} %")
+    }
+
+    /// The looks of a time.
+    fn during(&self, from_ms: u64, to_ms: u64) -> impl Iterator<Item = &Look> {
+        let looks = self.looks.iter();
+        looks.filter(move |look| (from_ms..=to_ms).contains(&look.at_ms))
+    }
+
     /// When the balancer first gave the endpoint called `name` less than half its fair share of
     /// attempts, over a window that began after `began_ms`.
     fn share_fell(&self, name: &str, began_ms: u64, ends_ms: u64) -> Option<u64> {
-        let during: Vec<_> = self
-            .looks
-            .iter()
-            .filter(|look| (began_ms..=ends_ms).contains(&look.at_ms))
-            .collect();
+        let during: Vec<_> = self.during(began_ms, ends_ms).collect();
         let fell = |(index, look): (usize, &&Look)| {
             let before = during[..index]
                 .iter()
@@ -171,11 +189,7 @@ impl Watched {
                 .map(|heard| heard.at_ms)
                 .filter(|at_ms| *at_ms >= began_ms)
         };
-        let window = self
-            .looks
-            .iter()
-            .filter(|look| (began_ms..until_ms).contains(&look.at_ms));
-        let window: Vec<_> = window.collect();
+        let window: Vec<_> = self.during(began_ms, until_ms).collect();
         let last_broken = window.iter().rposition(|look| !is_whole(look));
         let after_broken = last_broken.map_or(0, |index| index + 1);
         let broken_ms = last_heard(&TELLING, until_ms);
@@ -199,15 +213,6 @@ fn is_hit(target: Target, subject: &str) -> bool {
     }
 }
 
-const fn unseen(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Slow => "the balancer kept giving it at least half its fair share",
-        Kind::Kill | Kind::Pause | Kind::Error | Kind::Hang | Kind::Outage => {
-            "no event and no state named the target while the fault lasted"
-        },
-    }
-}
-
 /// Attempts between two looks: at the endpoint called `name`, and at all.
 fn shares(before: &Look, after: &Look, name: &str) -> (u64, u64) {
     let mut mine = 0;
@@ -227,6 +232,7 @@ fn shares(before: &Look, after: &Look, name: &str) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Kind;
 
     fn fault(kind: Kind, target: Target) -> PlannedFault {
         PlannedFault {

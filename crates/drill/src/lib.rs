@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 pub use check::{Check, Verdict};
 pub use plan::{Arrival, Ask, Kind, Plan, PlannedFault, SCENARIOS, Target};
-pub use report::{ArmReport, FaultReport, Report};
+pub use report::{ArmReport, FaultReport, MISSED_MAX, Missed, Report};
 pub use timeline::Slot;
 use tokio_util::sync::CancellationToken;
 
@@ -65,11 +65,12 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         format!("unknown scenario {}: there is {known}", options.scenario)
     })?;
     // Found out now, not after a minute.
-    let mut page = options.report.as_deref().map(create).transpose()?;
+    let mut page = options.report.as_deref().map(open).transpose()?;
     let outcome = experiment::run(&plan, &options.mainstay, &shutdown).await?;
     let report = Report::new(&plan, &outcome)?;
     if let Some(page) = &mut page {
-        page.write_all(report.to_html().as_bytes())
+        page.set_len(0)
+            .and_then(|()| page.write_all(report.to_html().as_bytes()))
             .context("cannot write the report; free some space or choose another --report")?;
     }
     let text = if options.json {
@@ -85,12 +86,17 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     Ok(report)
 }
 
-fn create(path: &Path) -> anyhow::Result<std::fs::File> {
+fn open(path: &Path) -> anyhow::Result<std::fs::File> {
     if path.is_dir() {
         bail!("--report {} is a folder: name a file in it", path.display());
     }
-    std::fs::File::create(path)
-        .with_context(|| format!("cannot write the report {}", path.display()))
+    // The report of an earlier drill stays until this one has a result.
+    let page = std::fs::File::options()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(path);
+    page.with_context(|| format!("cannot write the report {}", path.display()))
 }
 
 /// A seed that nobody chose. Short, because people type it again.

@@ -11,7 +11,6 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -29,29 +28,23 @@ pub(crate) fn spawn(mainstay: &Path, args: &[String], log: &Path) -> anyhow::Res
     let output = File::options().create(true).append(true).open(log);
     let output = output.with_context(|| format!("cannot write {}", log.display()))?;
     let errors = output.try_clone()?;
-    let mut child = Command::new(mainstay)
+    // The leash waits for one byte before it becomes the program. The kernel binds the child to
+    // us before it reads, and there is no warden to wait for, so the byte is there already.
+    let (go, mut say_go) = io::pipe()?;
+    say_go.write_all(b"!")?;
+    Command::new(mainstay)
         .arg("leash")
         .arg(std::process::id().to_string())
         .arg(mainstay)
         .args(args)
-        .stdin(Stdio::piped())
+        .stdin(go)
         .stdout(output)
         .stderr(errors)
         // Ctrl-C on the terminal is for the drill, which then stops its children in order.
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .with_context(|| format!("cannot start {}", mainstay.display()))?;
-    release(&mut child).with_context(|| format!("cannot start {}", mainstay.display()))?;
-    Ok(child)
-}
-
-/// The leash waits for one byte before it becomes the program: here nothing has to happen first.
-fn release(child: &mut Child) -> io::Result<()> {
-    let Some(stdin) = child.stdin.take() else {
-        return Ok(());
-    };
-    File::from(stdin.into_owned_fd()?).write_all(&[0])
+        .with_context(|| format!("cannot start {}", mainstay.display()))
 }
 
 /// Stops `child`: SIGTERM, then SIGKILL after `grace`. Returns once it is gone.
@@ -165,6 +158,8 @@ pub(crate) async fn comes_true(limit: Duration, mut condition: impl FnMut() -> b
 
 #[cfg(test)]
 mod tests {
+    use std::process::Stdio;
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(10);

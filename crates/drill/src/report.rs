@@ -12,10 +12,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::arm::Observed;
-use crate::availability::{Availability, restored_ms};
+use crate::availability::{Availability, is_excused, restored_ms};
 use crate::check::{Check, Measured, Verdict};
 use crate::experiment::Outcome;
 use crate::ledger::{self, Charges};
+use crate::load::{End, Sample};
 use crate::plan::{Ask, Kind, Plan, PlannedFault};
 use crate::timeline::{self, Slot};
 
@@ -90,9 +91,27 @@ pub struct ArmReport {
     pub writes_excused: u64,
     /// Failed requests by the word why.
     pub failures: BTreeMap<String, u64>,
+    /// The first failed requests that are not excused, at most [`MISSED_MAX`], as they were due.
+    pub missed: Vec<Missed>,
     /// What users saw, slot by slot.
     #[serde(skip)]
     pub timeline: Vec<Slot>,
+}
+
+/// Failed requests that are listed one by one.
+pub const MISSED_MAX: usize = 20;
+
+/// A request that failed and is not excused.
+#[derive(Clone, Debug, Serialize)]
+pub struct Missed {
+    /// When it was due, milliseconds after the first request.
+    pub due_ms: f64,
+    /// `read` or `write`.
+    pub ask: &'static str,
+    /// Why it failed, in a word.
+    pub why: String,
+    /// How long its user waited, milliseconds.
+    pub waited_ms: f64,
 }
 
 /// What one fault did.
@@ -213,9 +232,32 @@ impl ArmReport {
             write_availability: cut(seen.writes.ratio()),
             writes_excused: seen.excused,
             failures: seen.failures,
+            missed: missed(observed, &dark),
             timeline: timeline::slots(&observed.samples, &dark, plan.length_ms)?,
         })
     }
+}
+
+fn missed(observed: &Observed, dark: &[std::ops::Range<u64>]) -> Vec<Missed> {
+    let failed = observed
+        .samples
+        .iter()
+        .filter_map(|sample| match &sample.end {
+            End::Failed(why) if !is_excused(sample, dark) => Some((sample, why)),
+            End::Failed(_) | End::Good | End::Stale => None,
+        });
+    let mut failed: Vec<_> = failed.collect();
+    failed.sort_by_key(|(sample, _)| sample.due_us);
+    let missed = |(sample, why): (&Sample, &String)| Missed {
+        due_ms: sample.due_us as f64 / 1_000.0,
+        ask: match sample.ask {
+            Ask::Read { .. } => "read",
+            Ask::Write { .. } => "write",
+        },
+        why: why.clone(),
+        waited_ms: rounded(sample.latency_us as f64 / 1_000.0, 1),
+    };
+    failed.into_iter().take(MISSED_MAX).map(missed).collect()
 }
 
 fn fault_report(plan: &Plan, index: usize, fault: &PlannedFault, outcome: &Outcome) -> FaultReport {

@@ -61,6 +61,8 @@ pub struct Service {
     pub listen: SocketAddr,
     /// Where it lives.
     pub endpoints: Vec<Endpoint>,
+    /// Whether a supervisor says when an endpoint is in rotation; until it does, none is.
+    pub supervised: bool,
     /// Active probes by the gateway; `None` where somebody else reports health (the supervisor).
     pub probe: Option<Probe>,
     /// A circuit breaker per endpoint.
@@ -116,8 +118,40 @@ pub struct Retry {
     pub budget_ratio: f64,
     /// Retries per second that are always allowed.
     pub budget_floor: u32,
+    /// Answers after which an idempotent request is tried again.
+    pub on_status: ServerErrors,
     /// Body bytes kept for a second attempt; larger bodies are sent once.
     pub replay_bytes_max: usize,
+}
+
+/// A set of status codes from 500 to 599.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServerErrors(u128);
+
+impl ServerErrors {
+    const FIRST: u16 = 500;
+    const LAST: u16 = 599;
+
+    /// The set of `codes`, or the first of them that is not from 500 to 599.
+    ///
+    /// # Errors
+    /// That code.
+    pub fn of(codes: &[u16]) -> Result<Self, u16> {
+        let mut set = 0;
+        for &code in codes {
+            if !(Self::FIRST..=Self::LAST).contains(&code) {
+                return Err(code);
+            }
+            set |= 1 << (code - Self::FIRST);
+        }
+        Ok(Self(set))
+    }
+
+    /// Whether `status` is one of them.
+    pub const fn contains(self, status: http::StatusCode) -> bool {
+        let code = status.as_u16();
+        code >= Self::FIRST && code <= Self::LAST && self.0 >> (code - Self::FIRST) & 1 == 1
+    }
 }
 
 /// Time limits of a request.

@@ -10,6 +10,7 @@ use mainstay_core::retry::Sent;
 use mainstay_core::time::Duration;
 
 use crate::body::Content;
+use crate::config::ServerErrors;
 use crate::reply::{Refusal, Reply};
 use crate::upstream::connection::Failure;
 use crate::upstream::pool::Unconnected;
@@ -36,8 +37,8 @@ enum Kind {
         /// Whether the failure says something about the endpoint.
         charged: bool,
     },
-    /// An endpoint answered that it failed.
-    Answered(StatusCode),
+    /// An endpoint answered that it failed; `retry` when such an answer may be tried again.
+    Answered { status: StatusCode, retry: bool },
 }
 
 const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
@@ -177,18 +178,21 @@ impl Failed {
         })
     }
 
-    /// An answer that says that the endpoint failed is a failure; any other is the answer.
+    /// An answer that says that the endpoint failed is a failure, and so is one to `retry_on`; any
+    /// other is the answer.
     pub(crate) fn check(
-        status: StatusCode,
         response: Response<Content>,
+        retry_on: ServerErrors,
     ) -> Result<Response<Content>, Self> {
-        match status.as_u16() {
-            500 | 502 | 503 | 504 => Err(Self {
-                kind: Kind::Answered(status),
-                answer: Some(Box::new(response)),
-            }),
-            _ => Ok(response),
+        let status = response.status();
+        let retry = retry_on.contains(status);
+        if !retry && !matches!(status.as_u16(), 500 | 502 | 503 | 504) {
+            return Ok(response);
         }
+        Err(Self {
+            kind: Kind::Answered { status, retry },
+            answer: Some(Box::new(response)),
+        })
     }
 
     /// This failure came after `earlier`, whose answer is kept unless this one has its own.
@@ -224,7 +228,7 @@ impl Failed {
                 charged: true,
                 ..
             } => Outcome::Failure(reason),
-            Kind::Answered(_) => Outcome::Failure(Reason::Status),
+            Kind::Answered { .. } => Outcome::Failure(Reason::Status),
             Kind::Attempted { .. } | Kind::Final(_) | Kind::Rejected(..) => Outcome::Ignored,
         }
     }
@@ -233,8 +237,8 @@ impl Failed {
     pub(crate) const fn retryable(&self) -> Option<Sent> {
         match self.kind {
             Kind::Attempted { sent, .. } => Some(sent),
-            Kind::Answered(status) if status.as_u16() != 500 => Some(Sent::Maybe),
-            Kind::Answered(_) | Kind::Final(_) | Kind::Rejected(..) => None,
+            Kind::Answered { retry: true, .. } => Some(Sent::Maybe),
+            Kind::Answered { retry: false, .. } | Kind::Final(_) | Kind::Rejected(..) => None,
         }
     }
 
@@ -250,7 +254,7 @@ impl Failed {
         match self.kind {
             Kind::Final(_) => None,
             Kind::Rejected(_, reason) | Kind::Attempted { reason, .. } => Some(reason),
-            Kind::Answered(_) => Some(Reason::Status),
+            Kind::Answered { .. } => Some(Reason::Status),
         }
     }
 
@@ -262,7 +266,7 @@ impl Failed {
                 None,
                 Kind::Final(reply) | Kind::Rejected(reply, _) | Kind::Attempted { reply, .. },
             ) => reply.response(service),
-            (None, Kind::Answered(status)) => {
+            (None, Kind::Answered { status, .. }) => {
                 Reply::new(status, "upstream_status", "the endpoint failed").response(service)
             },
         }

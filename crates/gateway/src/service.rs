@@ -11,7 +11,7 @@ use mainstay_core::balance::pick;
 use mainstay_core::breaker::{self, Breaker};
 use mainstay_core::edge::Edge;
 use mainstay_core::event::{Event, Observe as _};
-use mainstay_core::health::{Health, Verdict};
+use mainstay_core::health::Verdict;
 use mainstay_core::outcome::Reason;
 use mainstay_core::random::Random;
 use mainstay_core::retry::{Backoff, Budget, BudgetConfig, Retry};
@@ -21,7 +21,7 @@ use mainstay_observe::status::ServiceStatus;
 
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::config::{self, Fallback};
+use crate::config::{self, Fallback, ServerErrors};
 use crate::forward::Identity;
 use crate::latency::Summary;
 use crate::tally::Tally;
@@ -63,6 +63,7 @@ pub(crate) struct Plan {
 pub(crate) struct RetryPlan {
     pub(crate) retry: Retry,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) on_status: ServerErrors,
     pub(crate) replay_bytes_max: usize,
 }
 
@@ -92,7 +93,7 @@ impl Plan {
             let known = old.and_then(|old| old.known(config, endpoint));
             endpoints.push(match known {
                 Some(known) => known,
-                None => Arc::new(new_endpoint(config, endpoint, observer)?),
+                None => Arc::new(new_endpoint(config, endpoint, clock, observer)?),
             });
         }
         Ok(Self {
@@ -130,13 +131,14 @@ impl Plan {
     }
 
     /// The endpoint for the next attempt: by load among those that are in rotation, not unhealthy
-    /// and whose circuit lets a call through; one that was `tried` only when there is no other.
+    /// and whose circuit lets a call through. One that was tried, or that would use the request as
+    /// a probe when it cannot be tried again, only when there is no other.
     ///
     /// When probes find all of them unhealthy, probes are not believed: at least one endpoint
     /// stays in rotation. A dead process stays out in any case.
     pub(crate) fn choose(
         &self,
-        tried: Tried,
+        wish: Wish,
         now: Instant,
         random: &mut Random,
     ) -> Result<usize, NoChoice> {
@@ -151,19 +153,16 @@ impl Plan {
         let eligible = |index: usize| usable(index) && self.endpoints[index].would_admit(now);
         let cost = |index: usize| self.endpoints[index].cost(now);
         let count = self.endpoints.len();
-        let fresh = pick(
-            count,
-            random,
-            |index| !tried.has(index) && eligible(index),
-            cost,
-        );
-        fresh
-            .or_else(|| {
-                (!tried.is_empty())
-                    .then(|| pick(count, random, eligible, cost))
-                    .flatten()
-            })
-            .ok_or_else(|| self.no_choice(usable, now))
+        let fresh = |index: usize| eligible(index) && !wish.tried.has(index);
+        let spared = |index: usize| !wish.may_probe && self.endpoints[index].is_on_probation(now);
+        let mut best = pick(count, random, |index| fresh(index) && !spared(index), cost);
+        if best.is_none() && !wish.may_probe {
+            best = pick(count, random, fresh, cost);
+        }
+        if best.is_none() && !wish.tried.is_empty() {
+            best = pick(count, random, eligible, cost);
+        }
+        best.ok_or_else(|| self.no_choice(usable, now))
     }
 
     fn no_choice(&self, usable: impl Fn(usize) -> bool, now: Instant) -> NoChoice {
@@ -181,6 +180,15 @@ impl Plan {
                 retry_after,
             })
     }
+}
+
+/// What the balancer has to know of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    /// Endpoints that failed it already.
+    pub(crate) tried: Tried,
+    /// Whether it can be tried again elsewhere, so that a failing endpoint may be tested with it.
+    pub(crate) may_probe: bool,
 }
 
 /// Whether two policies are the same; they have no notion of equality but their text.
@@ -226,6 +234,7 @@ impl RetryPlan {
                 },
             },
             budget: Arc::new(budget.map_err(|error| format!("retry budget: {error}"))?),
+            on_status: config.on_status,
             replay_bytes_max: config.replay_bytes_max,
         })
     }
@@ -251,6 +260,7 @@ fn new_bulkhead(
 fn new_endpoint(
     service: &config::Service,
     endpoint: &config::Endpoint,
+    clock: Clock,
     observer: &Observer,
 ) -> Result<Endpoint, String> {
     let breaker = match &service.breaker {
@@ -276,17 +286,7 @@ fn new_endpoint(
             Some(breaker.map_err(|error| format!("breaker: {error}"))?)
         },
     };
-    let health = service
-        .probe
-        .as_ref()
-        .map(|probe| Health::new(probe.hysteresis));
-    Ok(Endpoint::new(
-        &service.name,
-        endpoint,
-        breaker,
-        health,
-        observer,
-    ))
+    Ok(Endpoint::new(service, endpoint, breaker, clock, observer))
 }
 
 impl Service {

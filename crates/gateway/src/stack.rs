@@ -21,13 +21,14 @@ use mainstay_core::retry::{Decision, Failed as FailedAttempt, GiveUpReason, Sent
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::body::{Body, Content};
+use crate::config::ServerErrors;
 use crate::downstream::Downstream;
 use crate::failure::Failed;
 use crate::finish::Finish;
 use crate::forward::{self, Additions};
 use crate::front::{Front, Local};
 use crate::replay::Replay;
-use crate::service::{NoChoice, RetryPlan, Tried};
+use crate::service::{NoChoice, RetryPlan, Tried, Wish};
 use crate::tally::Denied;
 use crate::upstream::answer::{Framing, Head};
 use crate::upstream::attempt::Attempt;
@@ -136,9 +137,8 @@ async fn attempt(
             if head.status.is_server_error() {
                 attempt.settle(Outcome::Failure(Reason::Status), now);
             }
-            let status = head.status;
             let response = call.response(lease, head, attempt);
-            Failed::check(status, response)
+            Failed::check(response, call.retry_on())
         },
         Err(failed) => {
             attempt.settle(failed.outcome(), now);
@@ -155,7 +155,7 @@ fn balance(call: &Call, tried: &mut Tried, number: u32) -> Result<(usize, Attemp
     // A circuit may open between the choice and the permit, but not more often than there are.
     for _ in 0..=plan.endpoints.len() {
         let index = plan
-            .choose(*tried, now, &mut call.front.random.borrow_mut())
+            .choose(call.wish(*tried), now, &mut call.front.random.borrow_mut())
             .map_err(|none| match none {
                 NoChoice::NoEndpoint => Failed::no_endpoint(),
                 NoChoice::CircuitOpen { retry_after } => Failed::circuit_open(retry_after),
@@ -237,6 +237,20 @@ impl Call {
             front,
             local,
             downstream,
+        }
+    }
+
+    /// Answers of endpoints that another attempt may better.
+    fn retry_on(&self) -> ServerErrors {
+        let plan = self.local.plan.retry.as_ref();
+        plan.map_or_else(ServerErrors::default, |plan| plan.on_status)
+    }
+
+    /// What the balancer has to know of this request.
+    const fn wish(&self, tried: Tried) -> Wish {
+        Wish {
+            tried,
+            may_probe: self.idempotent,
         }
     }
 

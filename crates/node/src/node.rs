@@ -12,6 +12,7 @@ use std::time::Duration;
 use mainstay_admin::{Admin, Readiness};
 use mainstay_core::event::{Event, Observe};
 use mainstay_core::health::Verdict;
+use mainstay_core::outcome::Reason;
 use mainstay_gateway::{Gateway, Handle, Rotation};
 use mainstay_observe::status::{ServiceStatus, StatusSource};
 use mainstay_observe::{Observer, clock};
@@ -137,7 +138,6 @@ impl Node {
         })?;
         let gateway = Gateway::bind(replicas::gateway(&config, &ports), observer.clone())?;
         let handle = gateway.handle();
-        take_out_replicas(&config, &ports, &handle);
         let changed = Arc::new(Notify::new());
         let listener: Arc<dyn Fn(Change) + Send + Sync> = {
             let (handle, changed) = (handle.clone(), Arc::clone(&changed));
@@ -272,24 +272,15 @@ impl Node {
     }
 }
 
-/// Replicas are not in rotation before they are ready.
-fn take_out_replicas(config: &Config, ports: &Ports, gateway: &Handle) {
-    for service in &config.services {
-        for replica in replicas::replicas(service, ports) {
-            gateway.set_endpoint(&service.name, &replica.name, Rotation::Out);
-        }
-    }
-}
-
 /// What happens to a replica changes the rotation before anything else hears of it.
 fn follow(gateway: &Handle, change: &Change) {
     let (service, replica, rotation) = match change {
         Change::Started { .. } => return,
         Change::Ready { service, replica } => (service, replica, Rotation::In),
-        Change::Unready { service, replica }
-        | Change::Exited {
+        Change::Unready { service, replica } => (service, replica, Rotation::Out(Reason::Probe)),
+        Change::Exited {
             service, replica, ..
-        } => (service, replica, Rotation::Out),
+        } => (service, replica, Rotation::Out(Reason::Exited)),
     };
     let known = gateway.set_endpoint(service, replica, rotation);
     debug_assert!(

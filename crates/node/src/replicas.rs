@@ -79,6 +79,7 @@ fn gateway_service(service: &Service, ports: &Ports) -> gateway::Service {
         name: Arc::clone(&service.name),
         listen: service.listen,
         endpoints,
+        supervised: matches!(service.source, Source::Run(_)),
         probe,
         breaker: service.breaker.clone(),
         retry: service.retry.clone(),

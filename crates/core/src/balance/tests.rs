@@ -79,6 +79,19 @@ fn an_endpoint_that_fails_fast_does_not_look_fast() {
 }
 
 #[test]
+fn an_endpoint_that_came_back_is_as_unknown_as_a_new_one() {
+    let load = Load::new();
+    for _ in 0..9 {
+        load.begin();
+        load.end(Outcome::Failure(Reason::Timeout), millis(250), at(10));
+    }
+
+    load.forget();
+
+    assert_eq!(load.rtt(at(10)), RTT_UNKNOWN);
+}
+
+#[test]
 fn no_sample_makes_an_endpoint_free_of_cost() {
     let load = Load::new();
     for rtt in [Duration::ZERO, Duration::MAX] {

@@ -141,6 +141,19 @@ fn a_rate_that_is_reached_exactly_trips_and_one_below_does_not() {
 }
 
 #[test]
+fn a_reset_closes_the_circuit_once_and_makes_results_of_before_stale() {
+    let breaker = open(&config());
+    let late = Permit { generation: 0 };
+
+    assert_eq!(breaker.reset(at(2)), Some(Transition::Closed));
+    assert_eq!(breaker.reset(at(2)), None);
+
+    assert_eq!(breaker.state(at(2)), State::Closed);
+    assert_eq!(breaker.failure(late, Reason::Timeout, at(2)), None);
+    assert_eq!(breaker.counts(at(2)), Counts::default());
+}
+
+#[test]
 fn no_calls_are_no_data_and_successes_alone_never_trip() {
     let low = Config {
         error_rate: 0.000_001,

@@ -266,7 +266,7 @@ listen   = "127.0.0.1:0"
 run      = {{ command = [{command}], replicas = {REPLICAS} }}
 health   = {{ http = "/healthz", every = "250ms" }}
 breaker  = {{ error_rate = "50%", reopen = "1s" }}
-retry    = {{ attempts = 3 }}
+retry    = {{ attempts = 3, on_status = [500, 502, 503, 504] }}
 timeout  = {{ total = "900ms", attempt = "250ms" }}
 fallback = ["stale 10m"]
 "#

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use crate::check::{Check, Verdict};
-use crate::report::text::{FAULT_COLUMNS, fault_cells, figures, percent, quantity};
+use crate::report::text::{FAULT_COLUMNS, dark, fault_cells, figures, percent, quantity};
 use crate::report::{ArmReport, FaultReport, Report, svg};
 
 const STYLE: &str = include_str!("report.css");
@@ -100,9 +100,10 @@ fn faults(page: &mut String, faults: &[FaultReport]) {
         };
         write!(
             page,
-            "</tr>\n<tr class=\"note\"><td colspan=\"8\"><b>{word}</b> {}. <b>detected by</b> {}</td></tr>\n",
+            "</tr>\n<tr class=\"note\"><td colspan=\"8\"><b>{word}</b> {}. <b>detected by</b> {}{}</td></tr>\n",
             escaped(evidence),
             escaped(&fault.detected_by),
+            dark(fault).map_or_else(String::new, |dark| format!(". <b>dark</b> {dark}")),
         )
         .ok();
     }

@@ -273,6 +273,19 @@ fn the_text_has_both_arms_every_fault_the_verdict_and_the_way_to_run_it_again() 
 }
 
 #[test]
+fn what_protection_did_not_save_is_listed_without_what_is_excused() {
+    let report = report(|outcome, _| outcome.protected.samples[2_000].end = failed());
+    let missed = &report.arms[1].missed;
+    assert_eq!((missed.len(), missed[0].why.as_str()), (1, "timeout"));
+    assert_eq!(report.arms[0].missed.len(), MISSED_MAX);
+    let text = report.to_text(None);
+    let lines = text
+        .lines()
+        .filter(|line| line.starts_with("protected: the "));
+    assert_eq!(lines.count(), 1);
+}
+
+#[test]
 fn the_page_is_self_contained_and_escapes_what_is_not_ours() {
     let page = report(|outcome, _| {
         let why = End::Failed("503 <script>".to_owned());

@@ -16,9 +16,15 @@ impl Report {
         writeln!(text, "\n{}\n", arms(&self.arms)).ok();
         writeln!(text, "{}\n", faults(&self.faults)).ok();
         for fault in &self.faults {
+            if let Some(dark) = dark(fault) {
+                writeln!(text, "{}: {dark}\n", fault.kind.as_str()).ok();
+            }
             if let Some(missing) = &fault.missing {
                 writeln!(text, "no evidence for {}: {missing}", fault.kind.as_str()).ok();
             }
+        }
+        if let Some(protected) = self.arms.last() {
+            missed(&mut text, protected);
         }
         for check in &self.checks {
             writeln!(text, "{}", line(check)).ok();
@@ -97,6 +103,29 @@ fn arms(arms: &[ArmReport]) -> Table {
         table.add_row(std::iter::once(Cell::new(name)).chain(values.map(right)));
     }
     table
+}
+
+/// The requests that protection did not save, one by one.
+fn missed(text: &mut String, arm: &ArmReport) {
+    for missed in &arm.missed {
+        let (name, due_s) = (arm.name, missed.due_ms / 1_000.0);
+        let (ask, why, waited_ms) = (missed.ask, &missed.why, missed.waited_ms);
+        writeln!(
+            text,
+            "{name}: the {ask} due at {due_s:.3} s failed after {waited_ms} ms: {why}"
+        )
+        .ok();
+    }
+    if !arm.missed.is_empty() {
+        text.push('\n');
+    }
+}
+
+/// For how long nobody could have taken a write, when that happened.
+pub(super) fn dark(fault: &FaultReport) -> Option<String> {
+    let [dark, planned] = [fault.dark_ms, fault.for_ms];
+    (dark > 0)
+        .then(|| format!("no protected replica lived for {dark} ms; the fault lasted {planned} ms"))
 }
 
 /// The names of a fault's columns.

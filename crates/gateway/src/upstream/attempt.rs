@@ -1,8 +1,9 @@
 //! One attempt at one endpoint, from the permit to its outcome.
 //!
 //! Prevents attempts that nobody accounts for: every attempt is settled exactly once, with the
-//! breaker, the load and the counts in one place. One that is dropped (the client went away) is
-//! ignored: the permit, and with it a probe's slot, is given back.
+//! breaker, the load and the counts in one place. One that is dropped (the client went away) gives
+//! its permit, and with it a probe's slot, back; an endpoint that no client ever waits long enough
+//! for is found out by the breaker, which counts calls abandoned before an answer.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -71,7 +72,22 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        // An ignored outcome has no use for the time.
-        self.settle(Outcome::Ignored, self.started);
+        if self.settled {
+            return;
+        }
+        let endpoint = &self.endpoint;
+        endpoint
+            .load
+            .end(Outcome::Ignored, Duration::ZERO, self.started);
+        let (Some(permit), Some(breaker)) = (self.permit.take(), &endpoint.breaker) else {
+            return;
+        };
+        if self.rtt.is_some() {
+            // The endpoint did its part; the client left during the body.
+            breaker.ignore(permit);
+            return;
+        }
+        let now = endpoint.clock.now();
+        endpoint.transition(breaker.abandon(permit, now), now);
     }
 }

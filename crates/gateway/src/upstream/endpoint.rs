@@ -16,6 +16,9 @@ use mainstay_core::time::{Duration, Instant};
 use mainstay_observe::Observer;
 use mainstay_observe::status::{BreakerState, EndpointStatus};
 
+use crate::clock::Clock;
+use crate::config;
+
 /// How long an endpoint is left alone before it is tried again for what it is worth, besides
 /// [`EXPLORE_FACTOR`] times its latency.
 const EXPLORE_AFTER: Duration = Duration::from_secs(1);
@@ -26,8 +29,8 @@ const EXPLORE_FACTOR: u32 = 20;
 pub enum Rotation {
     /// It lives and is ready: requests may go there.
     In,
-    /// It is gone or not ready: no request may go there.
-    Out,
+    /// It is gone or not ready, for this reason: no request may go there.
+    Out(Reason),
 }
 
 /// What active probes found.
@@ -48,6 +51,7 @@ pub(crate) struct Endpoint {
     pub(crate) name: Arc<str>,
     pub(crate) address: SocketAddr,
     pub(crate) breaker: Option<Breaker>,
+    pub(crate) clock: Clock,
     pub(crate) load: Load,
     pub(crate) attempts: AtomicU64,
     pub(crate) retries: AtomicU64,
@@ -62,25 +66,31 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint nobody has called, in rotation until somebody says otherwise.
+    /// An endpoint of `service` nobody has called. One that is supervised is out of rotation
+    /// until its supervisor says otherwise.
     pub(crate) fn new(
-        service: &Arc<str>,
-        config: &crate::config::Endpoint,
+        service: &config::Service,
+        config: &config::Endpoint,
         breaker: Option<Breaker>,
-        health: Option<Health>,
+        clock: Clock,
         observer: &Observer,
     ) -> Self {
+        let health = service
+            .probe
+            .as_ref()
+            .map(|probe| Health::new(probe.hysteresis));
         Self {
-            service: Arc::clone(service),
+            service: Arc::clone(&service.name),
             name: Arc::clone(&config.name),
             address: config.address,
             breaker,
+            clock,
             load: Load::new(),
             attempts: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             called_at: AtomicU64::new(0),
-            in_rotation: AtomicBool::new(true),
+            in_rotation: AtomicBool::new(!service.supervised),
             verdict: AtomicU8::new(Verdict::Unknown as u8),
             changed_at: AtomicU64::new(0),
             checks: Mutex::new(Checks {
@@ -113,7 +123,16 @@ impl Endpoint {
             .is_none_or(|breaker| breaker.would_admit(now))
     }
 
+    /// Whether the circuit lets calls through as probes only.
+    pub(crate) fn is_on_probation(&self, now: Instant) -> bool {
+        let breaker = self.breaker.as_ref();
+        breaker.is_some_and(|breaker| breaker.state(now) != State::Closed)
+    }
+
     /// What the next call would cost here, for the balancer.
+    ///
+    /// An endpoint whose circuit admits probes costs nothing: the sooner one is made, the sooner
+    /// the endpoint is back, and the circuit itself limits how many there are.
     ///
     /// An endpoint that lost every comparison would never be asked again, and nobody would learn
     /// that it is fast by now. So one that was not called for a while costs nothing, for one
@@ -123,7 +142,8 @@ impl Endpoint {
         let uncalled_for = now.since(Instant::from_nanos(called_at));
         let due = EXPLORE_AFTER + self.load.rtt(now) * EXPLORE_FACTOR;
         // With a call still out there is something to learn from that one.
-        if self.load.in_flight() == 0 && (called_at == 0 || uncalled_for > due) {
+        let explore = self.load.in_flight() == 0 && (called_at == 0 || uncalled_for > due);
+        if explore || self.is_on_probation(now) {
             return 0.0;
         }
         self.load.cost(now)
@@ -155,6 +175,10 @@ impl Endpoint {
             return;
         };
         self.changed(now);
+        if transition == Transition::Closed {
+            // The probes' answers are what is known of it now, not the failures before.
+            self.load.forget();
+        }
         let service = Arc::clone(&self.service);
         let endpoint = Arc::clone(&self.name);
         self.observer.observe(match transition {
@@ -176,11 +200,16 @@ impl Endpoint {
     /// Takes the endpoint in or out of rotation; the next request on any worker obeys.
     pub(crate) fn rotate(&self, rotation: Rotation, now: Instant) {
         let wanted = rotation == Rotation::In;
+        if wanted && !self.is_in_rotation() {
+            // Another process answers now: what calls and probes knew of the old one is void.
+            self.load.forget();
+            let reset = self.breaker.as_ref().and_then(|breaker| breaker.reset(now));
+            self.transition(reset, now);
+        }
         let was = self.in_rotation.swap(wanted, Ordering::AcqRel);
         let mut checks = self.checks();
-        // Another process answers now: what probes knew of the old one is void.
         let verdict = match (&mut checks.health, rotation) {
-            (_, Rotation::Out) => Verdict::Unhealthy,
+            (_, Rotation::Out(_)) => Verdict::Unhealthy,
             (Some(health), Rotation::In) => {
                 health.reset();
                 Verdict::Unknown
@@ -193,7 +222,12 @@ impl Endpoint {
             self.changed(now);
         }
         if was != wanted {
-            self.tell(wanted, Reason::Exited, "taken out of rotation");
+            let (reason, detail) = match rotation {
+                Rotation::In => (Reason::Error, ""),
+                Rotation::Out(Reason::Exited) => (Reason::Exited, "its process ended"),
+                Rotation::Out(reason) => (reason, "it is not ready"),
+            };
+            self.tell(wanted, reason, detail);
         }
     }
 

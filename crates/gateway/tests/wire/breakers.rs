@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use mainstay_core::outcome::Reason;
 use mainstay_gateway::Rotation;
 use mainstay_observe::status::BreakerState;
 
+use crate::clients::POST;
 use crate::origins::{Action, Origin, ok, status};
 use crate::setup::{Running, breaker, bulkhead, nobody, retry, service, until};
 
@@ -118,19 +120,124 @@ async fn an_endpoint_out_of_rotation_does_not_get_the_next_request() {
     let gateway = Running::start(service(&[one.address, two.address]));
     let mut client = gateway.client().await;
     for _ in 0..20 {
-        assert!(gateway.handle.set_endpoint("pay", "a", Rotation::Out));
+        assert!(
+            gateway
+                .handle
+                .set_endpoint("pay", "a", Rotation::Out(Reason::Exited))
+        );
         assert_eq!(client.get("/").await.text(), "two");
         gateway.handle.set_endpoint("pay", "a", Rotation::In);
-        gateway.handle.set_endpoint("pay", "b", Rotation::Out);
+        gateway
+            .handle
+            .set_endpoint("pay", "b", Rotation::Out(Reason::Exited));
         assert_eq!(client.get("/").await.text(), "one");
         gateway.handle.set_endpoint("pay", "b", Rotation::In);
     }
-    gateway.handle.set_endpoint("pay", "a", Rotation::Out);
-    gateway.handle.set_endpoint("pay", "b", Rotation::Out);
+    gateway
+        .handle
+        .set_endpoint("pay", "a", Rotation::Out(Reason::Exited));
+    gateway
+        .handle
+        .set_endpoint("pay", "b", Rotation::Out(Reason::Exited));
     let answer = client.get("/").await;
     assert_eq!((answer.status, answer.reason()), (503, "no_endpoint"));
-    assert!(!gateway.handle.set_endpoint("pay", "z", Rotation::Out));
-    assert!(!gateway.handle.set_endpoint("nope", "a", Rotation::Out));
+    assert!(
+        !gateway
+            .handle
+            .set_endpoint("pay", "z", Rotation::Out(Reason::Exited))
+    );
+    assert!(
+        !gateway
+            .handle
+            .set_endpoint("nope", "a", Rotation::Out(Reason::Exited))
+    );
+}
+
+#[tokio::test]
+async fn a_supervised_endpoint_gets_no_request_before_its_supervisor_says_so() {
+    let origin = Origin::start(|_| ok("one")).await;
+    let mut service = service(&[origin.address]);
+    service.supervised = true;
+    let gateway = Running::start(service);
+    let mut client = gateway.client().await;
+    assert_eq!(client.get("/").await.reason(), "no_endpoint");
+
+    gateway.handle.set_endpoint("pay", "a", Rotation::In);
+
+    assert_eq!(client.get("/").await.text(), "one");
+}
+
+#[tokio::test]
+async fn a_new_process_starts_with_a_closed_circuit() {
+    let failing = Arc::new(AtomicBool::new(true));
+    let told = Arc::clone(&failing);
+    let origin = Origin::start(move |_| {
+        if told.load(Ordering::SeqCst) {
+            Action::Close
+        } else {
+            ok("well")
+        }
+    })
+    .await;
+    let mut service = service(&[origin.address]);
+    service.breaker = Some(breaker(1, Duration::from_hours(1)));
+    let gateway = Running::start(service);
+    let mut client = gateway.client().await;
+    assert_eq!(client.get("/").await.status, 502);
+    assert_eq!(client.get("/").await.reason(), "circuit_open");
+
+    failing.store(false, Ordering::SeqCst);
+    gateway
+        .handle
+        .set_endpoint("pay", "a", Rotation::Out(Reason::Exited));
+    gateway.handle.set_endpoint("pay", "a", Rotation::In);
+
+    assert_eq!(client.get("/").await.text(), "well");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_may_be_probed_is_probed_with_a_request_that_can_be_tried_again() {
+    let failing = Arc::new(AtomicBool::new(true));
+    let told = Arc::clone(&failing);
+    let ill = Origin::start(move |_| {
+        if told.load(Ordering::SeqCst) {
+            Action::Close
+        } else {
+            ok("back")
+        }
+    })
+    .await;
+    let well = Origin::start(|_| ok("well")).await;
+    let mut service = service(&[ill.address, well.address]);
+    service.breaker = Some(breaker(1, Duration::from_millis(50)));
+    service.retry = Some(retry(2));
+    let gateway = Running::start(service);
+    let mut client = gateway.client().await;
+    while gateway.status().endpoints[0].breaker == BreakerState::Closed {
+        assert_eq!(client.get("/").await.text(), "well");
+    }
+    until("the cooldown is over", || {
+        gateway.status().endpoints[0].since_ms > 60
+    })
+    .await;
+
+    let before = ill.seen().len();
+    for _ in 0..20 {
+        assert_eq!(client.ask(POST).await.text(), "well");
+    }
+    assert_eq!(ill.seen().len(), before, "a POST was spent on a probe");
+
+    failing.store(false, Ordering::SeqCst);
+    until("the endpoint is back", || {
+        gateway.status().endpoints[0].since_ms > 60
+    })
+    .await;
+    let mut answers = 0;
+    while gateway.status().endpoints[0].breaker != BreakerState::Closed {
+        client.get("/").await;
+        answers += 1;
+        assert!(answers < 100, "nobody probes");
+    }
 }
 
 #[tokio::test]

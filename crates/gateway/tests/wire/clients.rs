@@ -7,6 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+/// A request that is not safe to repeat.
+pub(crate) const POST: &str = "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 3\r\n\r\nabc";
+
 /// Far beyond anything a test waits for: a hang becomes a failure that says where.
 const PATIENCE: Duration = Duration::from_secs(20);
 

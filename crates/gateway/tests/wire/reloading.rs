@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mainstay_core::outcome::Reason;
 use mainstay_gateway::Rotation;
 use mainstay_gateway::config::{Endpoint, Fallback};
 
@@ -82,7 +83,9 @@ async fn a_dead_process_stays_out_whatever_policies_change() {
     let one = Origin::start(|_| ok("one")).await;
     let two = Origin::start(|_| ok("two")).await;
     let gateway = Running::start(service(&[one.address, two.address]));
-    gateway.handle.set_endpoint("pay", "a", Rotation::Out);
+    gateway
+        .handle
+        .set_endpoint("pay", "a", Rotation::Out(Reason::Exited));
     let mut config = gateway.config.clone();
     config.services[0].breaker = Some(breaker(2, Duration::from_secs(1)));
     gateway

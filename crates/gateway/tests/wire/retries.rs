@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use mainstay_gateway::config::{Retry, ServerErrors};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::clients::POST;
 use crate::origins::{Action, Origin, ok, status};
 use crate::setup::{Running, nobody, retry, service};
 
@@ -18,8 +20,6 @@ fn with_retries(endpoints: &[std::net::SocketAddr], attempts: u32) -> Running {
     service.timeout.attempt = Duration::from_millis(300);
     Running::start(service)
 }
-
-const POST: &str = "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 3\r\n\r\nabc";
 
 #[tokio::test]
 async fn a_request_that_never_left_goes_elsewhere_whatever_its_method() {
@@ -117,6 +117,26 @@ async fn errors_of_the_application_are_not_repeated() {
         assert_eq!(answer.status.to_string(), line[..3]);
         assert_eq!(one.seen().len() + two.seen().len(), 1, "{line}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_the_configuration_names_is_tried_again() {
+    let failing = Origin::start(|_| status("500 Internal Server Error", "", "broken")).await;
+    let well = Origin::start(|_| ok("well")).await;
+    let mut service = service(&[failing.address, well.address]);
+    service.retry = Some(Retry {
+        on_status: ServerErrors::of(&[500]).expect("a server error"),
+        ..retry(2)
+    });
+    let gateway = Running::start(service);
+    let mut client = gateway.client().await;
+    for _ in 0..10 {
+        assert_eq!(client.get("/").await.text(), "well");
+    }
+    assert!(
+        !failing.seen().is_empty(),
+        "the failing endpoint was never asked"
+    );
 }
 
 #[tokio::test]

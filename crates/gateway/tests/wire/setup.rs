@@ -5,7 +5,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use mainstay_gateway::config::{
-    Breaker, Bulkhead, Config, Endpoint, Limits, Retry, Service, Timeout,
+    Breaker, Bulkhead, Config, Endpoint, Limits, Retry, ServerErrors, Service, Timeout,
 };
 use mainstay_gateway::{Drained, Gateway, Handle};
 use mainstay_observe::Observer;
@@ -32,6 +32,7 @@ pub(crate) fn service(endpoints: &[SocketAddr]) -> Service {
                 address: *address,
             })
             .collect(),
+        supervised: false,
         probe: None,
         breaker: None,
         retry: None,
@@ -52,6 +53,7 @@ pub(crate) fn retry(attempts: u32) -> Retry {
         backoff_max: Duration::from_millis(5),
         budget_ratio: 0.2,
         budget_floor: 100,
+        on_status: ServerErrors::of(&[502, 503, 504]).expect("server errors"),
         replay_bytes_max: 64 * 1024,
     }
 }

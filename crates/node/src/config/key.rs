@@ -368,6 +368,13 @@ pub const KEYS: &[Key] = &[
         "Retries per second that are always allowed.",
     ),
     key(
+        "service.*.retry.on_status",
+        Kind::List,
+        "[502, 503, 504]",
+        "Answers after which an idempotent request, or one with an Idempotency-Key, is tried \
+         again; from 500 to 599.",
+    ),
+    key(
         "service.*.retry.body",
         Kind::Size,
         "64KiB",

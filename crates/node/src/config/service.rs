@@ -280,6 +280,7 @@ fn read_retry(section: &Section<'_, '_>) -> Option<gateway::Retry> {
     let backoff_max = section.duration("backoff_max");
     let budget_ratio = section.percent("budget");
     let budget_floor = section.count("budget_floor");
+    let on_status = on_status(section);
     let replay_bytes_max = section.size("body");
     let retry = gateway::Retry {
         attempts: attempts?,
@@ -287,6 +288,7 @@ fn read_retry(section: &Section<'_, '_>) -> Option<gateway::Retry> {
         backoff_max: backoff_max?,
         budget_ratio: budget_ratio?,
         budget_floor: budget_floor?.get(),
+        on_status: on_status?,
         replay_bytes_max: replay_bytes_max?,
     };
     not_above(
@@ -295,6 +297,23 @@ fn read_retry(section: &Section<'_, '_>) -> Option<gateway::Retry> {
         ("backoff_max", retry.backoff_max),
     );
     Some(retry)
+}
+
+/// The answers that are worth another attempt.
+fn on_status(section: &Section<'_, '_>) -> Option<gateway::ServerErrors> {
+    let expected = "expected status codes from 500 to 599, such as [502, 503, 504]";
+    let Some(list) = section.list("on_status") else {
+        section.record("on_status", "[502, 503, 504]".to_owned());
+        return gateway::ServerErrors::of(&[502, 503, 504]).ok();
+    };
+    let code = |value: &Spanned<DeValue<'_>>| value.get_ref().as_integer()?.as_str().parse().ok();
+    let codes: Option<Vec<u16>> = list.iter().map(code).collect();
+    let set = codes.and_then(|codes| gateway::ServerErrors::of(&codes).ok());
+    if set.is_none() {
+        let message = format!("`{}.on_status` is wrong", section.path());
+        section.problem("on_status", message, expected, None);
+    }
+    set
 }
 
 fn read_timeout(section: &Section<'_, '_>) -> Option<gateway::Timeout> {
