@@ -249,6 +249,11 @@ impl Failed {
         Some(Duration::from_secs(seconds))
     }
 
+    /// Whether it failed for want of any endpoint in rotation.
+    pub(crate) const fn is_without_endpoint(&self) -> bool {
+        matches!(self.kind, Kind::Rejected(_, Reason::Exited))
+    }
+
     /// Why a fallback is wanted; `None` when none is.
     pub(crate) const fn fallback_reason(&self) -> Option<Reason> {
         match self.kind {

@@ -18,7 +18,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use mainstay_core::outcome::{Outcome, Reason};
 use mainstay_core::retry::{Decision, Failed as FailedAttempt, GiveUpReason, Sent};
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, Instant, sleep, sleep_until};
 
 use crate::body::{Body, Content};
 use crate::config::ServerErrors;
@@ -37,6 +37,10 @@ use crate::upstream::pool::Lease;
 use crate::upstream::stream::{Source, Stream};
 use crate::upstream::window::Window;
 use crate::{fallback, reply};
+
+/// Between two looks for an endpoint when there is none: short at first, since restarts are.
+const ENDPOINT_PAUSE_MIN: Duration = Duration::from_millis(2);
+const ENDPOINT_PAUSE_MAX: Duration = Duration::from_millis(32);
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// One request on its way.
@@ -125,8 +129,8 @@ async fn attempt(
     tried: &mut Tried,
     number: u32,
 ) -> Result<Response<Content>, Failed> {
+    let (index, mut attempt) = endpoint(call, tried, number).await?;
     let window = call.window()?;
-    let (index, mut attempt) = balance(call, tried, number)?;
     call.front.count_attempt(number);
     let exchanged = exchange(call, index, window, number).await;
     call.now = Instant::now();
@@ -144,6 +148,30 @@ async fn attempt(
             attempt.settle(failed.outcome(), now);
             Err(failed.or_deadline(call.now >= call.deadline))
         },
+    }
+}
+
+/// The endpoint for this attempt. With none in rotation one is waited for: a process that is
+/// being restarted is back before its users have to know.
+async fn endpoint(
+    call: &mut Call,
+    tried: &mut Tried,
+    number: u32,
+) -> Result<(usize, Attempt), Failed> {
+    let until = call.now + call.local.plan.config.timeout.endpoint;
+    let mut pause = ENDPOINT_PAUSE_MIN;
+    loop {
+        let failed = match balance(call, tried, number) {
+            Ok(found) => return Ok(found),
+            Err(failed) => failed,
+        };
+        let until = until.min(call.deadline);
+        if !failed.is_without_endpoint() || call.now >= until || fallback::is_at_hand(call) {
+            return Err(failed);
+        }
+        sleep_until(until.min(call.now + pause)).await;
+        call.now = Instant::now();
+        pause = (pause * 2).min(ENDPOINT_PAUSE_MAX);
     }
 }
 

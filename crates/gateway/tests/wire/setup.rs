@@ -40,6 +40,7 @@ pub(crate) fn service(endpoints: &[SocketAddr]) -> Service {
             total: Duration::from_secs(10),
             attempt: Duration::from_secs(5),
             connect: Duration::from_secs(2),
+            endpoint: Duration::from_millis(20),
         },
         bulkhead: None,
         fallback: Vec::new(),
