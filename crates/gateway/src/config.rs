@@ -163,7 +163,8 @@ pub struct Timeout {
     pub attempt: Duration,
     /// Making a connection.
     pub connect: Duration,
-    /// Waiting for an endpoint while none is in rotation; longer than a restart takes.
+    /// Waiting for an endpoint while none is in rotation but one is being started again; longer
+    /// than a restart takes.
     pub endpoint: Duration,
 }
 

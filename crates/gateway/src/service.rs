@@ -165,6 +165,13 @@ impl Plan {
         best.ok_or_else(|| self.no_choice(usable, now))
     }
 
+    /// Whether an endpoint may be in rotation within `window`.
+    pub(crate) fn expects_endpoint(&self, window: Duration, now: Instant) -> bool {
+        self.endpoints
+            .iter()
+            .any(|one| one.is_expected(window, now))
+    }
+
     fn no_choice(&self, usable: impl Fn(usize) -> bool, now: Instant) -> NoChoice {
         (0..self.endpoints.len())
             .filter(|index| usable(*index))

@@ -151,22 +151,26 @@ async fn attempt(
     }
 }
 
-/// The endpoint for this attempt. With none in rotation one is waited for: a process that is
-/// being restarted is back before its users have to know.
+/// The endpoint for this attempt. With none in rotation, one that is being started again is waited
+/// for: it is back before its users have to know.
 async fn endpoint(
     call: &mut Call,
     tried: &mut Tried,
     number: u32,
 ) -> Result<(usize, Attempt), Failed> {
-    let until = call.now + call.local.plan.config.timeout.endpoint;
+    let patience = call.local.plan.config.timeout.endpoint;
+    let until = call.deadline.min(call.now + patience);
     let mut pause = ENDPOINT_PAUSE_MIN;
     loop {
         let failed = match balance(call, tried, number) {
             Ok(found) => return Ok(found),
             Err(failed) => failed,
         };
-        let until = until.min(call.deadline);
-        if !failed.is_without_endpoint() || call.now >= until || fallback::is_at_hand(call) {
+        let now = call.front.service.clock.at(call.now);
+        let hopeless = !failed.is_without_endpoint()
+            || call.now >= until
+            || !call.local.plan.expects_endpoint(patience, now);
+        if hopeless || fallback::is_at_hand(call) {
             return Err(failed);
         }
         sleep_until(until.min(call.now + pause)).await;

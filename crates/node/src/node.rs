@@ -275,7 +275,9 @@ impl Node {
 /// What happens to a replica changes the rotation before anything else hears of it.
 fn follow(gateway: &Handle, change: &Change) {
     let (service, replica, rotation) = match change {
-        Change::Started { .. } => return,
+        Change::Started {
+            service, replica, ..
+        } => (service, replica, Rotation::Starting),
         Change::Ready { service, replica } => (service, replica, Rotation::In),
         Change::Unready { service, replica } => (service, replica, Rotation::Out(Reason::Probe)),
         Change::Exited {

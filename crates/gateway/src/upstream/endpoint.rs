@@ -29,6 +29,8 @@ const EXPLORE_FACTOR: u32 = 20;
 pub enum Rotation {
     /// It lives and is ready: requests may go there.
     In,
+    /// It was just started: no request may go there yet, but one may wait for it.
+    Starting,
     /// It is gone or not ready, for this reason: no request may go there.
     Out(Reason),
 }
@@ -59,6 +61,8 @@ pub(crate) struct Endpoint {
     /// When the last attempt began, in nanoseconds; 0 before the first.
     called_at: AtomicU64,
     in_rotation: AtomicBool,
+    /// Since when a process is expected to be ready soon, in nanoseconds; 0 when none is.
+    expected_at: AtomicU64,
     verdict: AtomicU8,
     changed_at: AtomicU64,
     checks: Mutex<Checks>,
@@ -91,6 +95,7 @@ impl Endpoint {
             failures: AtomicU64::new(0),
             called_at: AtomicU64::new(0),
             in_rotation: AtomicBool::new(!service.supervised),
+            expected_at: AtomicU64::new(0),
             verdict: AtomicU8::new(Verdict::Unknown as u8),
             changed_at: AtomicU64::new(0),
             checks: Mutex::new(Checks {
@@ -105,6 +110,13 @@ impl Endpoint {
     /// Whether requests may go there at all.
     pub(crate) fn is_in_rotation(&self) -> bool {
         self.in_rotation.load(Ordering::Acquire)
+    }
+
+    /// Whether it may be back within `window`: its process just ended and is being started again,
+    /// or was just started. A process that ends before it was ready is not waited for.
+    pub(crate) fn is_expected(&self, window: Duration, now: Instant) -> bool {
+        let at = self.expected_at.load(Ordering::Acquire);
+        at != 0 && now.since(Instant::from_nanos(at)) < window
     }
 
     /// What probes say, or whoever reports the process.
@@ -200,6 +212,13 @@ impl Endpoint {
     /// Takes the endpoint in or out of rotation; the next request on any worker obeys.
     pub(crate) fn rotate(&self, rotation: Rotation, now: Instant) {
         let wanted = rotation == Rotation::In;
+        let comes_back = match rotation {
+            Rotation::Starting => true,
+            Rotation::Out(Reason::Exited) => self.is_in_rotation(),
+            Rotation::In | Rotation::Out(_) => false,
+        };
+        let expected_at = if comes_back { now.as_nanos() } else { 0 };
+        self.expected_at.store(expected_at, Ordering::Release);
         if wanted && !self.is_in_rotation() {
             // Another process answers now: what calls and probes knew of the old one is void.
             self.load.forget();
@@ -209,7 +228,7 @@ impl Endpoint {
         let was = self.in_rotation.swap(wanted, Ordering::AcqRel);
         let mut checks = self.checks();
         let verdict = match (&mut checks.health, rotation) {
-            (_, Rotation::Out(_)) => Verdict::Unhealthy,
+            (_, Rotation::Starting | Rotation::Out(_)) => Verdict::Unhealthy,
             (Some(health), Rotation::In) => {
                 health.reset();
                 Verdict::Unknown
@@ -223,7 +242,7 @@ impl Endpoint {
         }
         if was != wanted {
             let (reason, detail) = match rotation {
-                Rotation::In => (Reason::Error, ""),
+                Rotation::In | Rotation::Starting => (Reason::Exited, "it is being started"),
                 Rotation::Out(Reason::Exited) => (Reason::Exited, "its process ended"),
                 Rotation::Out(reason) => (reason, "it is not ready"),
             };

@@ -176,12 +176,36 @@ async fn a_request_waits_for_the_only_replica_while_it_is_restarted() {
     service.timeout.total = Duration::from_secs(60);
     let gateway = Running::start(service);
     let mut client = gateway.client().await;
+    gateway.handle.set_endpoint("pay", "a", Rotation::In);
+    gateway
+        .handle
+        .set_endpoint("pay", "a", Rotation::Out(Reason::Exited));
     client.send(POST).await;
     until("the request waits", || gateway.status().in_flight == 1).await;
 
+    gateway.handle.set_endpoint("pay", "a", Rotation::Starting);
     gateway.handle.set_endpoint("pay", "a", Rotation::In);
 
     assert_eq!(client.answer(false).await.text(), "back");
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_process_that_ended_before_it_was_ready() {
+    let mut service = service(&[nobody().await]);
+    service.supervised = true;
+    service.timeout.endpoint = Duration::from_secs(60);
+    service.timeout.total = Duration::from_secs(60);
+    let gateway = Running::start(service);
+    gateway.handle.set_endpoint("pay", "a", Rotation::Starting);
+    let mut client = gateway.client().await;
+    client.send(POST).await;
+    until("the request waits", || gateway.status().in_flight == 1).await;
+
+    gateway
+        .handle
+        .set_endpoint("pay", "a", Rotation::Out(Reason::Exited));
+
+    assert_eq!(client.answer(false).await.reason(), "no_endpoint");
 }
 
 #[tokio::test]

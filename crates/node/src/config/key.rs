@@ -403,8 +403,8 @@ pub const KEYS: &[Key] = &[
         "service.*.timeout.endpoint",
         Kind::Duration,
         "250ms",
-        "Waiting for an endpoint while none is in rotation: longer than a restart takes, so that \
-         users of a single replica do not notice one.",
+        "Waiting while no endpoint is in rotation but a replica is being started again: longer \
+         than a restart takes, so that users of a single replica do not notice one.",
     ),
     key(
         "service.*.bulkhead",
