@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use http::header::{
-    AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, COOKIE, HOST, HeaderMap, HeaderName,
-    HeaderValue, SET_COOKIE, VARY,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE,
+    COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, VARY,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -75,9 +75,15 @@ impl Cache {
         }
     }
 
-    /// A number for what `request` asks for; equal for equal keys.
+    /// A number for what `request` asks for, with the fields that answers usually vary with.
     pub(crate) fn hash(&self, request: &Parts) -> u64 {
+        const USUAL: [HeaderName; 3] = [ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE];
         let mut hasher = self.hashing.build_hasher();
+        for name in &USUAL {
+            let value = request.headers.get(name).map(HeaderValue::as_bytes);
+            hasher.write(value.unwrap_or_default());
+            hasher.write_u8(0);
+        }
         hasher.write(host(request));
         hasher.write_u8(b' ');
         hasher.write(target(request).as_bytes());

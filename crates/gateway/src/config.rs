@@ -163,6 +163,8 @@ pub struct Timeout {
     pub attempt: Duration,
     /// Making a connection.
     pub connect: Duration,
+    /// Waiting for an endpoint while none is in rotation; longer than a restart takes.
+    pub endpoint: Duration,
 }
 
 /// How many requests may be worked on at a time.

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::task::Waker;
 
 use tokio::time::Instant;
 
@@ -21,6 +22,7 @@ pub(crate) struct Downstream {
     finished: Cell<u64>,
     finished_at: Cell<Instant>,
     refusal: Cell<Option<Refusal>>,
+    waiting: RefCell<Option<Waker>>,
     /// The attempt timer of this connection's requests, of which there is one at a time.
     pub(crate) alarm: RefCell<Alarm>,
 }
@@ -34,6 +36,7 @@ impl Downstream {
             finished: Cell::new(0),
             finished_at: Cell::new(now),
             refusal: Cell::new(None),
+            waiting: RefCell::default(),
             alarm: RefCell::default(),
         }
     }
@@ -52,6 +55,14 @@ impl Downstream {
     pub(crate) fn finish(&self, now: Instant) {
         self.finished.set(self.finished.get() + 1);
         self.finished_at.set(now);
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+
+    /// Wakes `waker` when the next answer is finished.
+    pub(crate) fn wake_when_finished(&self, waker: &Waker) {
+        *self.waiting.borrow_mut() = Some(waker.clone());
     }
 
     /// Since when no request is in flight, if none is.

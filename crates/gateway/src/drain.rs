@@ -40,7 +40,7 @@ impl Drain {
         self.wakers.borrow().len()
     }
 
-    /// Waits until one connection closed since this was last called.
+    /// Waits until a connection closes.
     pub(crate) async fn closed(&self) {
         self.closed.notified().await;
     }
@@ -75,6 +75,7 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.drain.wakers.borrow_mut().remove(&self.number);
-        self.drain.closed.notify_one();
+        // Every acceptor of the worker may be waiting for room.
+        self.drain.closed.notify_waiters();
     }
 }

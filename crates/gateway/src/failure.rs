@@ -12,6 +12,7 @@ use mainstay_core::time::Duration;
 use crate::body::Content;
 use crate::config::ServerErrors;
 use crate::reply::{Refusal, Reply};
+use crate::upstream::connection::Failure;
 use crate::upstream::pool::Unconnected;
 
 /// A request without a good answer.
@@ -124,8 +125,24 @@ impl Failed {
         }
     }
 
-    /// An exchange with an endpoint failed.
-    pub(crate) const fn upstream(reason: Reason, sent: Sent) -> Self {
+    /// An exchange with an endpoint failed; `refusal` when the client's bytes were refused.
+    pub(crate) fn exchange(failure: Failure, refusal: Option<Refusal>) -> Self {
+        match failure {
+            Failure::NeverSent(reason) => Self::upstream(reason, Sent::Never),
+            Failure::Sent(reason) => Self::upstream(reason, Sent::Maybe),
+            Failure::Client => Self::client(refusal),
+            Failure::ClientLate => Self::client(refusal.or(Some(BODY_LATE))),
+            Failure::CutShort => Self::new(Kind::Attempted {
+                reply: DEADLINE,
+                reason: Reason::Timeout,
+                sent: Sent::Maybe,
+                charged: false,
+            }),
+        }
+    }
+
+    /// An attempt at an endpoint failed.
+    const fn upstream(reason: Reason, sent: Sent) -> Self {
         let (status, code, detail) = match (reason, sent) {
             (Reason::Timeout, Sent::Never) => (
                 StatusCode::GATEWAY_TIMEOUT,
@@ -232,6 +249,11 @@ impl Failed {
         Some(Duration::from_secs(seconds))
     }
 
+    /// Whether it failed for want of any endpoint in rotation.
+    pub(crate) const fn is_without_endpoint(&self) -> bool {
+        matches!(self.kind, Kind::Rejected(_, Reason::Exited))
+    }
+
     /// Why a fallback is wanted; `None` when none is.
     pub(crate) const fn fallback_reason(&self) -> Option<Reason> {
         match self.kind {
@@ -255,6 +277,8 @@ impl Failed {
         }
     }
 }
+
+const BODY_LATE: Refusal = Refusal::timeout("body_timeout", "the body did not come in time");
 
 const DEADLINE: Reply = Reply::new(
     StatusCode::GATEWAY_TIMEOUT,

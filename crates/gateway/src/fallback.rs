@@ -54,6 +54,15 @@ pub(crate) fn instead_of(call: &mut Call, failed: Failed) -> Response<Content> {
     response
 }
 
+/// Whether the last good answer could be given right now, so that nobody needs to wait for a
+/// better one.
+pub(crate) fn is_at_hand(call: &Call) -> bool {
+    let service = &call.front.service;
+    let now = service.clock.at(call.now);
+    let stale = call.local.plan.stale;
+    stale.is_some_and(|stale_max| service.cache.stale(&call.parts, stale_max, now).is_some())
+}
+
 fn fixed(
     call: &Call,
     status: StatusCode,

@@ -30,8 +30,10 @@ use crate::reply::Refusal;
 use chunked::{Chunked, Piece};
 use head::BodyFraming;
 
-/// What a connection's read buffer starts with and shrinks back to.
-const BUFFER_BYTES: usize = 4 * 1_024;
+/// What a connection's read buffer starts with.
+const BUFFER_BYTES: usize = 2 * 1_024;
+/// What it may keep while idle.
+const BUFFER_IDLE_BYTES: usize = 4 * 1_024;
 /// What it grows to while a body is coming in.
 const BUFFER_BODY_BYTES: usize = 32 * 1_024;
 /// Bytes thrown away after a refusal, so that the client can read it before the connection resets.
@@ -253,13 +255,14 @@ impl Guard {
 
     /// Nothing may be read any more. Within a body that is an error; between messages it is the
     /// end, but only once the answers in flight are written.
-    fn poll_refused(&self, within_body: bool) -> Poll<io::Result<()>> {
+    fn poll_refused(&self, cx: &Context<'_>, within_body: bool) -> Poll<io::Result<()>> {
         if within_body {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         if self.downstream.idle_since().is_some() && self.stalled.is_none() {
             return Poll::Ready(Ok(()));
         }
+        self.downstream.wake_when_finished(cx.waker());
         Poll::Pending
     }
 
@@ -284,6 +287,10 @@ impl Guard {
     /// No bytes came; has the client run out of time?
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(deadline) = self.read_deadline() else {
+            // An answer is under way. hyper need not ask again when it is finished, so the alarm
+            // makes sure that somebody looks at the idle time.
+            let soon = Instant::now() + self.limits.head_timeout;
+            let _armed = self.read_alarm.poll_at(cx, soon);
             return Poll::Pending;
         };
         ready!(self.read_alarm.poll_at(cx, deadline));
@@ -292,11 +299,11 @@ impl Guard {
             Phase::Head { since: None, .. } | Phase::Refused { .. } => Poll::Ready(Ok(())),
             Phase::Head { since: Some(_), .. } => {
                 self.refuse(Refusal::timeout("head_timeout", "the head took too long"));
-                self.poll_refused(false)
+                self.poll_refused(cx, false)
             },
             Phase::Length { .. } | Phase::Chunked(_) => {
                 self.refuse(Refusal::timeout("body_timeout", "the body stopped moving"));
-                self.poll_refused(true)
+                self.poll_refused(cx, true)
             },
         }
     }
@@ -402,10 +409,10 @@ impl Read for Guard {
                 return Poll::Ready(Ok(()));
             }
             if let Phase::Refused { within_body } = this.phase {
-                return this.poll_refused(within_body);
+                return this.poll_refused(cx, within_body);
             }
             if this.buffer.is_empty() && !this.phase.is_body() {
-                this.buffer.shrink(BUFFER_BYTES);
+                this.buffer.shrink(BUFFER_IDLE_BYTES);
             }
             match this.buffer.poll_fill(&mut this.stream, cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),

@@ -58,15 +58,8 @@ impl Handle {
     /// whether there is such an endpoint. At once and without waiting: may be called from
     /// anywhere.
     pub fn set_endpoint(&self, service: &str, endpoint: &str, rotation: Rotation) -> bool {
-        let Some(service) = self.0.services.iter().find(|one| *one.name == *service) else {
-            return false;
-        };
-        let plan = service.plan();
-        let Some(endpoint) = plan.endpoints.iter().find(|one| *one.name == *endpoint) else {
-            return false;
-        };
-        endpoint.rotate(rotation, self.0.clock.now());
-        true
+        let known = self.0.services.iter().find(|one| *one.name == *service);
+        known.is_some_and(|known| known.rotate(endpoint, rotation))
     }
 
     /// Puts policies, endpoints and fallbacks of `config` in force, all of them or none. What

@@ -25,7 +25,7 @@ use crate::config::{self, Fallback, ServerErrors};
 use crate::forward::Identity;
 use crate::latency::Summary;
 use crate::tally::Tally;
-use crate::upstream::endpoint::Endpoint;
+use crate::upstream::endpoint::{Endpoint, Rotation};
 
 /// The time over which the retry budget counts.
 const BUDGET_TTL: Duration = Duration::from_secs(10);
@@ -59,10 +59,10 @@ pub(crate) struct Plan {
 }
 
 /// How failed attempts are tried again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct RetryPlan {
     pub(crate) retry: Retry,
-    pub(crate) budget: Budget,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) on_status: ServerErrors,
     pub(crate) replay_bytes_max: usize,
 }
@@ -98,10 +98,16 @@ impl Plan {
         }
         Ok(Self {
             endpoints,
-            retry: config.retry.as_ref().map(RetryPlan::new).transpose()?,
-            bulkhead: config
-                .bulkhead
-                .map(|limits| new_bulkhead(config, limits, clock, observer)),
+            retry: match old.filter(|old| same(&old.config.retry, &config.retry)) {
+                Some(old) => old.retry.clone(),
+                None => config.retry.as_ref().map(RetryPlan::new).transpose()?,
+            },
+            bulkhead: match old.filter(|old| same(&old.config.bulkhead, &config.bulkhead)) {
+                Some(old) => old.bulkhead.clone(),
+                None => config
+                    .bulkhead
+                    .map(|limits| new_bulkhead(config, limits, clock, observer)),
+            },
             stale: config
                 .fallback
                 .iter()
@@ -115,12 +121,12 @@ impl Plan {
     }
 
     fn known(&self, config: &config::Service, wanted: &config::Endpoint) -> Option<Arc<Endpoint>> {
-        // Breaker and probe have no notion of equality but their text.
-        let same = format!("{:?}", (&self.config.breaker, &self.config.probe))
-            == format!("{:?}", (&config.breaker, &config.probe));
+        let unchanged = same(&self.config.breaker, &config.breaker)
+            && same(&self.config.probe, &config.probe)
+            && self.config.timeout.attempt == config.timeout.attempt;
         self.endpoints
             .iter()
-            .find(|old| same && old.name == wanted.name && old.address == wanted.address)
+            .find(|old| unchanged && old.name == wanted.name && old.address == wanted.address)
             .cloned()
     }
 
@@ -185,6 +191,11 @@ pub(crate) struct Wish {
     pub(crate) may_probe: bool,
 }
 
+/// Whether two policies are the same; they have no notion of equality but their text.
+fn same<T: std::fmt::Debug>(one: &T, other: &T) -> bool {
+    format!("{one:?}") == format!("{other:?}")
+}
+
 /// The endpoints that a request has tried. Those beyond the 64th are not remembered: a retry may
 /// then meet one of them again.
 #[derive(Clone, Copy, Debug, Default)]
@@ -222,7 +233,7 @@ impl RetryPlan {
                     max: config.backoff_max,
                 },
             },
-            budget: budget.map_err(|error| format!("retry budget: {error}"))?,
+            budget: Arc::new(budget.map_err(|error| format!("retry budget: {error}"))?),
             on_status: config.on_status,
             replay_bytes_max: config.replay_bytes_max,
         })
@@ -312,10 +323,31 @@ impl Service {
         Arc::clone(&self.plan.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts `plan` in force.
+    /// Puts `plan` in force. Who is in rotation is not the plan's to say and stays as it is.
     pub(crate) fn replace(&self, plan: Plan) {
-        *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(plan);
+        let mut current = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        for endpoint in &plan.endpoints {
+            let old = current
+                .endpoints
+                .iter()
+                .find(|old| old.name == endpoint.name);
+            if let Some(old) = old.filter(|old| !Arc::ptr_eq(old, endpoint)) {
+                endpoint.inherit(old);
+            }
+        }
+        *current = Arc::new(plan);
         self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Takes the endpoint called `name` in or out of rotation; whether there is one. The plan is
+    /// held meanwhile, so that the next one cannot miss it.
+    pub(crate) fn rotate(&self, name: &str, rotation: Rotation) -> bool {
+        let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        let endpoint = plan.endpoints.iter().find(|one| *one.name == *name);
+        if let Some(endpoint) = endpoint {
+            endpoint.rotate(rotation, self.clock.now());
+        }
+        endpoint.is_some()
     }
 
     /// An answer came from a fallback.

@@ -10,7 +10,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use http::header::HeaderName;
 use http::request::Parts;
@@ -18,7 +18,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use mainstay_core::outcome::{Outcome, Reason};
 use mainstay_core::retry::{Decision, Failed as FailedAttempt, GiveUpReason, Sent};
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, Instant, sleep, sleep_until};
 
 use crate::body::{Body, Content};
 use crate::config::ServerErrors;
@@ -32,15 +32,17 @@ use crate::service::{NoChoice, RetryPlan, Tried, Wish};
 use crate::tally::Denied;
 use crate::upstream::answer::{Framing, Head};
 use crate::upstream::attempt::Attempt;
-use crate::upstream::connection::{Failure, Sending};
+use crate::upstream::connection::Sending;
 use crate::upstream::pool::Lease;
 use crate::upstream::stream::{Source, Stream};
+use crate::upstream::window::Window;
 use crate::{fallback, reply};
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// How long a client that asked for leave to send its body waits for the endpoint's word.
-const LEAVE_WAIT: Duration = Duration::from_secs(1);
+/// Between two looks for an endpoint when there is none: short at first, since restarts are.
+const ENDPOINT_PAUSE_MIN: Duration = Duration::from_millis(2);
+const ENDPOINT_PAUSE_MAX: Duration = Duration::from_millis(32);
 
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// One request on its way.
 pub(crate) struct Call {
     pub(crate) front: Rc<Front>,
@@ -127,10 +129,10 @@ async fn attempt(
     tried: &mut Tried,
     number: u32,
 ) -> Result<Response<Content>, Failed> {
-    let until = call.attempt_end()?;
-    let (index, mut attempt) = balance(call, tried, number)?;
+    let (index, mut attempt) = endpoint(call, tried, number).await?;
+    let window = call.window()?;
     call.front.count_attempt(number);
-    let exchanged = exchange(call, index, until, number).await;
+    let exchanged = exchange(call, index, window, number).await;
     call.now = Instant::now();
     let now = call.front.service.clock.at(call.now);
     match exchanged {
@@ -146,6 +148,30 @@ async fn attempt(
             attempt.settle(failed.outcome(), now);
             Err(failed.or_deadline(call.now >= call.deadline))
         },
+    }
+}
+
+/// The endpoint for this attempt. With none in rotation one is waited for: a process that is
+/// being restarted is back before its users have to know.
+async fn endpoint(
+    call: &mut Call,
+    tried: &mut Tried,
+    number: u32,
+) -> Result<(usize, Attempt), Failed> {
+    let until = call.now + call.local.plan.config.timeout.endpoint;
+    let mut pause = ENDPOINT_PAUSE_MIN;
+    loop {
+        let failed = match balance(call, tried, number) {
+            Ok(found) => return Ok(found),
+            Err(failed) => failed,
+        };
+        let until = until.min(call.deadline);
+        if !failed.is_without_endpoint() || call.now >= until || fallback::is_at_hand(call) {
+            return Err(failed);
+        }
+        sleep_until(until.min(call.now + pause)).await;
+        call.now = Instant::now();
+        pause = (pause * 2).min(ENDPOINT_PAUSE_MAX);
     }
 }
 
@@ -175,14 +201,15 @@ fn balance(call: &Call, tried: &mut Tried, number: u32) -> Result<(usize, Attemp
 async fn exchange(
     call: &mut Call,
     index: usize,
-    until: Instant,
+    mut window: Window,
     number: u32,
 ) -> Result<(Lease, Head), Failed> {
     let pool = &call.local.pools[index];
     let mut lease = if let Some(lease) = pool.take_idle(!call.idempotent) {
         lease
     } else {
-        let until = until.min(call.now + call.local.plan.config.timeout.connect);
+        let connect = call.local.plan.config.timeout.connect;
+        let until = window.until().min(call.now + connect);
         pool.connect(until).await.map_err(Failed::unconnected)?
     };
     let sending = call.sending();
@@ -196,7 +223,6 @@ async fn exchange(
         };
         forward::write_head(out, &call.parts, &additions);
     });
-    let leave_until = call.now + LEAVE_WAIT;
     let to_head = call.parts.method == Method::HEAD;
     let Some(body) = &mut call.body else {
         return Err(Failed::client(call.downstream.refusal()));
@@ -207,20 +233,14 @@ async fn exchange(
             if let Poll::Ready(head) = lease.poll_head(cx, to_head, body) {
                 return Poll::Ready(head);
             }
-            let holding = lease.is_holding() && leave_until < until;
-            let deadline = if holding { leave_until } else { until };
-            match alarm.borrow_mut().poll_at(cx, deadline) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(()) if holding => lease.stop_holding(),
-                Poll::Ready(()) => return Poll::Ready(Err(Failure::Sent(Reason::Timeout))),
+            if let Some(failure) = ready!(window.poll_over(cx, &mut lease, alarm)) {
+                return Poll::Ready(Err(failure));
             }
         }
     });
     match exchanged.await {
         Ok(head) => Ok((lease, head)),
-        Err(Failure::Client) => Err(Failed::client(call.downstream.refusal())),
-        Err(Failure::NeverSent(reason)) => Err(Failed::upstream(reason, Sent::Never)),
-        Err(Failure::Sent(reason)) => Err(Failed::upstream(reason, Sent::Maybe)),
+        Err(failure) => Err(Failed::exchange(failure, call.downstream.refusal())),
     }
 }
 
@@ -262,13 +282,13 @@ impl Call {
         }
     }
 
-    /// When this attempt has to be over; fails when the request's time is used up.
-    fn attempt_end(&self) -> Result<Instant, Failed> {
+    /// The limits of the next attempt; fails when the request's time is used up.
+    fn window(&self) -> Result<Window, Failed> {
         if self.now >= self.deadline {
             return Err(Failed::deadline());
         }
         let attempt = self.local.plan.config.timeout.attempt;
-        Ok(self.deadline.min(self.now + attempt))
+        Ok(Window::new(self.now, attempt, self.deadline))
     }
 
     fn sending(&self) -> Sending {

@@ -6,3 +6,4 @@ pub(crate) mod connection;
 pub(crate) mod endpoint;
 pub(crate) mod pool;
 pub(crate) mod stream;
+pub(crate) mod window;

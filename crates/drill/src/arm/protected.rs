@@ -264,7 +264,7 @@ admin    = "127.0.0.1:0"
 [service.payment]
 listen   = "127.0.0.1:0"
 run      = {{ command = [{command}], replicas = {REPLICAS} }}
-health   = {{ http = "/healthz", every = "250ms" }}
+health   = {{ http = "/healthz", every = "250ms", timeout = "250ms" }}
 breaker  = {{ error_rate = "50%", reopen = "1s" }}
 retry    = {{ attempts = 3, on_status = [500, 502, 503, 504] }}
 timeout  = {{ total = "900ms", attempt = "250ms" }}

@@ -70,6 +70,10 @@ pub(crate) enum Failure {
     Sent(Reason),
     /// The client's body failed; nothing is known of the endpoint.
     Client,
+    /// The client's body did not come in time; nothing is known of the endpoint.
+    ClientLate,
+    /// The client's body left the endpoint too little of the time.
+    CutShort,
 }
 
 /// One connection.
@@ -157,7 +161,7 @@ impl Connection {
         self.sending == Sending::Last && self.is_flushed()
     }
 
-    fn is_flushed(&self) -> bool {
+    const fn is_flushed(&self) -> bool {
         self.written == self.output.len() && self.large.is_empty()
     }
 
@@ -166,6 +170,11 @@ impl Connection {
         if let Sending::Held { chunked } = self.sending {
             self.sending = Sending::Body { chunked };
         }
+    }
+
+    /// Whether the client's body is what everybody waits for.
+    pub(crate) const fn awaits_client(&self) -> bool {
+        matches!(self.sending, Sending::Body { .. }) && self.is_flushed()
     }
 
     /// Whether the body waits for the endpoint's leave.

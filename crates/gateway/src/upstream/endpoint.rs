@@ -140,8 +140,9 @@ impl Endpoint {
     pub(crate) fn cost(&self, now: Instant) -> f64 {
         let called_at = self.called_at.load(Ordering::Relaxed);
         let uncalled_for = now.since(Instant::from_nanos(called_at));
-        let explore =
-            called_at == 0 || uncalled_for > EXPLORE_AFTER + self.load.rtt(now) * EXPLORE_FACTOR;
+        let due = EXPLORE_AFTER + self.load.rtt(now) * EXPLORE_FACTOR;
+        // With a call still out there is something to learn from that one.
+        let explore = self.load.in_flight() == 0 && (called_at == 0 || uncalled_for > due);
         if explore || self.is_on_probation(now) {
             return 0.0;
         }
@@ -228,6 +229,13 @@ impl Endpoint {
             };
             self.tell(wanted, reason, detail);
         }
+    }
+
+    /// Takes over from `old`, the same endpoint under older policies, what they do not change.
+    pub(crate) fn inherit(&self, old: &Self) {
+        self.in_rotation
+            .store(old.is_in_rotation(), Ordering::Release);
+        self.set_verdict(old.verdict());
     }
 
     /// Takes the result of one active probe.

@@ -168,6 +168,23 @@ async fn a_supervised_endpoint_gets_no_request_before_its_supervisor_says_so() {
 }
 
 #[tokio::test]
+async fn a_request_waits_for_the_only_replica_while_it_is_restarted() {
+    let origin = Origin::start(|_| ok("back")).await;
+    let mut service = service(&[origin.address]);
+    service.supervised = true;
+    service.timeout.endpoint = Duration::from_secs(60);
+    service.timeout.total = Duration::from_secs(60);
+    let gateway = Running::start(service);
+    let mut client = gateway.client().await;
+    client.send(POST).await;
+    until("the request waits", || gateway.status().in_flight == 1).await;
+
+    gateway.handle.set_endpoint("pay", "a", Rotation::In);
+
+    assert_eq!(client.answer(false).await.text(), "back");
+}
+
+#[tokio::test]
 async fn a_new_process_starts_with_a_closed_circuit() {
     let failing = Arc::new(AtomicBool::new(true));
     let told = Arc::clone(&failing);

@@ -75,7 +75,14 @@ async fn idle_connections_are_closed_without_a_word() {
     assert!(fresh.rest().await.is_empty());
     let mut used = gateway.client().await;
     assert_eq!(used.get("/").await.text(), "hi");
+    let since = tokio::time::Instant::now();
     assert!(used.rest().await.is_empty());
+    // Well before the next timer of any other kind.
+    assert!(
+        since.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        since.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -131,4 +138,32 @@ async fn a_client_that_never_reads_is_cut_off() {
     until("the request is over", || gateway.status().in_flight == 0).await;
     let got = client.rest().await.len();
     assert!(got < 64 << 20, "{got} bytes fit into the sockets");
+}
+
+#[tokio::test]
+async fn slow_bodies_are_not_the_endpoints_failure() {
+    let origin = Origin::start(|seen| ok(&format!("{} bytes", seen.body.len()))).await;
+    let mut service = service(&[origin.address]);
+    service.timeout.attempt = Duration::from_millis(150);
+    service.timeout.total = Duration::from_millis(900);
+    let gateway = Running::start(service);
+    // Slower than an attempt may take, but done within the total.
+    let mut client = gateway.client().await;
+    client
+        .send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\n")
+        .await;
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        client.send("x").await;
+    }
+    assert_eq!(client.answer(false).await.text(), "4 bytes");
+    // Never done.
+    let mut client = gateway.client().await;
+    client
+        .send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab")
+        .await;
+    let answer = client.answer(false).await;
+    assert_eq!((answer.status, answer.reason()), (408, "body_timeout"));
+    assert!(client.rest().await.is_empty());
+    assert_eq!(gateway.status().endpoints[0].failures, 0);
 }

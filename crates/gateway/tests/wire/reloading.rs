@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mainstay_core::outcome::Reason;
+use mainstay_gateway::Rotation;
 use mainstay_gateway::config::{Endpoint, Fallback};
 
 use crate::origins::{Action, Origin, ok};
@@ -74,4 +76,24 @@ async fn a_wrong_configuration_changes_nothing() {
         "{error}"
     );
     assert_eq!(gateway.client().await.get("/").await.text(), "one");
+}
+
+#[tokio::test]
+async fn a_dead_process_stays_out_whatever_policies_change() {
+    let one = Origin::start(|_| ok("one")).await;
+    let two = Origin::start(|_| ok("two")).await;
+    let gateway = Running::start(service(&[one.address, two.address]));
+    gateway
+        .handle
+        .set_endpoint("pay", "a", Rotation::Out(Reason::Exited));
+    let mut config = gateway.config.clone();
+    config.services[0].breaker = Some(breaker(2, Duration::from_secs(1)));
+    gateway
+        .handle
+        .reload(&config)
+        .expect("the configuration is valid");
+    let mut client = gateway.client().await;
+    for _ in 0..10 {
+        assert_eq!(client.get("/").await.text(), "two");
+    }
 }

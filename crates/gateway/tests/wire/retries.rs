@@ -1,8 +1,14 @@
 //! What is tried again, where, and how often.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mainstay_gateway::config::{Retry, ServerErrors};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::clients::POST;
 use crate::origins::{Action, Origin, ok, status};
@@ -230,4 +236,53 @@ async fn timeouts_have_their_own_reasons() {
     slow.timeout.total = Duration::from_millis(100);
     let answer = Running::start(slow).client().await.get("/").await;
     assert_eq!((answer.status, answer.reason()), (504, "deadline"));
+}
+
+/// After so long without a request the endpoint closes.
+const REST: Duration = Duration::from_millis(10);
+
+async fn serve_and_rest(mut stream: TcpStream, counts: Arc<Mutex<BTreeMap<String, u32>>>) {
+    let mut head = [0; 2048];
+    while let Ok(Ok(count @ 1..)) = timeout(REST, stream.read(&mut head)).await {
+        let head = String::from_utf8_lossy(&head[..count]).into_owned();
+        let line = head.lines().next().unwrap_or_default().to_owned();
+        *counts.lock().expect("no panics").entry(line).or_default() += 1;
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        drop(stream.write_all(answer).await);
+    }
+}
+
+/// An endpoint that closes connections after a short rest meets requests that come just then.
+#[tokio::test]
+async fn the_race_with_an_endpoint_that_closes_loses_no_get_and_doubles_no_post() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("loopback");
+    let address = listener.local_addr().expect("it is bound");
+    let seen = Arc::new(Mutex::new(BTreeMap::<String, u32>::new()));
+    let counts = Arc::clone(&seen);
+    let mut origin = JoinSet::new();
+    origin.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            connections.spawn(serve_and_rest(stream, Arc::clone(&counts)));
+        }
+    });
+    let gateway = with_retries(&[address], 3);
+    let mut client = gateway.client().await;
+    for round in 0..100_u32 {
+        let get = client.get(&format!("/get{round}")).await;
+        assert_eq!(get.status, 200, "round {round}");
+        tokio::time::sleep(Duration::from_micros(8_000 + u64::from(round) * 40)).await;
+        let post = format!("POST /post{round} HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
+        let post = client.ask(post).await;
+        assert!(matches!(post.status, 200 | 502), "{post:?}");
+        tokio::time::sleep(REST).await;
+    }
+    let seen = seen.lock().expect("no panics").clone();
+    let doubled: Vec<_> = seen
+        .iter()
+        .filter(|(line, count)| line.starts_with("POST") && **count > 1)
+        .collect();
+    assert!(doubled.is_empty(), "{doubled:?}");
 }

@@ -40,6 +40,7 @@ pub(crate) fn service(endpoints: &[SocketAddr]) -> Service {
             total: Duration::from_secs(10),
             attempt: Duration::from_secs(5),
             connect: Duration::from_secs(2),
+            endpoint: Duration::from_millis(20),
         },
         bulkhead: None,
         fallback: Vec::new(),
@@ -87,6 +88,7 @@ pub(crate) struct Running {
     pub(crate) handle: Handle,
     pub(crate) config: Config,
     pub(crate) shutdown: CancellationToken,
+    pub(crate) observer: Observer,
     gateway: JoinSet<Drained>,
 }
 
@@ -106,8 +108,9 @@ impl Running {
     }
 
     pub(crate) fn run(config: Config) -> Self {
-        let gateway = Gateway::bind(config.clone(), Observer::new("test"))
-            .expect("the configuration is valid");
+        let observer = Observer::new("test");
+        let gateway =
+            Gateway::bind(config.clone(), observer.clone()).expect("the configuration is valid");
         let shutdown = CancellationToken::new();
         let (address, handle) = (gateway.addresses()[0].1, gateway.handle());
         let mut running = JoinSet::new();
@@ -117,6 +120,7 @@ impl Running {
             handle,
             config,
             shutdown,
+            observer,
             gateway: running,
         }
     }
@@ -127,6 +131,15 @@ impl Running {
 
     pub(crate) fn status(&self) -> ServiceStatus {
         self.handle.services().remove(0)
+    }
+
+    /// The names of the events so far, in order.
+    pub(crate) fn events(&self) -> Vec<&'static str> {
+        let records = self.observer.recent(0, 1_000);
+        records
+            .iter()
+            .map(|record| record.event.kind().name)
+            .collect()
     }
 
     /// The end of the gateway, once it was told to stop.

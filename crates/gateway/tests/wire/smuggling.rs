@@ -147,3 +147,23 @@ async fn heads_pass_however_they_are_cut() {
         assert_eq!(client.answer(false).await.text(), "0", "cut at {cut}");
     }
 }
+
+#[tokio::test]
+async fn a_refusal_behind_a_slow_answer_waits_for_it() {
+    let origin = Origin::start(|_| {
+        std::thread::park_timeout(std::time::Duration::from_millis(300));
+        ok("slow")
+    })
+    .await;
+    let gateway = Running::start(service(&[origin.address]));
+    let mut client = gateway.client().await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    crate::setup::until("the request is in flight", || {
+        gateway.status().in_flight == 1
+    })
+    .await;
+    client.send("NONSENSE\r\n\r\n").await;
+    assert_eq!(client.answer(false).await.text(), "slow");
+    assert_eq!(client.answer(false).await.status, 400);
+    assert!(client.rest().await.is_empty());
+}

@@ -400,6 +400,13 @@ pub const KEYS: &[Key] = &[
         "Making a connection.",
     ),
     key(
+        "service.*.timeout.endpoint",
+        Kind::Duration,
+        "250ms",
+        "Waiting for an endpoint while none is in rotation: longer than a restart takes, so that \
+         users of a single replica do not notice one.",
+    ),
+    key(
         "service.*.bulkhead",
         Kind::Table,
         "",
@@ -467,6 +474,6 @@ mod tests {
     #[test]
     fn children_are_direct() {
         let names: Vec<_> = children("service.*.timeout").collect();
-        assert_eq!(names, ["total", "attempt", "connect"]);
+        assert_eq!(names, ["total", "attempt", "connect", "endpoint"]);
     }
 }

@@ -320,10 +320,12 @@ fn read_timeout(section: &Section<'_, '_>) -> Option<gateway::Timeout> {
     let total = section.duration("total");
     let attempt = section.duration("attempt");
     let connect = section.duration("connect");
+    let endpoint = section.duration("endpoint");
     let mut timeout = gateway::Timeout {
         total: total?,
         attempt: attempt?,
         connect: connect?,
+        endpoint: endpoint?,
     };
     // A shorter total with the other two left out shortens them: only what the user wrote can
     // contradict itself.
