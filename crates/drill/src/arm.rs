@@ -27,7 +27,7 @@ pub(crate) const START_MAX: Duration = Duration::from_secs(20);
 
 /// How long one replica takes for a request while nothing is wrong. Long enough that ten times as
 /// long stands out from what a busy machine adds.
-pub(crate) const LATENCY: &str = "10ms";
+pub(crate) const LATENCY: Duration = Duration::from_millis(10);
 
 /// A replica as it is right now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Places {
             "--name",
             name,
             "--latency",
-            LATENCY,
+            &format!("{}ms", LATENCY.as_millis()),
         ];
         let mut args: Vec<_> = args.map(str::to_owned).into();
         args.extend(["--ledger".to_owned(), path(self.ledger())]);

@@ -17,6 +17,7 @@ mod fault;
 mod ledger;
 mod load;
 mod plan;
+mod port;
 mod process;
 mod progress;
 mod report;

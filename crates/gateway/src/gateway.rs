@@ -90,7 +90,7 @@ impl Gateway {
             services.push(service);
         }
         metrics::register(&observer, &services);
-        let handle = Handle::new(services, clock, config.clone(), observer);
+        let handle = Handle::new(services, clock, observer);
         Ok(Self {
             workers,
             config,

@@ -9,7 +9,7 @@ use mainstay_observe::Observer;
 use mainstay_observe::status::{ServiceStatus, StatusSource};
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config;
 use crate::service::{Plan, Service};
 use crate::upstream::endpoint::Rotation;
 
@@ -31,21 +31,16 @@ pub struct Handle(Arc<Inner>);
 struct Inner {
     services: Vec<Arc<Service>>,
     clock: Clock,
-    config: Mutex<Config>,
+    reloading: Mutex<()>,
     observer: Observer,
 }
 
 impl Handle {
-    pub(crate) fn new(
-        services: Vec<Arc<Service>>,
-        clock: Clock,
-        config: Config,
-        observer: Observer,
-    ) -> Self {
+    pub(crate) fn new(services: Vec<Arc<Service>>, clock: Clock, observer: Observer) -> Self {
         Self(Arc::new(Inner {
             services,
             clock,
-            config: Mutex::new(config),
+            reloading: Mutex::new(()),
             observer,
         }))
     }
@@ -62,65 +57,42 @@ impl Handle {
         known.is_some_and(|known| known.rotate(endpoint, rotation))
     }
 
-    /// Puts policies, endpoints and fallbacks of `config` in force, all of them or none. What
-    /// unchanged endpoints have learned stays. Returns the changed keys that need a restart.
+    /// Puts policies, endpoints and fallbacks of `services` in force, all of them or none. What
+    /// unchanged endpoints have learned stays. Addresses are bound at start, and so are services:
+    /// a changed `listen` has no effect.
     ///
     /// # Errors
     ///
-    /// [`ReloadError`] when a policy cannot work; nothing has changed then.
-    pub fn reload(&self, config: &Config) -> Result<Vec<String>, ReloadError> {
-        let mut current = self.0.config.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut plans = Vec::new();
-        let mut restart = restart_keys(&current, config);
-        for wanted in &config.services {
-            let Some(service) = self.0.services.iter().find(|one| one.name == wanted.name) else {
-                restart.push(format!("service.{}", wanted.name));
-                continue;
-            };
-            let plan = Plan::new(
-                wanted,
-                Some(&service.plan()),
-                self.0.clock,
-                &self.0.observer,
-            );
-            let plan = plan.map_err(|reason| ReloadError {
-                service: Arc::clone(&wanted.name),
-                reason,
-            })?;
-            plans.push((service, plan));
-        }
-        for service in &self.0.services {
-            if !config.services.iter().any(|one| one.name == service.name) {
-                restart.push(format!("service.{}", service.name));
-            }
-        }
-        for (service, plan) in plans {
+    /// [`ReloadError`] when a policy cannot work, or a service is not one of this gateway's;
+    /// nothing has changed then.
+    pub fn reload(&self, services: &[config::Service]) -> Result<(), ReloadError> {
+        let _one_at_a_time = self
+            .0
+            .reloading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let plans = services.iter().map(|wanted| self.plan(wanted));
+        for (service, plan) in plans.collect::<Result<Vec<_>, _>>()? {
             service.replace(plan);
         }
-        *current = config.clone();
-        Ok(restart)
+        Ok(())
     }
-}
 
-/// The keys outside of policies that differ.
-fn restart_keys(old: &Config, new: &Config) -> Vec<String> {
-    let mut keys = Vec::new();
-    if old.workers != new.workers {
-        keys.push("gateway.workers".to_owned());
+    fn plan(&self, wanted: &config::Service) -> Result<(&Service, Plan), ReloadError> {
+        let refused = |reason| ReloadError {
+            service: Arc::clone(&wanted.name),
+            reason,
+        };
+        let service = self.0.services.iter().find(|one| one.name == wanted.name);
+        let service = service.ok_or_else(|| refused("it was not there at start".to_owned()))?;
+        let plan = Plan::new(
+            wanted,
+            Some(&service.plan()),
+            self.0.clock,
+            &self.0.observer,
+        );
+        Ok((service, plan.map_err(refused)?))
     }
-    if old.drain != new.drain {
-        keys.push("gateway.drain".to_owned());
-    }
-    if format!("{:?}", old.limits) != format!("{:?}", new.limits) {
-        keys.push("gateway.limits".to_owned());
-    }
-    for service in &new.services {
-        let before = old.services.iter().find(|one| one.name == service.name);
-        if before.is_some_and(|before| before.listen != service.listen) {
-            keys.push(format!("service.{}.listen", service.name));
-        }
-    }
-    keys
 }
 
 impl StatusSource for Handle {

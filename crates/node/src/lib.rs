@@ -9,6 +9,7 @@ pub mod config;
 pub mod example;
 pub mod node;
 mod operator;
+mod port;
 mod reload;
 mod replicas;
 mod signal;

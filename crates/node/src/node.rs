@@ -26,8 +26,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::operator::{Operator, Stop};
+use crate::port::Ports;
 use crate::reload::Reloader;
-use crate::replicas::{self, Ports};
+use crate::replicas;
 use crate::signal::Signals;
 use crate::start_up::StartUp;
 

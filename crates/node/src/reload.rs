@@ -8,7 +8,8 @@ use mainstay_gateway::Handle;
 use mainstay_observe::Observer;
 
 use crate::config::{Config, Effective, Machine};
-use crate::replicas::{self, Ports};
+use crate::port::Ports;
+use crate::replicas;
 
 /// Keys of a service that take effect at once.
 const LIVE: &[&str] = &[
@@ -71,7 +72,7 @@ impl Reloader {
             }
         }
         self.gateway
-            .reload(&replicas::gateway(&merged, &self.ports))
+            .reload(&replicas::gateway(&merged, &self.ports).services)
             .map_err(|error| error.to_string())?;
         let waits = |path: &String| waiting.contains(path);
         merged.effective = new

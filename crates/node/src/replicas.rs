@@ -1,8 +1,7 @@
 //! From configured services to the replicas that the supervisor runs and the endpoints that the
 //! gateway calls: the place where both get the same names and ports.
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use mainstay_gateway::config as gateway;
@@ -11,40 +10,7 @@ use mainstay_supervisor::config as supervisor;
 use crate::config::Config;
 use crate::config::service::{Run, Service, Source};
 use crate::node::Program;
-
-/// The ports of each supervised service, kept for the life of the node.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ports(BTreeMap<Arc<str>, Vec<u16>>);
-
-impl Ports {
-    /// Asks the system for a free port per replica.
-    ///
-    /// All are held until the last is known, so that none is given twice. Another program could
-    /// still take one before its replica does; that replica then exits and says so.
-    pub(crate) fn choose(services: &[Service]) -> std::io::Result<Self> {
-        let mut held: BTreeMap<Arc<str>, Vec<TcpListener>> = BTreeMap::new();
-        for service in services {
-            let Source::Run(run) = &service.source else {
-                continue;
-            };
-            let listeners = (0..run.replicas).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
-            held.insert(
-                Arc::clone(&service.name),
-                listeners.collect::<Result<_, _>>()?,
-            );
-        }
-        let port = |listener: &TcpListener| Ok(listener.local_addr()?.port());
-        let ports = held.iter().map(|(name, listeners)| {
-            let ports: std::io::Result<_> = listeners.iter().map(port).collect();
-            Ok((Arc::clone(name), ports?))
-        });
-        ports.collect::<std::io::Result<_>>().map(Self)
-    }
-
-    fn of(&self, service: &str) -> &[u16] {
-        self.0.get(service).map_or(&[], Vec::as_slice)
-    }
-}
+use crate::port::Ports;
 
 /// What the gateway is told.
 pub(crate) fn gateway(config: &Config, ports: &Ports) -> gateway::Config {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::node::{Node, get, lives, mainstay, signal, wait_for, write_config};
+use crate::node::{Node, children, get, lives, mainstay, signal, wait_for, write_config};
 
 const REPLICAS: &str = r#"
 health = { http = "/healthz", every = "100ms" }
@@ -73,21 +73,6 @@ fn kill_9_of_the_node_leaves_no_process_behind() {
     wait_for("every child is gone", || {
         pids.iter().all(|&pid| !lives(pid)).then_some(())
     });
-}
-
-/// All processes whose parent is `pid`.
-fn children(pid: u32) -> Vec<u32> {
-    let tasks = format!("/proc/{pid}/task");
-    let tasks = std::fs::read_dir(tasks).expect("the node runs");
-    tasks
-        .flatten()
-        .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
-        .flat_map(|list| {
-            list.split(' ')
-                .filter_map(|pid| pid.parse().ok())
-                .collect::<Vec<_>>()
-        })
-        .collect()
 }
 
 #[test]

@@ -7,6 +7,7 @@
 )]
 
 mod config;
+mod drill;
 mod help;
 mod lifecycle;
 mod node;

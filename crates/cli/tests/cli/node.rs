@@ -170,6 +170,21 @@ pub(crate) fn lives(pid: u32) -> bool {
         .is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
 }
 
+/// All processes whose parent is `pid`.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    let tasks = format!("/proc/{pid}/task");
+    let tasks = std::fs::read_dir(tasks).into_iter().flatten();
+    tasks
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
+        .flat_map(|list| {
+            list.split(' ')
+                .filter_map(|pid| pid.parse().ok())
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
 /// One GET on a connection of its own: the whole head, and the body.
 pub(crate) fn get(address: &str, path: &str) -> (String, String) {
     let answer = exchange(

@@ -13,6 +13,7 @@ use tokio::process::Child;
 
 use crate::arm::{Arm, Places, Replica, START_MAX};
 use crate::plan::{REPLICAS, replica_name};
+use crate::port;
 use crate::process::{self, spawn, tail};
 
 /// Between SIGTERM and SIGKILL; a replica drains for at most two seconds.
@@ -40,7 +41,8 @@ impl Baseline {
     pub(crate) async fn start(places: Places) -> anyhow::Result<Self> {
         let mut replicas = Vec::with_capacity(REPLICAS);
         for name in (0..REPLICAS).map(replica_name) {
-            let mut child = start_replica(&places, &name, 0)?;
+            let port = port::free().context("no free port for the baseline")?;
+            let mut child = start_replica(&places, &name, port)?;
             let address = listening(&mut child, &log(&places, &name)).await;
             let address = address.with_context(|| format!("{name} of the baseline"))?;
             replicas.push(Running {

@@ -172,8 +172,8 @@ async fn a_request_waits_for_the_only_replica_while_it_is_restarted() {
     let origin = Origin::start(|_| ok("back")).await;
     let mut service = service(&[origin.address]);
     service.supervised = true;
-    service.timeout.endpoint = Duration::from_secs(60);
-    service.timeout.total = Duration::from_secs(60);
+    service.timeout.endpoint = Duration::from_mins(1);
+    service.timeout.total = Duration::from_mins(1);
     let gateway = Running::start(service);
     let mut client = gateway.client().await;
     gateway.handle.set_endpoint("pay", "a", Rotation::In);
@@ -193,8 +193,8 @@ async fn a_request_waits_for_the_only_replica_while_it_is_restarted() {
 async fn nobody_waits_for_a_process_that_ended_before_it_was_ready() {
     let mut service = service(&[nobody().await]);
     service.supervised = true;
-    service.timeout.endpoint = Duration::from_secs(60);
-    service.timeout.total = Duration::from_secs(60);
+    service.timeout.endpoint = Duration::from_mins(1);
+    service.timeout.total = Duration::from_mins(1);
     let gateway = Running::start(service);
     gateway.handle.set_endpoint("pay", "a", Rotation::Starting);
     let mut client = gateway.client().await;
