@@ -94,6 +94,9 @@ struct Generated {
 )]
 pub(crate) fn run(args: Args) -> Result<bool> {
     let root = workspace::root();
+    if args.fix {
+        reference::write_config(&root)?;
+    }
     let files = read_files(&root)?;
     let metadata = workspace::metadata()?;
     let crates = edges::crates(&metadata, &root)?;

@@ -86,7 +86,7 @@ pub enum Phase {
     Starting,
     /// Running.
     Running,
-    /// Killed for a failed probe, about to end.
+    /// Ended for a failed probe: asked, then killed.
     Killing,
     /// Asked to stop, about to end.
     Stopping,
@@ -238,6 +238,8 @@ enum State {
     },
     Killing {
         life: Life,
+        /// When it is no longer asked; `None` once it was killed.
+        kill_at: Option<Instant>,
     },
     Stopping {
         life: Life,
@@ -334,10 +336,8 @@ impl Replica {
             State::Stopping { next, .. } => Some(match next {
                 Patience::KillAt(at) | Patience::GiveUpAt(at) => *at,
             }),
-            State::Spawning { .. }
-            | State::Killing { .. }
-            | State::Clearing { .. }
-            | State::Stopped { .. } => None,
+            State::Killing { kill_at, .. } => *kill_at,
+            State::Spawning { .. } | State::Clearing { .. } | State::Stopped { .. } => None,
         }
     }
 
@@ -392,7 +392,7 @@ impl Replica {
         match &self.state {
             State::Starting { life, .. }
             | State::Running { life, .. }
-            | State::Killing { life }
+            | State::Killing { life, .. }
             | State::Stopping { life, .. } => Some(life.pid),
             State::Waiting { .. }
             | State::Spawning { .. }

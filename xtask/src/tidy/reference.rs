@@ -4,7 +4,10 @@
 //! crates' tables, and a page that differs is a finding.
 
 use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
+use anyhow::{Result, ensure};
 use mainstay_core::event::{Event, Kind};
 
 use super::metrics::{self, Metric};
@@ -26,6 +29,26 @@ pub(super) fn generate(files: &[TextFile], findings: &mut Vec<Finding>) -> Vec<G
             text: metrics_page(&metrics),
         },
     ]
+}
+
+/// Lets `node` write the page of configuration keys, which it alone knows.
+pub(super) fn write_config(root: &Path) -> Result<()> {
+    let status = Command::new("cargo")
+        .args(["test", "--quiet", "--package", "mainstay-node", "--lib"])
+        .args([
+            "--",
+            "--exact",
+            "config::tests::the_reference_is_up_to_date",
+        ])
+        .env("MAINSTAY_WRITE_REFERENCE", "1")
+        .current_dir(root)
+        .stdout(Stdio::null())
+        .status()?;
+    ensure!(
+        status.success(),
+        "mainstay-node cannot write docs/reference/config.md: {status}"
+    );
+    Ok(())
 }
 
 /// The page of configuration keys belongs to `node`, whose own test compares it; here it only has

@@ -208,7 +208,7 @@ pub const KEYS: &[Key] = &[
         "service.*.run.liveness",
         Kind::Table,
         "off",
-        "Kills and restarts a replica that fails this check; the keys are those of `health`.",
+        "Stops and restarts a replica that fails this check; the keys are those of `health`.",
     ),
     key(
         "service.*.run.liveness.http",
@@ -244,7 +244,7 @@ pub const KEYS: &[Key] = &[
         "service.*.run.liveness.fall",
         Kind::Count,
         "3",
-        "Failed checks in a row that kill.",
+        "Failed checks in a row that stop it.",
     ),
     key(
         "service.*.health",

@@ -272,7 +272,7 @@ mod probes {
         let mut bench = Bench::started(with_startup());
         assert_eq!(bench.wait(), ["probe Startup"]);
         // The probe hangs; the limit of the start does not wait for it.
-        assert_eq!(bench.wait(), ["kill", "replica_killed"]);
+        assert_eq!(bench.wait(), ["terminate", "replica_killed"]);
         assert_eq!(bench.ms(), 3_000);
         assert_eq!(bench.replica.phase(), Phase::Killing);
         assert_eq!(
@@ -362,7 +362,7 @@ mod probes {
             (false, &[][..]), // also the very first answer does not decide alone
             (true, &[]),
             (false, &[]),
-            (false, &["tell unready", "kill", "replica_killed"]),
+            (false, &["tell unready", "terminate", "replica_killed"]),
         ];
         for (step, (ok, expected)) in answers.into_iter().enumerate() {
             assert_eq!(bench.wait(), ["probe Liveness"], "step {step}");
@@ -517,7 +517,27 @@ mod stops {
         bench.answer(ProbeKind::Liveness, false);
         assert_eq!(bench.replica.phase(), Phase::Killing);
         assert_eq!(bench.at(1_500, Input::Stop), [""; 0]);
-        assert_eq!(bench.exit(1_501), ["tell exited 7", "clear"]);
-        assert_eq!(bench.at(1_502, Input::Cleared), ["replica_stopped"]);
+        assert_eq!(bench.wait(), ["kill"], "the grace period goes on, and ends");
+        assert_eq!(bench.exit(bench.ms() + 1), ["tell exited 7", "clear"]);
+        assert_eq!(
+            bench.at(bench.ms() + 1, Input::Cleared),
+            ["replica_stopped"]
+        );
+    }
+
+    #[test]
+    fn a_replica_that_fails_its_liveness_probe_is_asked_first_and_then_killed() {
+        let mut bench = Bench::started(Plan {
+            liveness: Some(probe(1_000, 1, 1)),
+            ..plan()
+        });
+        bench.wait();
+        bench.answer(ProbeKind::Liveness, false);
+        let asked = bench.ms();
+
+        assert_eq!(bench.wait(), ["kill"]);
+
+        let grace = u64::try_from(plan().grace.as_millis()).expect("a short grace period");
+        assert_eq!(bench.ms(), asked + grace);
     }
 }

@@ -30,7 +30,7 @@ impl Replica {
                 let within = until.since(life.started);
                 let detail =
                     format!("the startup probe did not succeed within {within:?}: {found}");
-                self.kill(life, detail, out)
+                self.kill(life, (now, detail), out)
             },
             State::Starting {
                 life,
@@ -59,6 +59,16 @@ impl Replica {
                 State::Running { life, running }
             },
             State::Stopping { life, next } => self.patience_ends(life, next, now, out),
+            State::Killing {
+                life,
+                kill_at: Some(at),
+            } if at <= now => {
+                out.push(Action::Kill);
+                State::Killing {
+                    life,
+                    kill_at: None,
+                }
+            },
             State::Waiting { .. }
             | State::Spawning { .. }
             | State::Killing { .. }
@@ -131,7 +141,7 @@ impl Replica {
         let (life, end) = match state {
             State::Starting { life, .. }
             | State::Running { life, .. }
-            | State::Killing { life } => (life, None),
+            | State::Killing { life, .. } => (life, None),
             State::Stopping { life, next } => {
                 let end = match next {
                     Patience::KillAt(_) => End::Graceful,
@@ -200,7 +210,7 @@ impl Replica {
             },
             State::Running { life, mut running } => {
                 let advice = running.probed((kind, &checked), now, &mut self.random);
-                self.follow(advice, (life, running), checked.detail, out)
+                self.follow(advice, (life, running), (now, checked.detail), out)
             },
             State::Waiting { .. }
             | State::Spawning { .. }
@@ -228,8 +238,22 @@ impl Replica {
                 }
                 self.begin_stop(life, stop, now, out)
             },
-            // It is dying already; the stop only makes sure that it stays so.
-            State::Killing { life } => State::Stopping {
+            // It is on its way out already; the stop only makes sure that it stays so.
+            State::Killing {
+                life,
+                kill_at: Some(at),
+            } if stop == Stop::Graceful => State::Stopping {
+                life,
+                next: Patience::KillAt(at),
+            },
+            State::Killing {
+                life,
+                kill_at: Some(_),
+            } => self.begin_stop(life, stop, now, out),
+            State::Killing {
+                life,
+                kill_at: None,
+            } => State::Stopping {
                 life,
                 next: Patience::GiveUpAt(now + UNKILLABLE_AFTER),
             },
@@ -259,7 +283,7 @@ impl Replica {
         &mut self,
         advice: Advice,
         (life, running): (Life, Running),
-        detail: String,
+        (now, detail): (Instant, String),
         out: &mut Actions,
     ) -> State {
         match advice {
@@ -273,23 +297,25 @@ impl Replica {
                 if running.ready() {
                     out.push(self.unready());
                 }
-                return self.kill(life, format!("the liveness probe failed: {detail}"), out);
+                let detail = format!("the liveness probe failed: {detail}");
+                return self.kill(life, (now, detail), out);
             },
         }
         State::Running { life, running }
     }
 
-    /// Kubernetes asks first and waits for the grace period. A process that fails its liveness
-    /// probe cannot act on that, so the wait would only prolong the outage.
-    fn kill(&self, life: Life, detail: String, out: &mut Actions) -> State {
+    /// As in Kubernetes: SIGTERM, the grace period, SIGKILL. A process that is only overloaded can
+    /// still put its affairs in order; requests go elsewhere meanwhile.
+    fn kill(&self, life: Life, (now, detail): (Instant, String), out: &mut Actions) -> State {
         let (service, replica) = self.names();
-        out.push(Action::Kill);
+        out.push(Action::Terminate);
         out.push(Action::Observe(Event::ReplicaKilled {
             service,
             replica,
             detail,
         }));
-        State::Killing { life }
+        let kill_at = Some(now + self.plan.grace);
+        State::Killing { life, kill_at }
     }
 
     fn begin_stop(&self, life: Life, stop: Stop, now: Instant, out: &mut Actions) -> State {

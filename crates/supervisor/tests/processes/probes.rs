@@ -144,7 +144,8 @@ async fn a_replica_that_fails_its_liveness_probe_is_started_again() {
         ports: vec![number],
         readiness: Some(probe(1)),
         liveness: Some(probe(2)),
-        // It would not listen to anything but SIGKILL.
+        // It listens to nothing but SIGKILL, which comes after the grace period.
+        grace: Duration::from_millis(50),
         ..script("trap '' TERM; while :; do sleep 1; done")
     }]);
     let pid = bench.ready().await;
