@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use mainstay_core::breaker;
 use mainstay_observe::probe::Probe;
 
 /// The whole gateway.
@@ -65,8 +66,8 @@ pub struct Service {
     pub supervised: bool,
     /// Active probes by the gateway; `None` where somebody else reports health (the supervisor).
     pub probe: Option<Probe>,
-    /// A circuit breaker per endpoint.
-    pub breaker: Option<Breaker>,
+    /// A circuit breaker per endpoint; its lease follows from the time of an attempt.
+    pub breaker: Option<breaker::Config>,
     /// Retries on another endpoint.
     pub retry: Option<Retry>,
     /// Time limits.
@@ -84,25 +85,6 @@ pub struct Endpoint {
     pub name: Arc<str>,
     /// Where it listens.
     pub address: SocketAddr,
-}
-
-/// When an endpoint's circuit opens, and for how long.
-#[derive(Clone, Debug)]
-pub struct Breaker {
-    /// Share of failed calls that opens it, above 0 and at most 1.
-    pub error_rate: f64,
-    /// Calls in the window before the rate counts.
-    pub calls_min: NonZeroU32,
-    /// Failures in a row that open it.
-    pub consecutive: Option<NonZeroU32>,
-    /// How far back the rate looks.
-    pub window: Duration,
-    /// First cooldown; doubles (with jitter) while probes fail.
-    pub reopen: Duration,
-    /// Cap of the cooldown.
-    pub reopen_max: Duration,
-    /// Probes let through in half-open.
-    pub probes: NonZeroU32,
 }
 
 /// How failed calls are tried again.

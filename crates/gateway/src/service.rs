@@ -274,16 +274,9 @@ fn new_endpoint(
         None => None,
         Some(breaker) => {
             let config = breaker::Config {
-                error_rate: breaker.error_rate,
-                calls_min: breaker.calls_min,
-                consecutive: breaker.consecutive,
-                window: breaker.window,
-                reopen: breaker.reopen,
-                reopen_max: breaker.reopen_max,
-                probes: breaker.probes,
                 // A probe is settled at the latest with its attempt and a second of its body.
                 lease: service.timeout.attempt + Duration::from_secs(2),
-                ..breaker::Config::default()
+                ..breaker.clone()
             };
             // Cooldowns must not end in step: each endpoint draws from its own seed.
             let seed = Random::seeded(u64::from(std::process::id()))

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
+use mainstay_core::breaker;
 use mainstay_gateway::config::{
-    Breaker, Bulkhead, Config, Endpoint, Limits, Retry, ServerErrors, Service, Timeout,
+    Bulkhead, Config, Endpoint, Limits, Retry, ServerErrors, Service, Timeout,
 };
 use mainstay_gateway::{Drained, Gateway, Handle};
 use mainstay_observe::Observer;
@@ -59,8 +60,8 @@ pub(crate) fn retry(attempts: u32) -> Retry {
     }
 }
 
-pub(crate) fn breaker(consecutive: u32, reopen: Duration) -> Breaker {
-    Breaker {
+pub(crate) fn breaker(consecutive: u32, reopen: Duration) -> breaker::Config {
+    breaker::Config {
         error_rate: 1.0,
         calls_min: count(1_000),
         consecutive: Some(count(consecutive)),
@@ -68,6 +69,7 @@ pub(crate) fn breaker(consecutive: u32, reopen: Duration) -> Breaker {
         reopen,
         reopen_max: reopen,
         probes: count(1),
+        ..breaker::Config::default()
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Service {
     /// Active checks; `None` for none.
     pub health: Option<Probe>,
     /// A circuit breaker per endpoint.
-    pub breaker: Option<gateway::Breaker>,
+    pub breaker: Option<breaker::Config>,
     /// Retries.
     pub retry: Option<gateway::Retry>,
     /// Time limits.
@@ -225,7 +225,7 @@ fn is_path(path: &str) -> bool {
     path.starts_with('/') && path.chars().all(|c| c.is_ascii_graphic())
 }
 
-fn read_breaker(section: &Section<'_, '_>) -> Option<gateway::Breaker> {
+fn read_breaker(section: &Section<'_, '_>) -> Option<breaker::Config> {
     let error_rate = section.percent("error_rate");
     let calls_min = section.count("calls_min");
     let consecutive = section.count_or_off("consecutive");
@@ -233,7 +233,7 @@ fn read_breaker(section: &Section<'_, '_>) -> Option<gateway::Breaker> {
     let reopen = section.duration("reopen");
     let reopen_max = section.duration("reopen_max");
     let probes = section.count("probes");
-    let breaker = gateway::Breaker {
+    let breaker = breaker::Config {
         error_rate: error_rate?,
         calls_min: calls_min?,
         consecutive: consecutive.ok()?,
@@ -241,26 +241,13 @@ fn read_breaker(section: &Section<'_, '_>) -> Option<gateway::Breaker> {
         reopen: reopen?,
         reopen_max: reopen_max?,
         probes: probes?,
+        ..breaker::Config::default()
     };
-    if let Err(error) = engine(&breaker).validate() {
+    if let Err(error) = breaker.validate() {
         let message = format!("`{}` cannot work: {error}", section.path());
         section.problem(field(&error), message, "beyond what a breaker can do", None);
     }
     Some(breaker)
-}
-
-/// What the engine makes of a breaker: it knows its own limits best.
-fn engine(breaker: &gateway::Breaker) -> breaker::Config {
-    breaker::Config {
-        error_rate: breaker.error_rate,
-        calls_min: breaker.calls_min,
-        consecutive: breaker.consecutive,
-        window: breaker.window,
-        reopen: breaker.reopen,
-        reopen_max: breaker.reopen_max,
-        probes: breaker.probes,
-        ..breaker::Config::default()
-    }
 }
 
 /// The key of the file that an engine's complaint is about.

@@ -231,13 +231,6 @@ impl Replica {
         match state {
             State::Waiting { .. } => self.stopped(End::Graceful, out),
             State::Spawning { .. } => State::Spawning { stop: Some(stop) },
-            State::Starting { life, .. } => self.begin_stop(life, stop, now, out),
-            State::Running { life, running } => {
-                if running.ready() {
-                    out.push(self.unready());
-                }
-                self.begin_stop(life, stop, now, out)
-            },
             // It is on its way out already; the stop only makes sure that it stays so.
             State::Killing {
                 life,
@@ -246,10 +239,17 @@ impl Replica {
                 life,
                 next: Patience::KillAt(at),
             },
-            State::Killing {
+            State::Starting { life, .. }
+            | State::Killing {
                 life,
                 kill_at: Some(_),
             } => self.begin_stop(life, stop, now, out),
+            State::Running { life, running } => {
+                if running.ready() {
+                    out.push(self.unready());
+                }
+                self.begin_stop(life, stop, now, out)
+            },
             State::Killing {
                 life,
                 kill_at: None,
