@@ -18,7 +18,7 @@ use mainstay_observe::status::{ServiceStatus, StatusSource};
 use mainstay_observe::{Observer, clock};
 pub use mainstay_supervisor::ReplicaStatus;
 use mainstay_supervisor::config::Leash;
-use mainstay_supervisor::{Change, Supervisor};
+use mainstay_supervisor::{Change, Listener, Supervisor};
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -101,6 +101,7 @@ pub struct Node {
     readiness: Readiness,
     /// Told of every change of a replica.
     changed: Arc<Notify>,
+    stop: Stop,
     gateway: Gateway,
     admin: Admin,
     supervisor: Supervisor,
@@ -139,14 +140,8 @@ impl Node {
         })?;
         let gateway = Gateway::bind(replicas::gateway(&config, &ports), observer.clone())?;
         let handle = gateway.handle();
-        let changed = Arc::new(Notify::new());
-        let listener: Arc<dyn Fn(Change) + Send + Sync> = {
-            let (handle, changed) = (handle.clone(), Arc::clone(&changed));
-            Arc::new(move |change| {
-                follow(&handle, &change);
-                changed.notify_one();
-            })
-        };
+        let (changed, stop) = (Arc::new(Notify::new()), Stop::default());
+        let listener = listener(handle.clone(), Arc::clone(&changed), stop.replicas.clone());
         let supervised = replicas::supervised(&config, &ports, &program);
         let supervisor = Supervisor::start(
             supervised,
@@ -167,6 +162,7 @@ impl Node {
             observer,
             readiness,
             changed,
+            stop,
             gateway,
             admin,
             supervisor,
@@ -184,7 +180,8 @@ impl Node {
 
     /// Runs until SIGTERM or Ctrl-C, then drains and stops everything; a second one stops at once.
     ///
-    /// `announce` is called once, when every replica is ready or [`crate::start_up::ANNOUNCE_MAX`] has passed.
+    /// `announce` is called once, when every replica is ready or
+    /// [`crate::start_up::ANNOUNCE_MAX`] has passed.
     ///
     /// # Errors
     /// The data directory cannot be written, or signals cannot be listened for.
@@ -205,6 +202,7 @@ impl Node {
             observer,
             readiness,
             changed,
+            stop,
             gateway,
             admin,
             supervisor,
@@ -217,7 +215,6 @@ impl Node {
             observer: observer.clone(),
             version: program.version,
         };
-        let stop = Stop::default();
         let operator = Operator {
             signals,
             replicas: supervisor.handle(),
@@ -271,6 +268,17 @@ impl Node {
                 source,
             })
     }
+}
+
+/// Hears of every change of a replica, until replicas are told to stop: nobody calls them any more
+/// then, so their end is no failure to tell.
+fn listener(gateway: Handle, changed: Arc<Notify>, stopping: CancellationToken) -> Listener {
+    Arc::new(move |change| {
+        if !stopping.is_cancelled() {
+            follow(&gateway, &change);
+        }
+        changed.notify_one();
+    })
 }
 
 /// What happens to a replica changes the rotation before anything else hears of it.

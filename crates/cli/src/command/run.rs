@@ -108,7 +108,12 @@ fn introduction(summary: &Summary, path: &str) -> String {
             "  kill -9 {pid}   # kill a replica, and watch the dashboard"
         ));
     }
-    lines.push("  mainstay drill   # break everything on purpose, and measure".to_owned());
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "mainstay".to_owned());
+    lines.push(format!(
+        "  {program} drill   # break everything on purpose, and measure"
+    ));
     lines.extend([
         String::new(),
         "Ctrl-C drains and stops everything.".to_owned(),

@@ -39,6 +39,11 @@ fn sigterm_stops_everything_and_exits_with_0() {
         "a replica outlived the node"
     );
     assert!(node.log().contains("node_stopped"), "{}", node.log());
+    assert!(
+        !node.log().contains("endpoint_unhealthy"),
+        "a stop is no failure: {}",
+        node.log()
+    );
 }
 
 #[test]
