@@ -230,6 +230,8 @@ enum State {
     Starting {
         life: Life,
         probing: Probing,
+        /// When to report that it is not up; `None` once that was said.
+        late_at: Option<Instant>,
         until: Instant,
     },
     Running {
@@ -329,9 +331,15 @@ impl Replica {
     pub(crate) fn timer(&self) -> Option<Instant> {
         match &self.state {
             State::Waiting { at, .. } => Some(*at),
-            State::Starting { probing, until, .. } => {
-                Some(probing.due().map_or(*until, |due| due.min(*until)))
-            },
+            State::Starting {
+                probing,
+                late_at,
+                until,
+                ..
+            } => [probing.due(), *late_at, Some(*until)]
+                .into_iter()
+                .flatten()
+                .min(),
             State::Running { running, .. } => running.timer(),
             State::Stopping { next, .. } => Some(match next {
                 Patience::KillAt(at) | Patience::GiveUpAt(at) => *at,

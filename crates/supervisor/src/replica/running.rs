@@ -13,8 +13,8 @@ use mainstay_observe::probe::{Checked, Probe};
 use super::probing::Probing;
 use super::{Plan, ProbeKind};
 
-/// A replica that is not ready this long after it may be asked is reported, once.
-const READY_LATE_AFTER: Duration = Duration::from_secs(10);
+/// A replica that is not up, or not ready, this long after it may be asked is reported, once.
+pub(super) const LATE_AFTER: Duration = Duration::from_secs(10);
 
 /// What an answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,6 @@ pub(super) enum Advice {
 /// The probes of one process.
 #[derive(Debug)]
 pub(super) struct Running {
-    since: Instant,
     readiness: Option<Readiness>,
     liveness: Option<Liveness>,
 }
@@ -55,11 +54,10 @@ impl Running {
     /// A process that came up at `now`.
     pub(super) fn new(plan: &Plan, now: Instant, random: &mut Random) -> Self {
         Self {
-            since: now,
             readiness: plan.readiness.as_ref().map(|probe| Readiness {
                 probing: Probing::eager(probe.every, now),
                 health: Health::new(probe.hysteresis),
-                late_at: Some(now + READY_LATE_AFTER),
+                late_at: Some(now + LATE_AFTER),
             }),
             liveness: plan
                 .liveness
@@ -104,11 +102,10 @@ impl Running {
             .chain(liveness.then_some(ProbeKind::Liveness))
     }
 
-    /// How long the process has been waiting to become ready, if it is time to say so; only once.
-    pub(super) fn late(&mut self, now: Instant) -> Option<Duration> {
-        let readiness = self.readiness.as_mut()?;
-        readiness.late_at.take_if(|late_at| *late_at <= now)?;
-        Some(now.since(self.since))
+    /// Whether it is time to say that the process is not ready; only once.
+    pub(super) fn is_late(&mut self, now: Instant) -> bool {
+        let late = |readiness: &mut Readiness| readiness.late_at.take_if(|at| *at <= now).is_some();
+        self.readiness.as_mut().is_some_and(late)
     }
 
     /// Takes an answer of the readiness or the liveness probe.

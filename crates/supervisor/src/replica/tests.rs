@@ -333,23 +333,36 @@ mod probes {
         assert_eq!(bench.replica.phase(), Phase::Running);
     }
 
-    #[test]
-    fn a_replica_that_does_not_become_ready_is_reported_once() {
-        let mut bench = Bench::started(Plan {
-            readiness: Some(probe(1_000, 2, 3)),
-            ..plan()
-        });
+    /// When a replica that answers no probe was reported, within a minute.
+    fn reports(plan: Plan, kind: ProbeKind) -> Vec<u64> {
+        let mut bench = Bench::started(plan);
         let mut reports = Vec::new();
         while bench.ms() < 60_000 {
             let said = bench.wait();
             if said.contains(&"replica_unready".to_owned()) {
                 reports.push(bench.ms());
             }
-            if said.contains(&"probe Readiness".to_owned()) {
-                bench.answer(ProbeKind::Readiness, false);
+            if said.contains(&format!("probe {kind:?}")) {
+                bench.answer(kind, false);
             }
         }
-        assert_eq!(reports, [10_000]);
+        reports
+    }
+
+    #[test]
+    fn a_replica_that_does_not_become_ready_is_reported_once() {
+        let unready = Plan {
+            readiness: Some(probe(1_000, 2, 3)),
+            ..plan()
+        };
+        assert_eq!(reports(unready, ProbeKind::Readiness), [10_000]);
+
+        let mut starting = with_startup();
+        starting.startup = starting.startup.map(|startup| Startup {
+            within: Duration::from_mins(2),
+            ..startup
+        });
+        assert_eq!(reports(starting, ProbeKind::Startup), [10_000]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use mainstay_core::time::Instant;
 use mainstay_observe::probe::Checked;
 
 use super::probing::Probing;
-use super::running::{Advice, Running};
+use super::running::{Advice, LATE_AFTER, Running};
 use super::{
     Action, CRASH_LOOP_REPEAT, Change, End, Life, Patience, ProbeKind, Replica, State, Stop, Then,
     UNKILLABLE_AFTER,
@@ -35,26 +35,26 @@ impl Replica {
             State::Starting {
                 life,
                 mut probing,
+                mut late_at,
                 until,
             } => {
                 if probing.asks(now) {
                     out.push(Action::Probe(ProbeKind::Startup));
                 }
+                if late_at.take_if(|at| *at <= now).is_some() {
+                    out.push(self.late(&life, "startup", now));
+                }
                 State::Starting {
                     life,
                     probing,
+                    late_at,
                     until,
                 }
             },
             State::Running { life, mut running } => {
                 out.extend(running.asks(now).map(Action::Probe));
-                if let Some(waited) = running.late(now) {
-                    let found = self.last_check_since(life.started);
-                    let port = self.plan.port;
-                    out.push(self.unready_event(format!(
-                        "not ready {waited:.0?} after its start: {found}; check that it answers \
-                         its readiness probe on port {port}"
-                    )));
+                if running.is_late(now) {
+                    out.push(self.late(&life, "readiness", now));
                 }
                 State::Running { life, running }
             },
@@ -101,6 +101,7 @@ impl Replica {
             Some(startup) => State::Starting {
                 life,
                 probing: Probing::eager(startup.probe.every, life.started),
+                late_at: Some(life.started + LATE_AFTER),
                 until: life.started + startup.within,
             },
             None => self.run(life, life.started, out),
@@ -199,12 +200,14 @@ impl Replica {
             State::Starting {
                 life,
                 mut probing,
+                late_at,
                 until,
             } => {
                 probing.answered(now, &mut self.random);
                 State::Starting {
                     life,
                     probing,
+                    late_at,
                     until,
                 }
             },
@@ -268,6 +271,17 @@ impl Replica {
             },
             State::Stopping { .. } | State::Clearing { .. } | State::Stopped { .. } => state,
         }
+    }
+
+    /// Says that a replica keeps everybody waiting, and what to look at.
+    fn late(&self, life: &Life, probe: &str, now: Instant) -> Action {
+        let waited = now.since(life.started);
+        let found = self.last_check_since(life.started);
+        let port = self.plan.port;
+        self.unready_event(format!(
+            "not ready {waited:.0?} after its start: {found}; check that it answers its {probe} \
+             probe on port {port}"
+        ))
     }
 
     /// The process is up: from now on readiness and liveness decide.
