@@ -50,6 +50,16 @@ fn chromium() -> Option<PathBuf> {
     found
 }
 
+/// What an answer says: a result or an error.
+fn outcome(answer: &Value) -> Result<Value, Value> {
+    let error = &answer["error"];
+    if error.is_null() {
+        Ok(answer["result"].clone())
+    } else {
+        Err(error.clone())
+    }
+}
+
 impl Browser {
     fn start(program: &PathBuf) -> Self {
         let profile = tempfile::tempdir().expect("a directory");
@@ -102,8 +112,14 @@ impl Browser {
         }
     }
 
-    /// Sends a command and waits for its answer.
+    /// Sends a command that has to work and waits for its answer.
     fn call(&mut self, method: &str, params: &Value) -> Value {
+        let answer = self.ask(method, params);
+        answer.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// Sends a command and waits for its answer.
+    fn ask(&mut self, method: &str, params: &Value) -> Result<Value, Value> {
         self.last_id += 1;
         let mut command = json!({"id": self.last_id, "method": method, "params": params});
         if !self.session.is_null() {
@@ -116,8 +132,7 @@ impl Browser {
             let message = self.messages.recv_timeout(PATIENT);
             let message = message.expect("chromium answers");
             if message["id"] == self.last_id {
-                assert!(message["error"].is_null(), "{method}: {message}");
-                return message["result"].clone();
+                return outcome(&message);
             }
             self.events.push(message);
         }
@@ -128,14 +143,21 @@ impl Browser {
     }
 
     fn evaluate(&mut self, expression: &str) -> Value {
+        self.try_evaluate(expression)
+            .unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    /// The value of an expression; an error while the page is on its way to another.
+    fn try_evaluate(&mut self, expression: &str) -> Result<Value, Value> {
         let params = json!({"expression": expression, "returnByValue": true});
-        self.call("Runtime.evaluate", &params)["result"]["value"].clone()
+        let result = self.ask("Runtime.evaluate", &params)?;
+        Ok(result["result"]["value"].clone())
     }
 
     /// Waits until an expression is true in the page; one that throws is not yet.
     fn until(&mut self, expression: &str) {
         let start = Instant::now();
-        while self.evaluate(expression) != true {
+        while self.try_evaluate(expression) != Ok(Value::Bool(true)) {
             if start.elapsed() > PATIENT {
                 let page = self.evaluate("document.body.innerText");
                 panic!("never: {expression}\n{page}");

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 /// A request as it arrived.
@@ -37,6 +38,8 @@ pub(crate) enum Action {
     Last(Vec<u8>),
     /// Close without a word.
     Close,
+    /// Write these bytes once told to, and keep the connection.
+    When(Arc<Notify>, Vec<u8>),
     /// Never answer.
     Hang,
 }
@@ -139,6 +142,12 @@ async fn serve(
                 return;
             },
             Action::Close => return,
+            Action::When(told, bytes) => {
+                told.notified().await;
+                if stream.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            },
             Action::Hang => std::future::pending::<()>().await,
         }
     }

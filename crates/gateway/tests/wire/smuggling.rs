@@ -1,6 +1,10 @@
 //! Requests that two readers could read differently end at the gateway.
 
-use crate::origins::{Origin, ok};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::origins::{Action, Origin, ok};
 use crate::setup::{Running, service};
 
 /// Sends `bytes`, expects this one answer and the end of the connection.
@@ -150,9 +154,11 @@ async fn heads_pass_however_they_are_cut() {
 
 #[tokio::test]
 async fn a_refusal_behind_a_slow_answer_waits_for_it() {
-    let origin = Origin::start(|_| {
-        std::thread::park_timeout(std::time::Duration::from_millis(300));
-        ok("slow")
+    let told = Arc::new(Notify::new());
+    let answer = Arc::clone(&told);
+    let origin = Origin::start(move |_| {
+        let slow = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow";
+        Action::When(Arc::clone(&answer), slow.to_vec())
     })
     .await;
     let gateway = Running::start(service(&[origin.address]));
@@ -163,6 +169,7 @@ async fn a_refusal_behind_a_slow_answer_waits_for_it() {
     })
     .await;
     client.send("NONSENSE\r\n\r\n").await;
+    told.notify_one();
     assert_eq!(client.answer(false).await.text(), "slow");
     assert_eq!(client.answer(false).await.status, 400);
     assert!(client.rest().await.is_empty());
