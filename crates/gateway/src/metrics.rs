@@ -16,19 +16,19 @@ use prometheus_client::metrics::MetricType;
 use crate::service::Service;
 use crate::tally::{DURATION_BOUNDS, Denied, Tally};
 
-const REQUESTS: &str = "mainstay_gateway_requests";
+const REQUESTS: &str = "mainstay_gateway_requests_total";
 const DURATION: &str = "mainstay_gateway_request_duration_seconds";
-const ATTEMPTS: &str = "mainstay_gateway_attempts";
-const FAILURES: &str = "mainstay_gateway_attempt_failures";
-const RETRIES: &str = "mainstay_gateway_retries";
-const DENIED: &str = "mainstay_gateway_retries_denied";
-const FALLBACKS: &str = "mainstay_gateway_fallbacks";
+const ATTEMPTS: &str = "mainstay_gateway_attempts_total";
+const FAILURES: &str = "mainstay_gateway_attempt_failures_total";
+const RETRIES: &str = "mainstay_gateway_retries_total";
+const DENIED: &str = "mainstay_gateway_retries_denied_total";
+const FALLBACKS: &str = "mainstay_gateway_fallbacks_total";
 const BREAKER: &str = "mainstay_gateway_breaker_state";
 const IN_FLIGHT: &str = "mainstay_gateway_in_flight";
 const CONNECTIONS: &str = "mainstay_gateway_pool_connections";
-const PANICS: &str = "mainstay_gateway_panics";
+const PANICS: &str = "mainstay_gateway_panics_total";
 
-/// Names and meanings, for the reference. Counters get `_total` in the text format.
+/// Names as they are scraped, and meanings.
 pub const METRICS: &[(&str, &str)] = &[
     (
         REQUESTS,
@@ -84,7 +84,9 @@ impl Collector for Metrics {
                 BREAKER | IN_FLIGHT | CONNECTIONS => MetricType::Gauge,
                 _ => MetricType::Counter,
             };
-            let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
+            // The encoder adds this to the name of a counter by itself.
+            let base = name.strip_suffix("_total").unwrap_or(name);
+            let mut metric = encoder.encode_descriptor(base, help, None, kind)?;
             for service in &self.0 {
                 encode(name, service, &mut metric)?;
             }
@@ -186,7 +188,7 @@ fn duration(service: &Service, metric: &mut MetricEncoder<'_>) -> fmt::Result {
             *count += more;
         }
     }
-    let bounds = DURATION_BOUNDS.into_iter().chain([f64::MAX]);
+    let bounds = DURATION_BOUNDS.into_iter().chain([f64::INFINITY]);
     let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
     let labels: &Labels<'_> = &[("service", &service.name)];
     metric

@@ -65,7 +65,7 @@ async fn every_metric_is_in_the_text_with_what_happened() {
     let text = gateway.observer.encode_metrics(Exposition::Prometheus);
     for (name, help) in METRICS {
         assert!(
-            text.contains(&format!("# HELP {name}")),
+            text.contains(&format!("# HELP {name} ")),
             "{name} is missing in\n{text}"
         );
         assert!(text.contains(help), "{help}");
@@ -78,6 +78,7 @@ async fn every_metric_is_in_the_text_with_what_happened() {
         r#"mainstay_gateway_retries_denied_total{service="pay",reason="attempts"} 1"#,
         r#"mainstay_gateway_breaker_state{service="pay",endpoint="a",state="closed"} 1"#,
         r#"mainstay_gateway_request_duration_seconds_count{service="pay"} 1"#,
+        r#"mainstay_gateway_request_duration_seconds_bucket{le="+Inf",service="pay"} 1"#,
     ] {
         assert!(text.contains(line), "{line} is missing in\n{text}");
     }
