@@ -103,6 +103,12 @@ async fn a_command_that_vanishes_later_is_an_exit_that_says_so() {
     service.command = vec![program.display().to_string(), "1000".to_owned()];
     let bench = Bench::start(vec![service]);
     let pid = bench.ready().await;
+    until("the leash became the program", || {
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+        line.starts_with(&program.display().to_string())
+            .then_some(())
+    })
+    .await;
 
     std::fs::remove_dir_all(&dir).expect("it is ours");
     crate::bench::signal(pid, rustix::process::Signal::KILL);
