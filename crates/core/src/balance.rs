@@ -38,10 +38,10 @@ impl Load {
     /// A call that took `rtt` ends at `now`. One that was ignored says nothing of the latency.
     pub fn end(&self, outcome: Outcome, rtt: Duration, now: Instant) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        match outcome {
-            Outcome::Success => self.ewma.succeeded(rtt, now),
-            Outcome::Failure(_) => self.ewma.failed(rtt, now),
-            Outcome::Ignored => {},
+        match outcome.callee_worked() {
+            Some(true) => self.ewma.succeeded(rtt, now),
+            Some(false) => self.ewma.failed(rtt, now),
+            None => {},
         }
     }
 

@@ -216,8 +216,9 @@ impl Breaker {
     /// Gives the permit back with the call's outcome.
     pub fn record(&self, permit: Permit, outcome: Outcome, now: Instant) -> Option<Transition> {
         match outcome {
-            Outcome::Success => self.success(permit, now),
+            Outcome::Success | Outcome::Permanent => self.success(permit, now),
             Outcome::Failure(reason) => self.failure(permit, reason, now),
+            Outcome::Throttled { .. } => self.failure(permit, Reason::Throttled, now),
             Outcome::Ignored => {
                 self.ignore(permit);
                 None

@@ -192,6 +192,61 @@ events! {
         #[doc = "requests rejected in between"]
         rejected: u64,
     }
+    #[doc = "A rate limit is reached: calls are being rejected."]
+    "rate_limit_reached" Warn RateLimitReached {
+        #[doc = "the service, or the name of the limiter"]
+        service: Arc<str>,
+    }
+    #[doc = "Calls are within the rate limit again."]
+    "rate_limit_recovered" Info RateLimitRecovered {
+        #[doc = "the service, or the name of the limiter"]
+        service: Arc<str>,
+        #[doc = "calls rejected in between"]
+        rejected: u64,
+    }
+    #[doc = "More calls than can be served in time: load is being shed."]
+    "load_shed_started" Warn LoadShedStarted {
+        #[doc = "the service, or the name of the limit"]
+        service: Arc<str>,
+        #[doc = "calls in flight"]
+        in_flight: u32,
+        #[doc = "calls that the limit allows in flight"]
+        limit: u32,
+    }
+    #[doc = "All calls are served in time again."]
+    "load_shed_ended" Info LoadShedEnded {
+        #[doc = "the service, or the name of the limit"]
+        service: Arc<str>,
+        #[doc = "calls rejected in between"]
+        rejected: u64,
+    }
+    #[doc = "An endpoint stands out by failures or latency and is left out for a while."]
+    "endpoint_ejected" Warn EndpointEjected {
+        #[doc = "the service"]
+        service: Arc<str>,
+        #[doc = "the endpoint"]
+        endpoint: Arc<str>,
+        #[doc = "what it stands out by"]
+        reason: Reason,
+        #[doc = "how long it is left out, in milliseconds"]
+        ejected_ms: u64,
+    }
+    #[doc = "An ejected endpoint may take calls again."]
+    "endpoint_returned" Info EndpointReturned {
+        #[doc = "the service"]
+        service: Arc<str>,
+        #[doc = "the endpoint"]
+        endpoint: Arc<str>,
+    }
+    #[doc = "Redundant answers differ: at least one replica is wrong."]
+    "answers_disagreed" Warn AnswersDisagreed {
+        #[doc = "the service"]
+        service: Arc<str>,
+        #[doc = "answers that agree with the one chosen; 0 when none was chosen"]
+        agreed: u32,
+        #[doc = "answers that differ from it"]
+        differed: u32,
+    }
     #[doc = "A service answers with fallbacks: stale or static answers instead of fresh ones."]
     "fallback_started" Warn FallbackStarted {
         #[doc = "the service"]

@@ -17,6 +17,7 @@ use mainstay_core::event::{Event, Observe};
 use mainstay_core::outcome::{Outcome, Reason};
 use mainstay_core::time::Instant;
 
+use crate::classify::{Classify, ErrorsFail};
 use crate::clock::Clock;
 use crate::error::{Cause, Error, Policy, Rejection};
 
@@ -170,11 +171,7 @@ impl Breaker {
         &self,
         future: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Error<E>> {
-        self.call_with(future, |result| match result {
-            Ok(_) => Outcome::Success,
-            Err(_) => Outcome::Failure(Reason::Error),
-        })
-        .await
+        self.call_with(future, ErrorsFail).await
     }
 
     /// Runs `future` as [`call`](Self::call) does; `classify` says what its result means.
@@ -185,13 +182,13 @@ impl Breaker {
     pub async fn call_with<T, E>(
         &self,
         future: impl Future<Output = Result<T, E>>,
-        classify: impl FnOnce(&Result<T, E>) -> Outcome,
+        classify: impl Classify<T, E>,
     ) -> Result<T, Error<E>> {
         let permit = self
             .try_acquire()
             .map_err(|rejected| Error::Rejected(self.rejection(rejected)))?;
         let result = future.await;
-        permit.record(classify(&result));
+        permit.record(classify.classify(result.as_ref()));
         result.map_err(Error::Inner)
     }
 

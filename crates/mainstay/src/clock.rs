@@ -1,7 +1,9 @@
 //! The one clock that policies read.
 //!
-//! Prevents time that cannot be tested, and time that jumps. It is tokio's clock, monotonic, and
-//! virtual in a test that pauses it: a test of an hour's cooldown takes no time.
+//! Prevents time that cannot be tested, and time that jumps. It is monotonic, and virtual in a
+//! test that pauses tokio's clock: a test of an hour's cooldown takes no time. That needs this
+//! crate's feature `test-util`; without it the coarse clock is the kernel's, which is four times as
+//! fast to read and steps every few milliseconds.
 
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ pub struct Clock {
     // Decisions count nanoseconds from a point of our choice. It is taken when the clock is made,
     // not from a static: each test has a runtime of its own, whose paused time stands elsewhere.
     origin: time::Instant,
+    coarse: coarse::Origin,
 }
 
 impl Default for Clock {
@@ -26,6 +29,7 @@ impl Clock {
     /// A clock that starts now.
     pub fn new() -> Self {
         Self {
+            coarse: coarse::Origin::new(),
             origin: time::Instant::now(),
         }
     }
@@ -33,6 +37,11 @@ impl Clock {
     /// This moment.
     pub fn now(&self) -> Instant {
         Instant::ORIGIN + self.origin.elapsed()
+    }
+
+    /// This moment or a few milliseconds before it, never after: for windows, not for latencies.
+    pub fn coarse(&self) -> Instant {
+        self.coarse.now(self)
     }
 
     /// `instant` as the runtime's timers want it; at most 30 years from the clock's origin, beyond
@@ -44,6 +53,60 @@ impl Clock {
 }
 
 const FAR_FUTURE: Duration = Duration::from_hours(30 * 365 * 24);
+
+#[cfg(all(target_os = "linux", not(any(test, feature = "test-util"))))]
+mod coarse {
+    use mainstay_core::time::Instant;
+    use rustix::time::{ClockId, Timespec, clock_gettime};
+
+    use super::Clock;
+
+    const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+    /// Where the kernel's monotonic clock stood when a [`Clock`] was made.
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct Origin(u64);
+
+    impl Origin {
+        pub(super) fn new() -> Self {
+            Self(nanos(clock_gettime(ClockId::Monotonic)))
+        }
+
+        pub(super) fn now(self, _: &Clock) -> Instant {
+            // The coarse clock stands where the fine one was at the last tick: before the origin,
+            // at first.
+            let now = nanos(clock_gettime(ClockId::MonotonicCoarse));
+            Instant::from_nanos(now.saturating_sub(self.0))
+        }
+    }
+
+    /// The monotonic clock counts from the machine's start, so that neither part is negative.
+    const fn nanos(time: Timespec) -> u64 {
+        time.tv_sec.unsigned_abs() * NANOS_PER_SECOND + time.tv_nsec.unsigned_abs()
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(any(test, feature = "test-util")))))]
+mod coarse {
+    use mainstay_core::time::Instant;
+
+    use super::Clock;
+
+    /// There is no coarse clock here: the fine one serves.
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct Origin;
+
+    impl Origin {
+        pub(super) const fn new() -> Self {
+            Self
+        }
+
+        #[expect(clippy::unused_self, reason = "as where there is a coarse clock")]
+        pub(super) fn now(self, clock: &Clock) -> Instant {
+            clock.now()
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -72,5 +135,14 @@ mod tests {
         let clock = Clock::new();
         let never = clock.timer(Deadline::NEVER.instant());
         assert!(never > time::Instant::now() + Duration::from_hours(24 * 365 * 29));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_coarse_clock_is_never_ahead() {
+        let clock = Clock::new();
+        for _ in 0..1_000 {
+            let coarse = clock.coarse();
+            assert!(coarse <= clock.now());
+        }
     }
 }

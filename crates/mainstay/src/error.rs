@@ -35,6 +35,14 @@ pub enum Error<E> {
     /// The call failed, and the retry budget had no room for another attempt.
     #[error("the retry budget is used up; the last attempt failed: {0}")]
     BudgetExhausted(E),
+    /// The call failed, and so did what was to stand in for it.
+    #[error("{fallback}, when it was to stand in after: {primary}")]
+    FallbackFailed {
+        /// Why the call failed.
+        primary: Box<Self>,
+        /// Why the fallback failed.
+        fallback: E,
+    },
 }
 
 /// What a time limit is for.
@@ -79,6 +87,18 @@ pub enum Policy {
     Breaker,
     /// The bulkhead.
     Bulkhead,
+    /// The rate limit.
+    RateLimit,
+    /// The concurrency limit, which adapts.
+    ConcurrencyLimit,
+    /// The client throttle, which refuses what the callee would refuse.
+    Throttle,
+    /// The deadline of the whole call.
+    Deadline,
+    /// The batch that calls are gathered in.
+    Batch,
+    /// Fault injection: a call that is turned away on purpose.
+    Fault,
 }
 
 impl Policy {
@@ -87,6 +107,12 @@ impl Policy {
         match self {
             Self::Breaker => "circuit breaker",
             Self::Bulkhead => "bulkhead",
+            Self::RateLimit => "rate limit",
+            Self::ConcurrencyLimit => "concurrency limit",
+            Self::Throttle => "client throttle",
+            Self::Deadline => "deadline",
+            Self::Batch => "batch",
+            Self::Fault => "fault injection",
         }
     }
 }
@@ -101,6 +127,16 @@ pub enum Cause {
     QueueFull,
     /// A place did not become free in time.
     QueueWait,
+    /// Calls come faster than the limit allows.
+    RateReached,
+    /// The callee would refuse it, or more important calls need the place.
+    Shed,
+    /// The time that is left is too short to begin.
+    NoTime,
+    /// No answer came for this call.
+    Unanswered,
+    /// A drill.
+    Injected,
 }
 
 impl Cause {
@@ -110,6 +146,11 @@ impl Cause {
             Self::CircuitOpen => "is open",
             Self::QueueFull => "is full",
             Self::QueueWait => "had no place in time",
+            Self::RateReached => "is reached",
+            Self::Shed => "sheds load",
+            Self::NoTime => "leaves no time to begin",
+            Self::Unanswered => "gave no answer",
+            Self::Injected => "refused on purpose",
         }
     }
 }
@@ -119,6 +160,7 @@ impl<E> Error<E> {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Rejected(rejection) => rejection.retry_after,
+            Self::FallbackFailed { primary, .. } => primary.retry_after(),
             Self::Inner(_) | Self::Timeout { .. } | Self::BudgetExhausted(_) => None,
         }
     }
@@ -127,7 +169,9 @@ impl<E> Error<E> {
     /// it is not idempotent.
     pub fn was_sent(&self) -> Sent {
         match self {
+            Self::Rejected(rejection) if rejection.cause == Cause::Unanswered => Sent::Maybe,
             Self::Rejected(_) => Sent::Never,
+            Self::FallbackFailed { primary, .. } => primary.was_sent(),
             Self::Inner(_) | Self::Timeout { .. } | Self::BudgetExhausted(_) => Sent::Maybe,
         }
     }
@@ -136,6 +180,7 @@ impl<E> Error<E> {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Rejected(_) => Outcome::Ignored,
+            Self::FallbackFailed { primary, .. } => primary.outcome(),
             Self::Timeout { .. } => Outcome::Failure(Reason::Timeout),
             Self::Inner(_) | Self::BudgetExhausted(_) => Outcome::Failure(Reason::Error),
         }
@@ -145,6 +190,7 @@ impl<E> Error<E> {
     pub fn into_inner(self) -> Option<E> {
         match self {
             Self::Inner(error) | Self::BudgetExhausted(error) => Some(error),
+            Self::FallbackFailed { primary, .. } => primary.into_inner(),
             Self::Rejected(_) | Self::Timeout { .. } => None,
         }
     }
@@ -160,8 +206,60 @@ impl<E> Error<Error<E>> {
             // where it is the call's own error.
             Self::BudgetExhausted(Error::Inner(error)) => Error::BudgetExhausted(error),
             Self::Inner(inner) | Self::BudgetExhausted(inner) => inner,
+            Self::FallbackFailed { primary, fallback } => match fallback {
+                Error::Inner(fallback) => Error::FallbackFailed {
+                    primary: Box::new(primary.flatten()),
+                    fallback,
+                },
+                // What kept the fallback from being tried says less than why it was needed.
+                Error::Rejected(_)
+                | Error::Timeout { .. }
+                | Error::BudgetExhausted(_)
+                | Error::FallbackFailed { .. } => primary.flatten(),
+            },
         }
     }
+}
+
+/// An error that is already [`Error`], as the services of this crate have it among each other.
+///
+/// Layers around each other give one flat error. The plain service at the bottom is wrapped in
+/// [`InnermostLayer`](crate::innermost::InnermostLayer) once.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not `mainstay::Error`",
+    note = "put `mainstay::innermost::InnermostLayer` as the innermost layer, around the plain service"
+)]
+pub trait Flat: sealed::Sealed + Sized {
+    /// The call's own error.
+    type Inner;
+
+    /// The error that this is.
+    fn into_error(self) -> Error<Self::Inner>;
+
+    /// The error that this is.
+    fn as_error(&self) -> &Error<Self::Inner>;
+}
+
+impl<E> Flat for Error<E> {
+    type Inner = E;
+
+    fn into_error(self) -> Self {
+        self
+    }
+
+    fn as_error(&self) -> &Self {
+        self
+    }
+}
+
+mod sealed {
+    #[expect(
+        unnameable_types,
+        reason = "what keeps others from implementing `Flat`"
+    )]
+    pub trait Sealed {}
+
+    impl<E> Sealed for super::Error<E> {}
 }
 
 #[cfg(test)]

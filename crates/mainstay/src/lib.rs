@@ -4,20 +4,47 @@
 //! |---|---|
 //! | [`breaker`] | calls pile up on an endpoint that only fails |
 //! | [`retry`] | one lost packet becomes a lost request, or a retry storm |
+//! | [`hedge`] | one slow answer in a hundred makes one page in two slow |
+//! | [`timeout`], [`deadline`] | a call that never ends; work for somebody who left |
 //! | [`bulkhead`] | one slow upstream uses up everything |
-//! | [`timeout`] | a call that never ends |
+//! | [`rate_limit`] | one caller takes what all share |
+//! | [`concurrency_limit`] | more calls than can be served in time |
+//! | [`throttle`] | calls that an overloaded callee has to refuse |
+//! | [`fallback`], [`cache`] | no answer, where an older or simpler one would do |
+//! | [`coalesce`], [`batch`] | the same question asked a thousand times |
+//! | [`adjudicate`] | one wrong answer is believed |
+//! | [`detector`] | a dead peer is believed alive, or a late one dead |
+//! | [`fault`] | a protection that is first tried in an outage |
+//! | [`pipeline`] | policies that work against each other |
 //!
 //! Each policy is a handle: cheap to clone, all clones share one state. The decisions are those
 //! of `mainstay-core`, which has neither clock nor thread; this crate reads the clock, waits, and
-//! hands what happened to an observer.
+//! hands what happened to an observer. One [`classify::Classify`] tells all of them what a failure
+//! is, and all of them give one flat [`Error`].
 
+pub mod adjudicate;
+pub mod batch;
 pub mod breaker;
 pub mod bulkhead;
+pub mod cache;
+pub mod classify;
 pub mod clock;
+pub mod coalesce;
+pub mod concurrency_limit;
+pub mod deadline;
+pub mod detector;
 pub mod error;
+pub mod fallback;
+pub mod fault;
 #[cfg(test)]
 mod heard;
+pub mod hedge;
+pub mod innermost;
+pub mod pipeline;
+pub mod rate_limit;
+pub mod registry;
 pub mod retry;
+pub mod throttle;
 pub mod timeout;
 
 pub use mainstay_core::event::{Event, Observe};
@@ -27,6 +54,7 @@ pub use mainstay_core::time::{Deadline, Instant};
 
 pub use breaker::Breaker;
 pub use bulkhead::Bulkhead;
+pub use classify::Classify;
 pub use clock::Clock;
 pub use error::{Error, Rejection};
 pub use retry::{Retry, RetryBudget};

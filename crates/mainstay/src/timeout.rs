@@ -11,6 +11,14 @@ use mainstay_core::time::Deadline;
 use crate::clock::Clock;
 use crate::error::{Error, Scope};
 
+mod future;
+mod layer;
+mod service;
+
+pub use future::TimeoutFuture;
+pub use layer::TimeoutLayer;
+pub use service::TimeoutService;
+
 /// A time limit.
 ///
 /// ```
@@ -94,8 +102,10 @@ mod tests {
     use std::future::pending;
 
     use tokio::time::{advance, sleep};
+    use tower::{ServiceBuilder, ServiceExt as _};
 
     use super::*;
+    use crate::innermost::InnermostLayer;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -152,5 +162,19 @@ mod tests {
             .await;
         assert!(matches!(result, Err(Error::Timeout { .. })));
         assert_eq!(clock.now(), deadline.instant());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_layers_give_one_flat_error() {
+        let service = ServiceBuilder::new()
+            .layer(Timeout::total(SECOND * 2).layer())
+            .layer(Timeout::attempt(SECOND).layer())
+            .layer(InnermostLayer)
+            .service_fn(|()| pending::<Result<(), &str>>());
+        let expected = Error::Timeout {
+            scope: Scope::Attempt,
+            after: SECOND,
+        };
+        assert_eq!(service.oneshot(()).await, Err(expected));
     }
 }

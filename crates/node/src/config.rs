@@ -18,7 +18,6 @@ pub mod problem;
 mod reader;
 pub mod reference;
 pub mod service;
-mod unit;
 
 use problem::{Problem, Problems};
 pub use reader::Effective;

@@ -60,7 +60,7 @@ impl Attempt {
         }
         let rtt = self.rtt.unwrap_or_else(|| now.since(self.started));
         self.endpoint.load.end(outcome, rtt, now);
-        if matches!(outcome, Outcome::Failure(_)) {
+        if outcome.callee_worked() == Some(false) {
             self.endpoint.failures.fetch_add(1, Ordering::Relaxed);
         }
         if let (Some(permit), Some(breaker)) = (self.permit.take(), &self.endpoint.breaker) {

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{advance, timeout};
 
 use super::*;
+use crate::classify::Nested;
 use crate::heard::Heard;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -192,10 +193,7 @@ async fn a_call_that_an_inner_policy_rejected_gives_the_probe_back() {
     let rejected = breaker
         .call_with(
             async { Err::<(), Error<()>>(Error::Rejected(inner)) },
-            |result| match result {
-                Ok(()) => Outcome::Success,
-                Err(error) => error.outcome(),
-            },
+            Nested(ErrorsFail),
         )
         .await;
     assert!(matches!(

@@ -16,7 +16,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::key::{self, Key};
 use super::problem::Problem;
-use super::unit;
+use mainstay_core::unit;
 
 /// How different a misspelt name may be to be taken for a known one.
 const LIKENESS_MIN: f64 = 0.7;

@@ -14,7 +14,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::reader::Section;
-use super::unit;
+use mainstay_core::unit;
 
 /// One service as the file has it; ports of replicas are not chosen yet.
 #[derive(Clone, Debug)]

@@ -2,17 +2,21 @@
 //!
 //! Prevents the oldest mistake of configuration files: a number whose unit the reader guesses.
 
-use std::time::Duration;
+use core::time::Duration;
 
 /// Why a typed string is wrong, in words that follow "expected".
-pub(super) type Expected = &'static str;
+pub type Expected = &'static str;
 
 const DURATION: Expected = "a duration such as \"250ms\", \"5s\" or \"1m30s\"";
 const PERCENT: Expected = "a percentage above \"0%\" and at most \"100%\"";
 const SIZE: Expected = "a size such as \"512B\", \"64KiB\" or \"1MiB\"";
 
 /// Reads `"1m30s"`: whole or decimal numbers with `us`, `ms`, `s`, `m`, `h` or `d`, above zero.
-pub(super) fn duration(text: &str) -> Result<Duration, Expected> {
+///
+/// # Errors
+///
+/// What was expected instead.
+pub fn duration(text: &str) -> Result<Duration, Expected> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {
@@ -46,7 +50,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, Expected> {
 }
 
 /// Reads `"20%"` as 0.2.
-pub(super) fn percent(text: &str) -> Result<f64, Expected> {
+///
+/// # Errors
+///
+/// What was expected instead.
+pub fn percent(text: &str) -> Result<f64, Expected> {
     let number: f64 = text
         .strip_suffix('%')
         .and_then(|n| n.trim_end().parse().ok())
@@ -59,7 +67,11 @@ pub(super) fn percent(text: &str) -> Result<f64, Expected> {
 }
 
 /// Reads `"64KiB"` as 65536.
-pub(super) fn size(text: &str) -> Result<usize, Expected> {
+///
+/// # Errors
+///
+/// What was expected instead.
+pub fn size(text: &str) -> Result<usize, Expected> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or(SIZE)?;
     let (number, unit) = text.split_at(digits);
     let factor: usize = match unit.trim_start() {

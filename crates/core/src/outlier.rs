@@ -1,0 +1,3 @@
+//! Which endpoint stands out among its equals.
+//!
+//! Prevents one bad endpoint from keeping its share of the calls.

@@ -1,0 +1,1 @@
+//! Asks several replicas and believes what enough of them say.

@@ -1,0 +1,1 @@
+//! Gathers single calls into one.

@@ -1,0 +1,1 @@
+//! Keeps answers, and gives an older one when there is no new one.

@@ -1,0 +1,1 @@
+//! The end of the whole call, known to all that it calls.

@@ -1,0 +1,1 @@
+//! Failure detectors over the clock.

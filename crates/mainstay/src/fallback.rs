@@ -1,0 +1,1 @@
+//! Another answer where there is none.

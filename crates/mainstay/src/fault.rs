@@ -1,0 +1,1 @@
+//! Breaks calls on purpose.

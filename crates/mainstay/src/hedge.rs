@@ -1,0 +1,1 @@
+//! A second copy of a call that takes unusually long.

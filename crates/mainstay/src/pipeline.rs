@@ -1,0 +1,1 @@
+//! The policies of a call, in an order that works.

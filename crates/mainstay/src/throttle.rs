@@ -1,0 +1,1 @@
+//! Refuses locally what the callee would refuse.
