@@ -1,0 +1,254 @@
+//! The tree of nodes, and what each operation does to it.
+//!
+//! Prevents members that drift apart: an operation is evaluated here and nowhere else, from the
+//! tree, the operation and its [`Stamp`] alone; no clock, no randomness, no order of hashing. So
+//! every member that applies the same log has the same tree, and [`Tree::digest`] proves it.
+//!
+//! A failed operation changes nothing. What an operation means, which of several errors is
+//! reported, and which events it causes are ZooKeeper's, from `PrepRequestProcessor` and
+//! `DataTree` of 3.8.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mainstay_zk_proto::acl::{Acl, Id};
+use mainstay_zk_proto::mode::Owner;
+use mainstay_zk_proto::watch::EventKind;
+use mainstay_zk_proto::{Code, Stat};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
+
+mod access;
+mod change;
+mod multi;
+mod nodes;
+mod path;
+mod read;
+
+pub use access::Entry;
+pub use change::{Change, Done};
+pub use multi::Part;
+pub use nodes::NodeId;
+pub use path::CONFIG;
+pub use read::{Data, Listed};
+
+use access::Lists;
+use nodes::{Facts, Node, Nodes};
+
+/// What the log says about an entry: nobody who applies it looks at a clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The transaction's number, larger than all before.
+    pub zxid: i64,
+    /// Wall time at the leader, milliseconds since 1970.
+    pub time_ms: i64,
+}
+
+/// Something that watchers hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// To which node.
+    pub path: Box<str>,
+}
+
+/// The tree.
+#[derive(Debug)]
+pub struct Tree {
+    nodes: Nodes,
+    lists: Lists,
+    /// Nodes that go with a session.
+    ephemerals: BTreeMap<i64, BTreeSet<NodeId>>,
+    /// Nodes that go with their last child.
+    containers: BTreeSet<NodeId>,
+    /// Nodes that go when nobody touched them for a time.
+    mortal: BTreeSet<NodeId>,
+    digest: u64,
+    /// Bytes of all names and data.
+    bytes: u64,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Tree {
+    /// The tree that every ensemble begins with: the root and the keeper's own nodes.
+    pub fn new() -> Self {
+        let mut lists = Lists::default();
+        let open = access::resolve(&[Acl::OPEN], &[]).unwrap_or_else(|_| [].into());
+        let facts = Facts {
+            czxid: 0,
+            mzxid: 0,
+            pzxid: 0,
+            ctime_ms: 0,
+            mtime_ms: 0,
+            owner: 0,
+            version: 0,
+            creates: 0,
+            aversion: 0,
+            acl: lists.take(open),
+        };
+        let root = Node::new("", Some(b""), facts, xxh3_64_with_seed(b"/", 0));
+        let mut tree = Self {
+            nodes: Nodes::new(root),
+            lists,
+            ephemerals: BTreeMap::new(),
+            containers: BTreeSet::new(),
+            mortal: BTreeSet::new(),
+            digest: 0,
+            bytes: 0,
+        };
+        tree.restamp(NodeId::ROOT);
+        let mut parent = NodeId::ROOT;
+        for (name, is_last) in [("zookeeper", false), ("quota", true), ("config", true)] {
+            tree.lists.keep(facts.acl);
+            let id = tree.add(parent, name, Some(b""), facts);
+            if !is_last {
+                parent = id;
+            }
+        }
+        tree
+    }
+
+    /// A number for the whole content, the same on every member that applied the same log.
+    pub const fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Nodes, the root included.
+    pub const fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there is no node: never, for there is a root.
+    pub const fn is_empty(&self) -> bool {
+        self.nodes.len() == 0
+    }
+
+    /// Bytes of all names and data.
+    pub const fn data_bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many nodes go with sessions.
+    pub fn ephemerals_len(&self) -> usize {
+        self.ephemerals.values().map(BTreeSet::len).sum()
+    }
+
+    /// The stat of the node at `path`, if it is there.
+    pub fn stat(&self, path: &str) -> Option<Stat> {
+        self.nodes.find(path).map(|id| self.nodes.at(id).stat())
+    }
+
+    /// Adds a node whose name is free; its parent's facts are the caller's to change.
+    fn add(&mut self, parent: NodeId, name: &str, data: Option<&[u8]>, facts: Facts) -> NodeId {
+        let above = self.nodes.at(parent).path_hash;
+        let path_hash = xxh3_64_with_seed(name.as_bytes(), above);
+        self.put(parent, Node::new(name, data, facts, path_hash))
+    }
+
+    /// Links `node` and counts it in.
+    fn put(&mut self, parent: NodeId, mut node: Node) -> NodeId {
+        node.digest = 0;
+        self.bytes += weight(&node);
+        let owner = Owner::from_wire(node.facts.owner);
+        let id = self.nodes.insert(parent, node);
+        match owner {
+            Owner::Nobody => {},
+            Owner::Session(session) => {
+                self.ephemerals.entry(session).or_default().insert(id);
+            },
+            Owner::Container => {
+                self.containers.insert(id);
+            },
+            Owner::Ttl { .. } => {
+                self.mortal.insert(id);
+            },
+        }
+        self.restamp(id);
+        id
+    }
+
+    /// Unlinks a node without children and counts it out; its access list is still in use.
+    fn take(&mut self, id: NodeId) -> (NodeId, Node) {
+        let (parent, node) = self.nodes.remove(id);
+        self.bytes -= weight(&node);
+        self.digest = self.digest.wrapping_sub(node.digest);
+        match Owner::from_wire(node.facts.owner) {
+            Owner::Nobody => {},
+            Owner::Session(session) => self.forget_ephemeral(session, id),
+            Owner::Container => {
+                self.containers.remove(&id);
+            },
+            Owner::Ttl { .. } => {
+                self.mortal.remove(&id);
+            },
+        }
+        (parent, node)
+    }
+
+    fn forget_ephemeral(&mut self, session: i64, id: NodeId) {
+        let Some(of_session) = self.ephemerals.get_mut(&session) else {
+            return;
+        };
+        of_session.remove(&id);
+        if of_session.is_empty() {
+            self.ephemerals.remove(&session);
+        }
+    }
+
+    /// Replaces a node's data; the old are returned.
+    fn replace(&mut self, id: NodeId, data: Option<Box<[u8]>>) -> Option<Box<[u8]>> {
+        let node = self.nodes.at_mut(id);
+        let before = weight(node);
+        let old = std::mem::replace(&mut node.data, data);
+        self.bytes = self.bytes - before + weight(node);
+        old
+    }
+
+    /// Brings the digest up to date with a node that was changed.
+    fn restamp(&mut self, id: NodeId) {
+        let digest = self.digest_of(id);
+        let node = self.nodes.at_mut(id);
+        let before = std::mem::replace(&mut node.digest, digest);
+        self.digest = self.digest.wrapping_sub(before).wrapping_add(digest);
+    }
+
+    fn digest_of(&self, id: NodeId) -> u64 {
+        let node = self.nodes.at(id);
+        let facts = &node.facts;
+        let mut hasher = Xxh3::with_seed(node.path_hash);
+        for number in [
+            facts.czxid,
+            facts.mzxid,
+            facts.pzxid,
+            facts.ctime_ms,
+            facts.mtime_ms,
+            facts.owner,
+            i64::from(facts.version),
+            i64::from(facts.creates),
+            i64::from(facts.aversion),
+        ] {
+            hasher.update(&number.to_be_bytes());
+        }
+        hasher.update(&self.lists.digest(facts.acl).to_be_bytes());
+        hasher.update(&[u8::from(node.data.is_some())]);
+        hasher.update(node.data.as_deref().unwrap_or_default());
+        hasher.digest()
+    }
+
+    /// Whether `identities` may do `perm` to a node.
+    fn allows(&self, id: NodeId, perm: i32, identities: &[Id<'_>]) -> Result<(), Code> {
+        let list = self.lists.list(self.nodes.at(id).facts.acl);
+        access::check(list, perm, identities)
+    }
+}
+
+fn weight(node: &Node) -> u64 {
+    (node.name().len() + node.data.as_deref().map_or(0, <[u8]>::len)) as u64
+}
+
+#[cfg(test)]
+mod tests;
