@@ -86,7 +86,7 @@ const fn check(path: &str, version: i32) -> Request<'_> {
     Request::Check(Check { path, version })
 }
 
-fn number(done: Result<Done, Code>) -> Option<i32> {
+fn number(done: &Result<Done, Code>) -> Option<i32> {
     let Ok(Done::Created { number, .. }) = done else {
         panic!("{done:?} is not a creation");
     };
@@ -131,11 +131,11 @@ fn a_node_that_was_made_has_the_stat_that_zookeeper_gives_it() {
 #[test]
 fn numbers_of_sequential_nodes_count_all_creations_and_no_removals() {
     let mut world = World::new();
-    assert_eq!(number(world.create("/p", 0)), None);
-    assert_eq!(number(world.create("/p/a", 2)), Some(0));
-    assert_eq!(number(world.create("/p/a", 2)), Some(1));
+    assert_eq!(number(&world.create("/p", 0)), None);
+    assert_eq!(number(&world.create("/p/a", 2)), Some(0));
+    assert_eq!(number(&world.create("/p/a", 2)), Some(1));
     world.ask(&delete("/p/a0000000001", -1)).expect("removed");
-    assert_eq!(number(world.create("/p/", 2)), Some(2));
+    assert_eq!(number(&world.create("/p/", 2)), Some(2));
     assert!(world.tree.stat("/p/0000000002").is_some());
 }
 
