@@ -90,7 +90,7 @@ fn number(done: &Result<Done, Code>) -> Option<i32> {
     let Ok(Done::Created { number, .. }) = done else {
         panic!("{done:?} is not a creation");
     };
-    number
+    *number
 }
 
 #[test]
