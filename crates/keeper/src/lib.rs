@@ -3,5 +3,11 @@
 //! | module | what |
 //! |---|---|
 //! | [`tree`] | the nodes, and what each operation does to them: pure, the same on every member |
+//! | [`session`] | the sessions of clients |
+//! | [`proposal`] | what members ask the log to hold |
+//! | [`state`] | all of it together: applies entries of the log, tells what happened |
 
+pub mod proposal;
+pub mod session;
+pub mod state;
 pub mod tree;

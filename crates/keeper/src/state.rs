@@ -1,0 +1,226 @@
+//! The replicated state: tree, sessions, and what was applied so far.
+//!
+//! Prevents an operation that is applied twice, by a session that is over, or by a member that the
+//! session has left. What is told to whom comes out through a [`Sink`], in the order in which
+//! clients must see it: first the events, then the answer to who caused them.
+
+use std::collections::BTreeMap;
+
+use mainstay_zk_proto::jute::Malformed;
+use mainstay_zk_proto::opcode::Opcode;
+use mainstay_zk_proto::{Code, Request};
+
+use crate::proposal::{Action, Batch, Entry, Operation, Origin};
+use crate::session::{Session, Sessions};
+use crate::tree::{Change, Done, Event, Stamp, Tree};
+
+/// Who hears what was applied.
+pub trait Sink {
+    /// Something that watchers hear of, and the transaction that caused it.
+    fn event(&mut self, event: &Event, zxid: i64);
+
+    /// A session is over; its connection, if it is here, has to go.
+    fn session_over(&mut self, session: i64);
+
+    /// What became of an operation.
+    fn applied(&mut self, origin: Origin, operation: &Operation<'_>, zxid: i64, result: Applied);
+}
+
+/// What an operation did, or why it did nothing.
+pub type Applied = Result<Effect, Code>;
+
+/// What an operation did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// A write of the tree.
+    Tree(Done),
+    /// A session began, or goes on here.
+    Session {
+        /// How long it may be silent.
+        timeout_ms: i32,
+    },
+    /// A session ended, or a node went.
+    Gone,
+}
+
+/// How far an origin's operations were applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Progress {
+    incarnation: i64,
+    sequence: i64,
+}
+
+/// The state.
+#[derive(Debug, Default)]
+pub struct State {
+    tree: Tree,
+    sessions: Sessions,
+    progress: BTreeMap<i64, Progress>,
+    zxid: i64,
+    time_ms: i64,
+    /// Reused from operation to operation.
+    events: Vec<Event>,
+}
+
+impl State {
+    /// The state that every ensemble begins with.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The tree.
+    pub const fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The sessions.
+    pub const fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// The newest transaction.
+    pub const fn zxid(&self) -> i64 {
+        self.zxid
+    }
+
+    /// The number of the last operation of `origin` that was applied; zero when none was.
+    pub fn applied_of(&self, origin: Origin) -> i64 {
+        self.progress
+            .get(&origin.member)
+            .filter(|progress| progress.incarnation == origin.incarnation)
+            .map_or(0, |progress| progress.sequence)
+    }
+
+    /// Applies an entry of the log that was written in `term`.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`]: the log is damaged or of a newer version. Whoever goes on would drift.
+    pub fn apply(&mut self, entry: &[u8], term: i64, sink: &mut dyn Sink) -> Result<(), Malformed> {
+        let entry = Entry::read(entry)?;
+        // A leader whose clock is behind does not take time back.
+        self.time_ms = self.time_ms.max(entry.time_ms);
+        for batch in entry.batches {
+            let batch = Batch::read(batch)?;
+            for operation in &batch.operations {
+                self.once(batch.origin, operation, term, sink);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an operation was not applied yet; it is from now on.
+    fn is_new(&mut self, origin: Origin, sequence: i64) -> bool {
+        let progress = self.progress.entry(origin.member).or_insert(Progress {
+            incarnation: origin.incarnation,
+            sequence: 0,
+        });
+        if progress.incarnation > origin.incarnation {
+            return false;
+        }
+        if progress.incarnation < origin.incarnation {
+            *progress = Progress {
+                incarnation: origin.incarnation,
+                sequence: 0,
+            };
+        }
+        let is_new = sequence > progress.sequence;
+        progress.sequence = progress.sequence.max(sequence);
+        is_new
+    }
+
+    fn once(&mut self, origin: Origin, operation: &Operation<'_>, term: i64, sink: &mut dyn Sink) {
+        if !self.is_new(origin, operation.sequence) {
+            return;
+        }
+        self.zxid += 1;
+        let stamp = Stamp {
+            zxid: self.zxid,
+            time_ms: self.time_ms,
+        };
+        let result = self.act(origin, operation, term, stamp);
+        for event in self.events.drain(..) {
+            sink.event(&event, stamp.zxid);
+        }
+        let ended = matches!(operation.action, Action::Close | Action::Expire { .. });
+        if ended && result.is_ok() {
+            sink.session_over(operation.session);
+        }
+        sink.applied(origin, operation, stamp.zxid, result);
+    }
+
+    fn act(
+        &mut self,
+        origin: Origin,
+        operation: &Operation<'_>,
+        term: i64,
+        stamp: Stamp,
+    ) -> Applied {
+        let id = operation.session;
+        match &operation.action {
+            Action::Request { opcode, body } => {
+                self.request(origin, operation, (*opcode, body), stamp)
+            },
+            Action::Open {
+                timeout_ms,
+                password,
+            } => {
+                let session = Session {
+                    password: *password,
+                    timeout_ms: *timeout_ms,
+                    member: origin.member,
+                };
+                self.sessions.open(id, session)?;
+                Ok(Effect::Session {
+                    timeout_ms: *timeout_ms,
+                })
+            },
+            Action::Attach { password } => {
+                let timeout_ms = self.sessions.attach(id, password, origin.member)?;
+                Ok(Effect::Session { timeout_ms })
+            },
+            Action::Close => {
+                self.sessions.check(id, origin.member)?;
+                self.end(id, stamp)
+            },
+            // Another leader gave every session its whole time again.
+            Action::Expire { term: noticed } if *noticed != term => Err(Code::SessionMoved),
+            Action::Expire { .. } => self.end(id, stamp),
+            Action::Remove { path, mzxid } => {
+                self.tree
+                    .expire(path, Some(*mzxid), stamp, &mut self.events)?;
+                Ok(Effect::Gone)
+            },
+        }
+    }
+
+    fn request(
+        &mut self,
+        origin: Origin,
+        operation: &Operation<'_>,
+        (opcode, body): (Opcode, &[u8]),
+        stamp: Stamp,
+    ) -> Applied {
+        self.sessions.check(operation.session, origin.member)?;
+        let request = Request::read(opcode, body).map_err(|_| Code::Marshalling)?;
+        let change = Change {
+            session: operation.session,
+            identities: &operation.identities,
+            request: &request,
+        };
+        self.tree
+            .apply(change, stamp, &mut self.events)
+            .map(Effect::Tree)
+    }
+
+    fn end(&mut self, session: i64, stamp: Stamp) -> Applied {
+        if !self.sessions.close(session) {
+            return Err(Code::SessionExpired);
+        }
+        self.tree.end_session(session, stamp, &mut self.events);
+        Ok(Effect::Gone)
+    }
+}
+
+#[cfg(test)]
+mod tests;

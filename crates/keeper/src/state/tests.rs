@@ -1,0 +1,185 @@
+//! Claims about what is applied once, and what is told in which order.
+
+use mainstay_zk_proto::acl::Acl;
+use mainstay_zk_proto::jute::Jute as _;
+use mainstay_zk_proto::request::Create;
+
+use super::*;
+
+const HERE: Origin = Origin {
+    member: 1,
+    incarnation: 1,
+};
+const THERE: Origin = Origin {
+    member: 2,
+    incarnation: 1,
+};
+const SESSION: i64 = 0x0100_0000_0000_0007;
+const TERM: i64 = 3;
+
+/// Remembers what it hears, in words.
+#[derive(Default)]
+struct Ears(Vec<String>);
+
+impl Sink for Ears {
+    fn event(&mut self, event: &Event, zxid: i64) {
+        self.0
+            .push(format!("{zxid} {:?} {}", event.kind, event.path));
+    }
+
+    fn session_over(&mut self, session: i64) {
+        self.0.push(format!("over {session:#x}"));
+    }
+
+    fn applied(&mut self, _: Origin, operation: &Operation<'_>, zxid: i64, result: Applied) {
+        let result = result.map(|effect| match effect {
+            Effect::Tree(_) => "tree",
+            Effect::Session { .. } => "session",
+            Effect::Gone => "gone",
+        });
+        self.0
+            .push(format!("{zxid} #{} {result:?}", operation.sequence));
+    }
+}
+
+/// Applies operations of one origin as one entry.
+fn apply(state: &mut State, origin: Origin, operations: &[(i64, Action<'_>)]) -> Vec<String> {
+    let operations = operations.iter().map(|(sequence, action)| Operation {
+        sequence: *sequence,
+        session: SESSION,
+        identities: Vec::new(),
+        action: action.clone(),
+    });
+    let batch = Batch {
+        origin,
+        operations: operations.collect(),
+    };
+    let mut bytes = Vec::new();
+    batch.write(&mut bytes);
+    let entry = Entry {
+        time_ms: 1,
+        batches: vec![&bytes],
+    };
+    let mut out = Vec::new();
+    entry.write(&mut out);
+    let mut ears = Ears::default();
+    state.apply(&out, TERM, &mut ears).expect("well-formed");
+    ears.0
+}
+
+const OPEN: Action<'_> = Action::Open {
+    timeout_ms: 10_000,
+    password: [7; 16],
+};
+
+fn ephemeral(path: &str) -> Vec<u8> {
+    let mut body = Vec::new();
+    Request::Create(Create {
+        path,
+        data: None,
+        acl: vec![Acl::OPEN],
+        flags: 1,
+    })
+    .write(&mut body);
+    body
+}
+
+const fn create(body: &[u8]) -> Action<'_> {
+    Action::Request {
+        opcode: Opcode::Create,
+        body,
+    }
+}
+
+#[test]
+fn what_was_forwarded_twice_is_applied_once() {
+    let mut state = State::new();
+    let body = ephemeral("/e");
+    let batch = [(1, OPEN), (2, create(&body))];
+    assert_eq!(
+        apply(&mut state, HERE, &batch),
+        [
+            "1 #1 Ok(\"session\")",
+            "2 Created /e",
+            "2 ChildrenChanged /",
+            "2 #2 Ok(\"tree\")"
+        ]
+    );
+    assert_eq!(apply(&mut state, HERE, &batch), [""; 0]);
+    assert_eq!((state.zxid(), state.applied_of(HERE)), (2, 2));
+}
+
+#[test]
+fn an_origin_that_started_again_counts_from_one_and_its_past_is_over() {
+    let mut state = State::new();
+    apply(&mut state, HERE, &[(9, OPEN)]);
+    let again = Origin {
+        incarnation: 2,
+        ..HERE
+    };
+    assert_eq!(apply(&mut state, again, &[(1, Action::Close)]).len(), 2);
+    assert_eq!(apply(&mut state, HERE, &[(10, OPEN)]), [""; 0]);
+    assert_eq!(state.applied_of(HERE), 0);
+}
+
+#[test]
+fn a_session_that_moved_is_served_by_its_new_member_alone() {
+    let mut state = State::new();
+    apply(&mut state, HERE, &[(1, OPEN)]);
+    let password = [7; 16];
+    assert_eq!(
+        apply(&mut state, THERE, &[(1, Action::Attach { password })]),
+        ["2 #1 Ok(\"session\")"]
+    );
+    let body = ephemeral("/e");
+    assert_eq!(
+        apply(&mut state, HERE, &[(2, create(&body))]),
+        ["3 #2 Err(SessionMoved)"]
+    );
+    assert_eq!(
+        apply(&mut state, THERE, &[(2, create(&body))])
+            .last()
+            .map(String::as_str),
+        Some("4 #2 Ok(\"tree\")")
+    );
+}
+
+#[test]
+fn a_wrong_password_opens_no_session_and_closes_none() {
+    let mut state = State::new();
+    apply(&mut state, HERE, &[(1, OPEN)]);
+    let password = [8; 16];
+    assert_eq!(
+        apply(&mut state, THERE, &[(1, Action::Attach { password })]),
+        ["2 #1 Err(SessionExpired)"]
+    );
+    assert_eq!(
+        state.sessions().get(SESSION).map(|session| session.member),
+        Some(1)
+    );
+}
+
+#[test]
+fn events_of_an_end_come_before_the_answer_and_the_session_is_over_once() {
+    let mut state = State::new();
+    let body = ephemeral("/e");
+    apply(&mut state, HERE, &[(1, OPEN), (2, create(&body))]);
+    assert_eq!(
+        apply(&mut state, THERE, &[(1, Action::Expire { term: TERM - 1 })]),
+        ["3 #1 Err(SessionMoved)"],
+        "a leader of the past noticed"
+    );
+    assert_eq!(
+        apply(&mut state, THERE, &[(2, Action::Expire { term: TERM })]),
+        [
+            "4 Deleted /e",
+            "4 ChildrenChanged /",
+            "over 0x100000000000007",
+            "4 #2 Ok(\"gone\")"
+        ]
+    );
+    assert_eq!(
+        apply(&mut state, HERE, &[(3, create(&body)), (4, Action::Close)]),
+        ["5 #3 Err(SessionExpired)", "6 #4 Err(SessionExpired)"]
+    );
+}
