@@ -6,8 +6,10 @@
 //! | [`session`] | the sessions of clients |
 //! | [`proposal`] | what members ask the log to hold |
 //! | [`state`] | all of it together: applies entries of the log, tells what happened |
+//! | [`watch`] | who watches what at this member |
 
 pub mod proposal;
 pub mod session;
 pub mod state;
 pub mod tree;
+pub mod watch;
