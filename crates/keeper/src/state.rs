@@ -14,6 +14,10 @@ use crate::proposal::{Action, Batch, Entry, Operation, Origin};
 use crate::session::{Session, Sessions};
 use crate::tree::{Change, Done, Event, Stamp, Tree};
 
+mod frozen;
+
+pub use frozen::{FrozenState, LoadError, Loader};
+
 /// Who hears what was applied.
 pub trait Sink {
     /// Something that watchers hear of, and the transaction that caused it.

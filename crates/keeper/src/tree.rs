@@ -9,6 +9,7 @@
 //! `DataTree` of 3.8.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use mainstay_zk_proto::acl::{Acl, Id};
 use mainstay_zk_proto::mode::Owner;
@@ -18,6 +19,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 mod access;
 mod change;
+mod frozen;
 mod multi;
 mod nodes;
 mod path;
@@ -25,6 +27,7 @@ mod read;
 
 pub use access::Entry;
 pub use change::{Change, Done};
+pub(crate) use frozen::{FrozenTree, TreeLoader};
 pub use multi::Part;
 pub use nodes::NodeId;
 pub use path::CONFIG;
@@ -76,6 +79,20 @@ impl Default for Tree {
 impl Tree {
     /// The tree that every ensemble begins with: the root and the keeper's own nodes.
     pub fn new() -> Self {
+        let mut tree = Self::bare();
+        let facts = tree.nodes.at(NodeId::ROOT).facts;
+        let mut keep = |parent, name| {
+            tree.lists.keep(facts.acl);
+            tree.add(parent, name, Some(b""), facts)
+        };
+        let proc = keep(NodeId::ROOT, "zookeeper");
+        keep(proc, "quota");
+        keep(proc, "config");
+        tree
+    }
+
+    /// Nothing but an open root.
+    fn bare() -> Self {
         let mut lists = Lists::default();
         let open = access::resolve(&[Acl::OPEN], &[]).unwrap_or_else(|_| [].into());
         let facts = Facts {
@@ -101,15 +118,16 @@ impl Tree {
             bytes: 0,
         };
         tree.restamp(NodeId::ROOT);
-        let mut parent = NodeId::ROOT;
-        for (name, is_last) in [("zookeeper", false), ("quota", true), ("config", true)] {
-            tree.lists.keep(facts.acl);
-            let id = tree.add(parent, name, Some(b""), facts);
-            if !is_last {
-                parent = id;
-            }
-        }
         tree
+    }
+
+    /// Gives the root other data and facts.
+    fn replace_root(&mut self, data: Option<Arc<[u8]>>, facts: Facts) -> NodeId {
+        let old = std::mem::replace(&mut self.nodes.at_mut(NodeId::ROOT).facts, facts);
+        self.lists.release(old.acl);
+        drop(self.replace(NodeId::ROOT, data));
+        self.restamp(NodeId::ROOT);
+        NodeId::ROOT
     }
 
     /// A number for the whole content, the same on every member that applied the same log.
@@ -200,7 +218,7 @@ impl Tree {
     }
 
     /// Replaces a node's data; the old are returned.
-    fn replace(&mut self, id: NodeId, data: Option<Box<[u8]>>) -> Option<Box<[u8]>> {
+    fn replace(&mut self, id: NodeId, data: Option<Arc<[u8]>>) -> Option<Arc<[u8]>> {
         let node = self.nodes.at_mut(id);
         let before = weight(node);
         let old = std::mem::replace(&mut node.data, data);

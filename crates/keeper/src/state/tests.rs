@@ -183,3 +183,84 @@ fn events_of_an_end_come_before_the_answer_and_the_session_is_over_once() {
         ["5 #3 Err(SessionExpired)", "6 #4 Err(SessionExpired)"]
     );
 }
+
+/// A state with a session, a few nodes, and a progress of two origins.
+fn lived_in() -> State {
+    let mut state = State::new();
+    let (e, f) = (ephemeral("/e"), ephemeral("/zookeeper/f"));
+    apply(
+        &mut state,
+        HERE,
+        &[(1, OPEN), (2, create(&e)), (3, create(&f))],
+    );
+    apply(&mut state, THERE, &[(1, Action::Close)]);
+    state
+}
+
+fn records(frozen: &FrozenState) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    let written: Result<(), ()> = frozen.records(|record| {
+        all.push(record.to_vec());
+        Ok(())
+    });
+    written.expect("nothing fails here");
+    all
+}
+
+fn load(records: &[Vec<u8>]) -> Result<State, LoadError> {
+    let mut loader = Loader::default();
+    records
+        .iter()
+        .try_for_each(|record| loader.record(record))?;
+    loader.finish()
+}
+
+#[test]
+fn a_state_that_was_loaded_goes_on_as_if_nothing_happened() {
+    let mut before = lived_in();
+    let mut after = load(&records(&before.freeze())).expect("complete");
+    assert_eq!(after.tree().digest(), before.tree().digest());
+    assert_eq!(after.tree().ephemerals(SESSION, ""), ["/e", "/zookeeper/f"]);
+    assert_eq!(after.applied_of(HERE), 3);
+    let rest = [(2, Action::Expire { term: TERM })];
+    assert_eq!(
+        apply(&mut after, THERE, &rest),
+        apply(&mut before, THERE, &rest)
+    );
+    assert_eq!(after.tree().digest(), before.tree().digest());
+}
+
+#[test]
+fn a_frozen_state_does_not_change_with_the_living_one() {
+    let mut state = lived_in();
+    let frozen = state.freeze();
+    let before = records(&frozen);
+    let body = ephemeral("/later");
+    apply(&mut state, HERE, &[(4, create(&body)), (5, Action::Close)]);
+    assert_eq!(records(&frozen), before);
+}
+
+#[test]
+fn records_that_are_damaged_missing_or_out_of_order_make_no_state() {
+    let good = records(&lived_in().freeze());
+    for missing in 0..good.len() {
+        let mut records = good.clone();
+        records.remove(missing);
+        assert!(load(&records).is_err(), "record {missing} was left out");
+    }
+    for damaged in 0..good.len() {
+        for byte in 0..good[damaged].len() {
+            let mut records = good.clone();
+            records[damaged][byte] ^= 0x10;
+            // Sessions and progress are guarded by the checksums of the file alone.
+            let is_tree = matches!(good[damaged][3], 2 | 3);
+            assert!(
+                !is_tree || load(&records).is_err(),
+                "byte {byte} of record {damaged}"
+            );
+        }
+    }
+    let mut twice = good.clone();
+    twice.extend(good);
+    assert!(load(&twice).is_err());
+}

@@ -30,6 +30,13 @@ pub(super) type List = Arc<[Entry]>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ListId(u32);
 
+impl ListId {
+    /// A number that stands for the list within one snapshot.
+    pub(super) const fn to_wire(self) -> i32 {
+        self.0.cast_signed()
+    }
+}
+
 /// All access lists in use, each once.
 #[derive(Debug, Default)]
 pub(super) struct Lists {
@@ -92,6 +99,13 @@ impl Lists {
         self.kept[id.0 as usize]
             .as_ref()
             .map_or(&[], |kept| &kept.list)
+    }
+
+    /// All lists in use.
+    pub(super) fn all(&self) -> Vec<(ListId, List)> {
+        let used = self.ids.iter();
+        used.map(|(list, &id)| (ListId(id), Arc::clone(list)))
+            .collect()
     }
 
     /// A number for the list's content.

@@ -3,6 +3,8 @@
 //! Prevents a multi that is half done. The journal restores what was, byte for byte: also the
 //! digest, which is how tests know.
 
+use std::sync::Arc;
+
 use mainstay_zk_proto::Code;
 use mainstay_zk_proto::request::Request;
 use mainstay_zk_proto::watch::EventKind;
@@ -34,7 +36,7 @@ pub(super) struct Journal {
 enum Undo {
     Created(NodeId),
     Removed(NodeId, Box<Node>),
-    Data(NodeId, Option<Box<[u8]>>),
+    Data(NodeId, Option<Arc<[u8]>>),
     Facts(NodeId, Facts),
     /// A list that is not in use any more, unless it is taken back.
     List(ListId),
@@ -49,7 +51,7 @@ impl Journal {
         self.undo.push(Undo::Removed(parent, Box::new(node)));
     }
 
-    pub(super) fn data(&mut self, id: NodeId, old: Option<Box<[u8]>>) {
+    pub(super) fn data(&mut self, id: NodeId, old: Option<Arc<[u8]>>) {
         self.undo.push(Undo::Data(id, old));
     }
 

@@ -10,6 +10,7 @@
 //! every [`NodeId`].
 
 use std::hash::BuildHasher as _;
+use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use mainstay_zk_proto::Stat;
@@ -48,11 +49,11 @@ pub(super) struct Facts {
     pub(super) acl: ListId,
 }
 
-/// One node.
-#[derive(Debug)]
+/// One node. Cheap to copy: what is long is shared.
+#[derive(Clone, Debug)]
 pub(super) struct Node {
-    name: Box<str>,
-    pub(super) data: Option<Box<[u8]>>,
+    name: Arc<str>,
+    pub(super) data: Option<Arc<[u8]>>,
     pub(super) facts: Facts,
     /// A number for the path, the same on every member.
     pub(super) path_hash: u64,
@@ -81,7 +82,7 @@ impl Node {
         }
     }
 
-    pub(super) const fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.name
     }
 
@@ -112,13 +113,16 @@ impl Node {
     }
 }
 
-/// Nodes of one chunk: growing never moves what is there.
-const CHUNK: usize = 4_096;
+/// Nodes of one chunk. Growing never moves what is there; a chunk that a frozen copy of the tree
+/// still needs is copied when it is changed, which must not take long.
+const CHUNK: usize = 256;
+
+type Chunk = Vec<Option<Node>>;
 
 /// All nodes.
 #[derive(Debug)]
 pub(super) struct Nodes {
-    chunks: Vec<Vec<Option<Node>>>,
+    chunks: Vec<Arc<Chunk>>,
     free: Vec<u32>,
     edges: HashTable<NodeId>,
     hashing: DefaultHashBuilder,
@@ -161,7 +165,7 @@ impl Nodes {
             clippy::expect_used,
             reason = "an id is given out for a node that is there"
         )]
-        self.chunks[index / CHUNK][index % CHUNK]
+        Arc::make_mut(&mut self.chunks[index / CHUNK])[index % CHUNK]
             .as_mut()
             .expect("an id stands for a node that is there")
     }
@@ -266,27 +270,32 @@ impl Nodes {
         self.free.push(id.0);
         self.len -= 1;
         #[expect(clippy::expect_used, reason = "it was looked at above")]
-        let node = self.chunks[index / CHUNK][index % CHUNK]
+        let node = Arc::make_mut(&mut self.chunks[index / CHUNK])[index % CHUNK]
             .take()
             .expect("an id stands for a node that is there");
         (parent, node)
+    }
+
+    /// The nodes as they are now, whatever becomes of them.
+    pub(super) fn freeze(&self) -> FrozenNodes {
+        FrozenNodes(self.chunks.clone())
     }
 
     fn place(&mut self, node: Node) -> NodeId {
         self.len += 1;
         if let Some(index) = self.free.pop() {
             let place = index as usize;
-            self.chunks[place / CHUNK][place % CHUNK] = Some(node);
+            Arc::make_mut(&mut self.chunks[place / CHUNK])[place % CHUNK] = Some(node);
             return NodeId(index);
         }
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK));
+            self.chunks.push(Arc::new(Vec::with_capacity(CHUNK)));
         }
         let full = (self.chunks.len() - 1) * CHUNK;
         let mut index = full;
         if let Some(chunk) = self.chunks.last_mut() {
             index += chunk.len();
-            chunk.push(Some(node));
+            Arc::make_mut(chunk).push(Some(node));
         }
         // Memory ends before four thousand million nodes.
         NodeId(u32::try_from(index).unwrap_or(u32::MAX))
@@ -306,7 +315,31 @@ impl Nodes {
     }
 }
 
-fn slot(chunks: &[Vec<Option<Node>>], id: NodeId) -> Option<&Node> {
+/// Nodes as they were at one moment.
+#[derive(Clone, Debug)]
+pub(super) struct FrozenNodes(Vec<Arc<Chunk>>);
+
+impl FrozenNodes {
+    /// Visits every node below the root with its depth, parents before their children.
+    pub(super) fn walk<E>(
+        &self,
+        mut visit: impl FnMut(u32, &Node) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut waiting = vec![(0, NodeId::ROOT)];
+        while let Some((depth, id)) = waiting.pop() {
+            let Some(node) = slot(&self.0, id) else {
+                continue;
+            };
+            visit(depth, node)?;
+            let next = node.next.some();
+            waiting.extend(next.filter(|_| depth > 0).map(|next| (depth, next)));
+            waiting.extend(node.first.some().map(|first| (depth + 1, first)));
+        }
+        Ok(())
+    }
+}
+
+fn slot(chunks: &[Arc<Chunk>], id: NodeId) -> Option<&Node> {
     let index = id.0 as usize;
     chunks.get(index / CHUNK)?.get(index % CHUNK)?.as_ref()
 }
