@@ -6,8 +6,12 @@
 //! | [`session`] | the sessions of clients |
 //! | [`proposal`] | what members ask the log to hold |
 //! | [`state`] | all of it together: applies entries of the log, tells what happened |
+//! | [`log`] | what a member promised to remember |
+//! | [`disk`] | the real one, and one that fails on purpose |
 //! | [`watch`] | who watches what at this member |
 
+pub mod disk;
+pub mod log;
 pub mod proposal;
 pub mod session;
 pub mod state;
