@@ -7,6 +7,7 @@
 //! | [`proposal`] | what members ask the log to hold |
 //! | [`state`] | all of it together: applies entries of the log, tells what happened |
 //! | [`log`] | what a member promised to remember |
+//! | [`snapshot`] | the state at one entry of the log |
 //! | [`disk`] | the real one, and one that fails on purpose |
 //! | [`watch`] | who watches what at this member |
 
@@ -14,6 +15,7 @@ pub mod disk;
 pub mod log;
 pub mod proposal;
 pub mod session;
+pub mod snapshot;
 pub mod state;
 pub mod tree;
 pub mod watch;

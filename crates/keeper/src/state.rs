@@ -26,8 +26,21 @@ pub trait Sink {
     /// A session is over; its connection, if it is here, has to go.
     fn session_over(&mut self, session: i64);
 
-    /// What became of an operation.
-    fn applied(&mut self, origin: Origin, operation: &Operation<'_>, zxid: i64, result: Applied);
+    /// What became of an operation; `state` is as it left it.
+    fn applied(&mut self, state: &State, told: Told<'_>);
+}
+
+/// What became of an operation.
+#[derive(Debug)]
+pub struct Told<'a> {
+    /// Where it came from.
+    pub origin: Origin,
+    /// The operation.
+    pub operation: &'a Operation<'a>,
+    /// The transaction that it was.
+    pub zxid: i64,
+    /// What it did.
+    pub result: Applied,
 }
 
 /// What an operation did, or why it did nothing.
@@ -150,7 +163,13 @@ impl State {
         if ended && result.is_ok() {
             sink.session_over(operation.session);
         }
-        sink.applied(origin, operation, stamp.zxid, result);
+        let told = Told {
+            origin,
+            operation,
+            zxid: stamp.zxid,
+            result,
+        };
+        sink.applied(self, told);
     }
 
     fn act(

@@ -31,14 +31,14 @@ impl Sink for Ears {
         self.0.push(format!("over {session:#x}"));
     }
 
-    fn applied(&mut self, _: Origin, operation: &Operation<'_>, zxid: i64, result: Applied) {
-        let result = result.map(|effect| match effect {
+    fn applied(&mut self, _: &State, told: Told<'_>) {
+        let result = told.result.map(|effect| match effect {
             Effect::Tree(_) => "tree",
             Effect::Session { .. } => "session",
             Effect::Gone => "gone",
         });
-        self.0
-            .push(format!("{zxid} #{} {result:?}", operation.sequence));
+        let sequence = told.operation.sequence;
+        self.0.push(format!("{} #{sequence} {result:?}", told.zxid));
     }
 }
 
