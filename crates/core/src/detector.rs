@@ -191,7 +191,7 @@ impl Detector {
 /// use mainstay_core::health::Verdict;
 /// use mainstay_core::time::Instant;
 ///
-/// let second = |n| Instant::from_millis(n * 1_000);
+/// let second = |n: u64| Instant::from_millis(n * 1_000);
 /// let mut local = LocalHealth::new(&LocalHealthConfig::default(), second(0)).unwrap();
 /// let mut peer = Peer::new(&Config::default(), &local, second(0)).unwrap();
 /// for n in 1..=60 {
@@ -202,7 +202,7 @@ impl Detector {
 /// assert_eq!(peer.verdict(), Verdict::Healthy);
 ///
 /// // It falls silent. Four seconds are not enough, ten are.
-/// let mut verdict_at = |n| {
+/// let mut verdict_at = |n: u64| {
 ///     local.ticked(second(n));
 ///     peer.check(&local, second(n));
 ///     peer.verdict()

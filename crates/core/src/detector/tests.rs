@@ -100,9 +100,7 @@ fn a_process_that_paused_for_ten_seconds_accuses_nobody() {
                 let mut node = Node::new(&config, score_max);
                 node.run(0..10_000);
                 // Stopped from 10 s to 20 s; the heartbeats of that time are read in a burst.
-                if check_first {
-                    node.check(20_000);
-                }
+                (0..u64::from(check_first)).for_each(|_| node.check(20_000));
                 (0..50).for_each(|n| node.hear(20_000 + n / 10));
                 node.run(20_100..60_000);
                 assert_eq!(node.accused, 0, "{config:?} {check_first} {score_max}");
@@ -220,7 +218,7 @@ fn a_verdict_falls_and_rises_with_hysteresis() {
     assert_eq!(check(&mut peer, 100, false), None);
     assert_eq!(peer.verdict(), Verdict::Unknown);
     assert_eq!(check(&mut peer, 200, true), Some(Verdict::Healthy));
-    let fell = (3..).find(|n| check(&mut peer, n * 100, false).is_some());
+    let fell = (3..20).find(|n| check(&mut peer, n * 100, false).is_some());
     assert_eq!((fell, peer.verdict()), (Some(14), Verdict::Unhealthy));
     assert_eq!(check(&mut peer, 1_500, true), None);
     assert_eq!(check(&mut peer, 1_600, false), Some(Verdict::Healthy));
@@ -256,10 +254,11 @@ fn the_level_of_a_timeout_is_the_share_that_has_passed() {
     timeout.heartbeat(at(1_000));
     timeout.heartbeat(at(900));
     let level = |now, stretch| timeout.suspicion(at(now), stretch).level;
-    assert_eq!(level(1_050, 1), 0.25);
-    assert_eq!(level(1_200, 1), 1.0);
-    assert_eq!(level(1_200, 4), 0.25);
-    assert_eq!(level(500, 1), 0.0);
+    let levels = [(1_050, 1), (1_200, 1), (1_200, 4), (500, 1)].map(|(now, n)| level(now, n));
+    assert_eq!(
+        levels.map(f64::to_bits),
+        [0.25, 1.0, 0.25, 0.0].map(f64::to_bits)
+    );
 }
 
 #[test]

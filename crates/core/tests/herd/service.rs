@@ -1,0 +1,104 @@
+//! The service: workers, one queue, a stall.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::ops::Range;
+
+use mainstay_core::bulkhead::{Bulkhead, Limits};
+use mainstay_core::random::Random;
+
+/// What the service is.
+#[derive(Clone, Debug)]
+pub(crate) struct Capacity {
+    pub(crate) workers: NonZeroU32,
+    /// Mean time of work on one request, in nanoseconds.
+    pub(crate) work: u64,
+    /// Requests that may wait; all when `None`.
+    pub(crate) queue: Option<NonZeroU32>,
+    /// When it stands still, in nanoseconds.
+    pub(crate) stall: Range<u64>,
+}
+
+impl Capacity {
+    /// Requests per second.
+    pub(crate) fn rate(&self) -> f64 {
+        f64::from(self.workers.get()) * 1e9 / self.work as f64
+    }
+}
+
+/// What became of a request at the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// Work on it ends then.
+    Begun { ends: u64 },
+    /// It waits.
+    Queued,
+    /// The queue is full.
+    Refused,
+}
+
+pub(crate) struct Service {
+    capacity: Capacity,
+    /// The engine that bounds what is let in.
+    bulkhead: Bulkhead,
+    queue: VecDeque<usize>,
+    random: Random,
+}
+
+impl Service {
+    pub(crate) fn new(capacity: Capacity, random: Random) -> Self {
+        let unbounded = NonZeroU32::MAX;
+        Self {
+            bulkhead: Bulkhead::new(Limits {
+                in_flight: capacity.workers,
+                queue: Some(capacity.queue.unwrap_or(unbounded)),
+            }),
+            queue: VecDeque::new(),
+            capacity,
+            random,
+        }
+    }
+
+    /// When the service does something about an event of `now`: at once, or after the stall.
+    pub(crate) fn acts_at(&self, now: u64) -> u64 {
+        let stall = &self.capacity.stall;
+        if stall.contains(&now) { stall.end } else { now }
+    }
+
+    pub(crate) fn offer(&mut self, attempt: usize, now: u64) -> Offered {
+        if self.queue.is_empty() && self.bulkhead.enter().is_ok() {
+            return Offered::Begun {
+                ends: self.ends(now),
+            };
+        }
+        if self.bulkhead.queue().is_err() {
+            return Offered::Refused;
+        }
+        self.queue.push_back(attempt);
+        Offered::Queued
+    }
+
+    /// Work on a request ended; the next one, and when work on that ends.
+    pub(crate) fn next(&mut self, now: u64) -> Option<(usize, u64)> {
+        self.bulkhead.leave();
+        let attempt = self.queue.pop_front()?;
+        self.bulkhead.promote().expect("a worker is free");
+        Some((attempt, self.ends(now)))
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    fn ends(&mut self, now: u64) -> u64 {
+        let work = self.capacity.work / 2 + self.random.below(self.capacity.work + 1);
+        let ends = now + work;
+        // A stall in between interrupts the work.
+        let stall = &self.capacity.stall;
+        if now < stall.start && ends > stall.start {
+            ends + (stall.end - stall.start)
+        } else {
+            ends
+        }
+    }
+}
