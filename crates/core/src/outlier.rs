@@ -162,8 +162,8 @@ impl Outliers {
     /// once in [`Config::interval`], and when [`Cell::record`] says so.
     pub fn evaluate<C: Borrow<Cell>>(&mut self, cells: &[C], now: Instant) -> Vec<Decision> {
         let mut decisions = Vec::new();
-        self.gather(cells, now);
         self.end_ejections(cells, now, &mut decisions);
+        self.gather(cells, now);
         while self.may_eject()
             && let Some((endpoint, by)) = self.worst(cells)
         {
@@ -195,11 +195,7 @@ impl Outliers {
         let weight = libm::exp2(-passed / nanos(self.config.half_life) as f64);
         self.gathered = self.gathered.max(now);
         for (member, cell) in self.members.iter_mut().zip(cells) {
-            match member.state {
-                State::In { .. } => member.evidence.gather(cell.borrow(), weight),
-                // Late results of calls to an endpoint that is out say nothing new.
-                State::Ejected { .. } => cell.borrow().discard(),
-            }
+            member.evidence.gather(cell.borrow(), weight);
         }
     }
 
@@ -222,7 +218,6 @@ impl Outliers {
             } else {
                 continue;
             }
-            member.evidence = Evidence::new();
             decisions.push(Decision::Returned { endpoint });
         }
     }

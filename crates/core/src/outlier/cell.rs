@@ -4,8 +4,8 @@
 //! evaluator takes was counted exactly once; a count that is full stops, and never wraps.
 //!
 //! One word counts `total:32 | failed:32` of the calls since the evaluator came by; the buckets
-//! count the latencies of the good ones. The evaluator swaps each for zero: there is no window, so
-//! the record path reads no clock. A call whose total is taken now may have its latency taken the
+//! count the latencies of the good ones. The evaluator swaps each for zero: there is no window, and
+//! nothing to move on as time passes. A call whose total is taken now may have its latency taken the
 //! next time; nothing compares the two.
 
 use core::array;
@@ -59,9 +59,13 @@ impl Cell {
         }
     }
 
-    /// A call ended after `rtt`. `true` for exactly one call of a streak: the one that makes it
-    /// long enough, so that an evaluation now may eject the endpoint.
-    pub fn record(&self, outcome: Outcome, rtt: Duration) -> bool {
+    /// A call ended at `now`, after `rtt`. `true` for exactly one call of a streak: the one that
+    /// makes it long enough, so that an evaluation now may eject the endpoint. What ends while the
+    /// endpoint is out began before, and says nothing new.
+    pub fn record(&self, outcome: Outcome, rtt: Duration, now: Instant) -> bool {
+        if self.is_ejected(now) {
+            return false;
+        }
         match outcome.callee_worked() {
             Some(true) => {
                 self.worked(rtt);
@@ -155,16 +159,17 @@ impl Cell {
     }
 
     /// Throws away what was counted.
-    pub(super) fn discard(&self) {
+    fn discard(&self) {
         self.take_calls();
         self.take_latencies().for_each(drop);
         self.streak.store(0, Ordering::Relaxed);
     }
 
+    /// From here on nothing is counted; what was, is thrown away.
     pub(super) fn eject(&self, until: Instant) {
-        self.discard();
         self.ejected_until
             .store(until.as_nanos(), Ordering::Relaxed);
+        self.discard();
     }
 
     /// Ends an ejection before its time, without a ramp.

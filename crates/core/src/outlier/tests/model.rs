@@ -51,8 +51,11 @@ struct Model {
 }
 
 impl Model {
-    fn record(&mut self, endpoint: usize, failed: bool) {
+    fn record(&mut self, endpoint: usize, failed: bool, now: u64) {
         let endpoint = &mut self.endpoints[endpoint];
+        if endpoint.until.is_some_and(|until| now < until) {
+            return;
+        }
         endpoint.new.push(failed);
         endpoint.streak = if failed {
             (endpoint.streak + 1).min(5)
@@ -69,29 +72,24 @@ impl Model {
 
     /// Who returns, then who is ejected, in order.
     fn evaluate(&mut self, now: u64) -> (Vec<usize>, Vec<usize>) {
-        for endpoint in &mut self.endpoints {
-            let new = core::mem::take(&mut endpoint.new);
-            if endpoint.until.is_none() {
-                endpoint
-                    .calls
-                    .extend(new.into_iter().map(|failed| (now, failed)));
-            } else {
-                endpoint.streak = 0;
-            }
-        }
         let indices = self.in_service();
         let nobody_works = indices
             .iter()
             .all(|&index| self.endpoints[index].streak >= 5);
         let mut returned = Vec::new();
         for (index, endpoint) in self.endpoints.iter_mut().enumerate() {
-            if endpoint
-                .until
-                .is_some_and(|until| now >= until || nobody_works)
-            {
-                *endpoint = Endpoint::default();
-                returned.push(index);
+            match endpoint.until {
+                Some(until) if now >= until => endpoint.until = None,
+                Some(_) if nobody_works => *endpoint = Endpoint::default(),
+                Some(_) | None => continue,
             }
+            returned.push(index);
+        }
+        for endpoint in &mut self.endpoints {
+            let new = core::mem::take(&mut endpoint.new);
+            endpoint
+                .calls
+                .extend(new.into_iter().map(|failed| (now, failed)));
         }
         let mut ejected = Vec::new();
         while ENDPOINTS - self.in_service().len() < self.ejected_max
@@ -172,8 +170,8 @@ proptest! {
                     for call in 0..good + bad {
                         let failed = call >= good;
                         let outcome = if failed { FAILED } else { Outcome::Success };
-                        service.cells[endpoint].record(outcome, ms(1));
-                        model.record(endpoint, failed);
+                        service.cells[endpoint].record(outcome, ms(1), at(service.now));
+                        model.record(endpoint, failed, service.now);
                     }
                 },
                 Step::Pass(millis) => {
@@ -190,7 +188,7 @@ proptest! {
     ) {
         let cell = Cell::new(&Config::default());
         for &micros in &micros {
-            cell.record(Outcome::Success, Duration::from_micros(micros));
+            cell.record(Outcome::Success, Duration::from_micros(micros), at(0));
         }
         let mut evidence = Evidence::new();
         evidence.gather(&cell, 1.0);
