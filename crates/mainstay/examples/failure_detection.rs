@@ -18,7 +18,7 @@ fn main() -> Result<(), ConfigError> {
         method: Method::Phi(PhiConfig {
             threshold: 8.0,
             std_deviation_min: Duration::from_millis(20),
-            pause_acceptable: Duration::from_millis(200),
+            pause_acceptable: Duration::from_millis(50),
             first_estimate: Duration::from_millis(100),
             ..PhiConfig::default()
         }),
@@ -35,15 +35,16 @@ fn main() -> Result<(), ConfigError> {
     )?;
     let mut peer = Peer::new(&config, &local, start)?;
     let mut random = Random::seeded(7);
-    let mut next_beat = 0;
+    let (mut next_beat, mut peak) = (0, 0.0_f64);
 
-    println!("   time   phi  verdict");
+    println!("    time  phi  verdict    (phi: the highest since the line before)");
     for millis in (0..7_000_u64).step_by(50) {
         // This very process stands still for a second and a half, and accuses nobody for it.
         if (1_500..3_000).contains(&millis) {
             continue;
         }
         let now = Instant::from_millis(millis);
+        let suspicion = peer.suspicion(&local, now);
         if millis >= next_beat && millis < 5_500 {
             peer.heartbeat(&mut local, now);
             let pace = if millis < 3_500 { 100 } else { 300 };
@@ -52,11 +53,12 @@ fn main() -> Result<(), ConfigError> {
         // The regular check: first ourselves, then the peer.
         local.ticked(now);
         let changed = peer.check(&local, now);
-        let phi = peer.suspicion(&local, now).level;
+        peak = peak.max(suspicion.level);
         if changed.is_some() || millis % 250 == 0 {
-            let bar = "#".repeat(phi.clamp(0.0, 40.0).round() as usize);
+            let bar = "#".repeat(peak.clamp(0.0, 40.0).round() as usize);
             let verdict = peer.verdict().as_str();
-            println!("{millis:5} ms {phi:5.1}  {verdict:<9} {bar}");
+            println!("{millis:5} ms {peak:5.1}  {verdict:<9} {bar}");
+            peak = 0.0;
         }
         if changed.is_some() {
             println!("{:>17}^ the verdict changed", "");
