@@ -55,7 +55,8 @@ fn main() -> Result<(), ConfigError> {
         let changed = peer.check(&local, now);
         peak = peak.max(suspicion.level);
         if changed.is_some() || millis % 250 == 0 {
-            let bar = "#".repeat(peak.clamp(0.0, 40.0).round() as usize);
+            let reached = (1..=40).take_while(|&level| f64::from(level) <= peak);
+            let bar = "#".repeat(reached.count());
             let verdict = peer.verdict().as_str();
             println!("{millis:5} ms {peak:5.1}  {verdict:<9} {bar}");
             peak = 0.0;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use mainstay_core::detector::{LocalHealth, Peer};
 use mainstay_core::event::{Event, Observe};
@@ -55,7 +56,7 @@ pub struct Detector(Arc<Watch>);
 struct Watch {
     name: Arc<str>,
     config: Config,
-    interval: std::time::Duration,
+    interval: Duration,
     peers: Mutex<Peers>,
     clock: Clock,
     observer: Arc<dyn Observe>,
@@ -153,21 +154,21 @@ impl Detector {
     /// verdicts changed. [`run`](Self::run) does so for asynchronous code; a thread may call it
     /// between two waits.
     pub fn check(&self) {
-        let now = self.0.clock.now();
-        let mut changed = Vec::new();
-        {
-            let mut peers = self.lock();
-            peers.local.ticked(now);
-            let Peers { local, by_name } = &mut *peers;
-            for (name, peer) in by_name {
-                if let Some(verdict) = peer.check(local, now) {
-                    changed.push((Arc::clone(name), verdict, peer.suspicion(local, now)));
-                }
-            }
-        }
-        for (peer, verdict, suspicion) in changed {
+        for (peer, verdict, suspicion) in self.changed() {
             self.tell(peer, verdict, suspicion);
         }
+    }
+
+    fn changed(&self) -> Vec<(Arc<str>, Verdict, Suspicion)> {
+        let now = self.0.clock.now();
+        let mut peers = self.lock();
+        peers.local.ticked(now);
+        let Peers { local, by_name } = &mut *peers;
+        let changed = by_name.iter_mut().filter_map(|(name, peer)| {
+            let verdict = peer.check(local, now)?;
+            Some((Arc::clone(name), verdict, peer.suspicion(local, now)))
+        });
+        changed.collect()
     }
 
     /// Checks at every interval, for ever. Cancel it by dropping.

@@ -107,17 +107,20 @@ async fn a_replaced_endpoint_takes_calls_at_once() {
     assert!(!outliers.is_ejected(1) && outliers.share(1) >= 1.0);
 }
 
+/// An observer that calls back.
+struct Asks(Mutex<Option<Outliers>>);
+
+impl Observe for Asks {
+    fn observe(&self, _: Event) {
+        let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let outliers = asked.as_ref().expect("it was told whom to ask");
+        outliers.record(0, Outcome::Success, RTT);
+        outliers.evaluate();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_observer_may_ask_and_record() {
-    struct Asks(Mutex<Option<Outliers>>);
-    impl Observe for Asks {
-        fn observe(&self, _: Event) {
-            let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(outliers) = &*asked else { return };
-            outliers.record(0, Outcome::Success, RTT);
-            outliers.evaluate();
-        }
-    }
     let observer = Arc::new(Asks(Mutex::new(None)));
     let outliers = Outliers::builder("payment", ["a", "b"])
         .observer(Arc::clone(&observer) as Arc<dyn Observe>)
