@@ -6,27 +6,27 @@ use std::time::Duration;
 use mainstay_core::breaker::Config;
 use mainstay_core::outcome::Outcome;
 use mainstay_core::random::Random;
-use mainstay_core::retry::{Backoff, Budget, BudgetConfig, Decision, Failed, Retry, Sent};
+use mainstay_core::retry::BudgetConfig;
 use mainstay_core::time::{Deadline, Instant};
 
-use crate::circuit::{Circuit, Pass};
+use crate::engine::{Circuit, Pass, Retries, Waits};
 
 /// What clients do about failures.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
+    /// Of one request.
     pub(crate) attempts: NonZeroU32,
-    pub(crate) wait: Wait,
-    pub(crate) budget: Option<BudgetConfig>,
+    pub(crate) again: Again,
     pub(crate) breaker: Option<Config>,
 }
 
-/// The time between two attempts.
+/// When there is another attempt.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Wait {
-    /// Always the same.
-    Fixed(Duration),
-    /// Full jitter.
-    Jittered(Backoff),
+pub(crate) enum Again {
+    /// Always after this long.
+    Always(Duration),
+    /// With jitter, as long as the budget has room.
+    Budgeted(Waits, BudgetConfig),
 }
 
 /// One attempt may be made; what stands for it at its client.
@@ -34,18 +34,22 @@ pub(crate) struct Admitted(Option<Pass>);
 
 pub(crate) struct Client {
     policy: Policy,
-    budget: Option<Budget>,
+    retries: Option<Retries>,
     circuit: Option<Circuit>,
     random: Random,
 }
 
 impl Client {
     pub(crate) fn new(policy: &Policy, mut random: Random) -> Self {
-        let budget = |config| Budget::new(&config).expect("the budget is valid");
+        let retries = match &policy.again {
+            Again::Always(_) => None,
+            Again::Budgeted(waits, budget) => Some(Retries::new(policy.attempts, *waits, budget)),
+        };
         let seed = random.bits();
+        let circuit = policy.breaker.as_ref();
         Self {
-            budget: policy.budget.map(budget),
-            circuit: (policy.breaker.as_ref()).map(|config| Circuit::new(config, seed)),
+            retries,
+            circuit: circuit.map(|config| Circuit::new(config, seed)),
             policy: policy.clone(),
             random,
         }
@@ -58,15 +62,15 @@ impl Client {
     }
 
     pub(crate) fn begin(&self, now: Instant) {
-        if let Some(budget) = &self.budget {
-            budget.deposit(now);
+        if let Some(retries) = &self.retries {
+            retries.begin(now);
         }
     }
 
     /// Asks to send one attempt.
     pub(crate) fn admit(&self, now: Instant) -> Option<Admitted> {
         match &self.circuit {
-            Some(circuit) => circuit.acquire(now).map(|pass| Admitted(Some(pass))),
+            Some(circuit) => Some(Admitted(Some(circuit.acquire(now).ok()?))),
             None => Some(Admitted(None)),
         }
     }
@@ -84,37 +88,14 @@ impl Client {
         deadline: Deadline,
         now: Instant,
     ) -> Option<Duration> {
-        let backoff = match (self.policy.wait, &self.budget) {
-            (Wait::Jittered(backoff), _) => backoff,
-            (Wait::Fixed(wait), None) => {
-                return (attempts_used < self.policy.attempts.get()).then_some(wait);
+        match (&self.policy.again, &self.retries) {
+            (Again::Always(wait), _) => {
+                (attempts_used < self.policy.attempts.get()).then_some(*wait)
             },
-            (Wait::Fixed(wait), Some(_)) => Backoff {
-                min: wait,
-                max: wait,
+            (Again::Budgeted(..), retries) => {
+                let retries = retries.as_ref()?;
+                retries.again(attempts_used, deadline, now, &mut self.random)
             },
-        };
-        let plenty = BudgetConfig {
-            floor: u32::MAX,
-            ..BudgetConfig::default()
-        };
-        let retry = Retry {
-            attempts: self.policy.attempts,
-            backoff,
-        };
-        let failed = Failed {
-            attempts_used,
-            sent: Sent::Maybe,
-            idempotent: true,
-            retry_after: None,
-            deadline,
-        };
-        let budget = self
-            .budget
-            .get_or_insert_with(|| Budget::new(&plenty).expect("valid"));
-        match retry.decide(&failed, budget, now, &mut self.random) {
-            Decision::Retry { after } => Some(after),
-            Decision::GiveUp(_) => None,
         }
     }
 }

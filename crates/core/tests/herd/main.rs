@@ -48,8 +48,8 @@
     reason = "a test that cannot go on fails, wherever it is in its tools"
 )]
 
-mod circuit;
 mod client;
+mod engine;
 mod metastable;
 mod service;
 mod simulation;

@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use mainstay_core::breaker::Config;
-use mainstay_core::retry::{Backoff, BudgetConfig};
+use mainstay_core::retry::BudgetConfig;
 
-use crate::client::{Policy, Wait};
+use crate::client::{Again, Policy};
+use crate::engine::Waits;
 use crate::service::Capacity;
 use crate::simulation::{SECOND, Second, Setting, Simulation};
 
@@ -51,8 +52,7 @@ fn setting(seed: u64, load: f64, queue: Option<NonZeroU32>, policy: Policy) -> S
 fn naive() -> Policy {
     Policy {
         attempts: count(3),
-        wait: Wait::Fixed(Duration::from_millis(100)),
-        budget: None,
+        again: Again::Always(Duration::from_millis(100)),
         breaker: None,
     }
 }
@@ -61,17 +61,19 @@ fn naive() -> Policy {
 fn protected() -> Policy {
     Policy {
         attempts: count(3),
-        wait: Wait::Jittered(Backoff {
-            min: Duration::from_millis(200),
-            max: Duration::from_secs(1),
-        }),
-        // A client sends less than one request a second: a floor per second would be a floor per
-        // client, a thousand times the one that is meant.
-        budget: Some(BudgetConfig {
-            ratio: 0.1,
-            floor: 0,
-            ttl: Duration::from_mins(1),
-        }),
+        again: Again::Budgeted(
+            Waits {
+                min: Duration::from_millis(200),
+                max: Duration::from_secs(1),
+            },
+            // A client sends less than one request a second: a floor per second would be a floor
+            // per client, a thousand times the one that is meant.
+            BudgetConfig {
+                ratio: 0.1,
+                floor: 0,
+                ttl: Duration::from_mins(1),
+            },
+        ),
         breaker: Some(Config {
             consecutive: Some(count(2)),
             reopen: Duration::from_millis(500),
@@ -184,12 +186,11 @@ fn a_bounded_queue_makes_the_return_quick_and_the_budget_keeps_the_load_low() {
 fn each_protection_alone_and_together() {
     // Prints the table of `main.rs`: run with `--nocapture`.
     let with = |budget: bool, breaker: bool| Policy {
-        wait: if budget {
-            protected().wait
+        again: if budget {
+            protected().again
         } else {
-            naive().wait
+            naive().again
         },
-        budget: protected().budget.filter(|_| budget),
         breaker: protected().breaker.filter(|_| breaker),
         ..naive()
     };

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
-use mainstay_core::bulkhead::{Bulkhead, Limits};
 use mainstay_core::random::Random;
+
+use crate::engine::Door;
 
 /// What the service is.
 #[derive(Clone, Debug)]
@@ -40,7 +41,7 @@ pub(crate) enum Offered {
 pub(crate) struct Service {
     capacity: Capacity,
     /// The engine that bounds what is let in.
-    bulkhead: Bulkhead,
+    door: Door,
     queue: VecDeque<usize>,
     random: Random,
 }
@@ -49,10 +50,7 @@ impl Service {
     pub(crate) fn new(capacity: Capacity, random: Random) -> Self {
         let unbounded = NonZeroU32::MAX;
         Self {
-            bulkhead: Bulkhead::new(Limits {
-                in_flight: capacity.workers,
-                queue: Some(capacity.queue.unwrap_or(unbounded)),
-            }),
+            door: Door::new(capacity.workers, capacity.queue.unwrap_or(unbounded)),
             queue: VecDeque::new(),
             capacity,
             random,
@@ -66,12 +64,12 @@ impl Service {
     }
 
     pub(crate) fn offer(&mut self, attempt: usize, now: u64) -> Offered {
-        if self.queue.is_empty() && self.bulkhead.enter().is_ok() {
+        if self.queue.is_empty() && self.door.enter() {
             return Offered::Begun {
                 ends: self.ends(now),
             };
         }
-        if self.bulkhead.queue().is_err() {
+        if !self.door.queue() {
             return Offered::Refused;
         }
         self.queue.push_back(attempt);
@@ -80,9 +78,9 @@ impl Service {
 
     /// Work on a request ended; the next one, and when work on that ends.
     pub(crate) fn next(&mut self, now: u64) -> Option<(usize, u64)> {
-        self.bulkhead.leave();
+        self.door.leave();
         let attempt = self.queue.pop_front()?;
-        self.bulkhead.promote().expect("a worker is free");
+        self.door.promote();
         Some((attempt, self.ends(now)))
     }
 

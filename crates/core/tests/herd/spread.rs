@@ -6,16 +6,18 @@ use std::time::Duration;
 use mainstay_core::breaker::Config;
 use mainstay_core::outcome::{Outcome, Reason};
 use mainstay_core::random::Random;
-use mainstay_core::retry::Backoff;
 use mainstay_core::time::{Instant, nanos};
 
-use crate::circuit::Circuit;
+use crate::engine::{Circuit, Waits};
 
 const INSTANCES: usize = 1_000;
 const SEEDS: Range<u64> = 1..6;
 
-/// Each instance makes a call this often.
-const CALL_EVERY: usize = 20;
+/// Each instance makes a call this often, in milliseconds.
+const CALL_EVERY: u64 = 20;
+
+/// How long the callee stays dead, in milliseconds.
+const END: u64 = 60_000;
 
 /// Probes are counted in buckets of this many milliseconds.
 const BUCKET: u64 = 100;
@@ -24,18 +26,23 @@ const BUCKET: u64 = 100;
 /// minute; the probes in each bucket.
 fn probes(seed_of: impl Fn(usize) -> u64) -> Vec<u32> {
     let config = Config::default();
-    let circuits: Vec<Circuit> = (0..INSTANCES)
-        .map(|instance| Circuit::new(&config, seed_of(instance)))
-        .collect();
-    let mut buckets = vec![0; (60_000 / BUCKET) as usize];
-    for millis in (0..60_000).step_by(CALL_EVERY) {
-        let now = Instant::from_millis(millis);
-        for circuit in &circuits {
-            let Some(pass) = circuit.acquire(now) else {
-                continue;
+    let mut buckets = vec![0; (END / BUCKET) as usize];
+    for instance in 0..INSTANCES {
+        let circuit = Circuit::new(&config, seed_of(instance));
+        let mut millis = 0;
+        while millis < END {
+            let now = Instant::from_millis(millis);
+            // Calls that are rejected in between are left out: they change nothing.
+            let rejected = match circuit.acquire(now) {
+                Ok(pass) => {
+                    buckets[(millis / BUCKET) as usize] += 1;
+                    circuit.record(pass, Outcome::Failure(Reason::Connect), now);
+                    Duration::ZERO
+                },
+                Err(rejected) => rejected,
             };
-            buckets[(millis / BUCKET) as usize] += 1;
-            circuit.record(pass, Outcome::Failure(Reason::Connect), now);
+            let calls = nanos(rejected).div_ceil(CALL_EVERY * 1_000_000).max(1);
+            millis += calls * CALL_EVERY;
         }
     }
     // All of them have opened, after five calls; what follows are probes.
@@ -99,7 +106,7 @@ fn peak_to_mean(buckets: &[u32]) -> f64 {
     f64::from(peak) * used as f64 / f64::from(buckets.iter().sum::<u32>())
 }
 
-const BACKOFF: Backoff = Backoff {
+const WAITS: Waits = Waits {
     min: Duration::from_millis(200),
     max: Duration::from_secs(1),
 };
@@ -108,7 +115,7 @@ const BACKOFF: Backoff = Backoff {
 fn retries_with_full_jitter_spread_over_the_whole_time() {
     for seed in SEEDS {
         let mut random = Random::seeded(seed);
-        let buckets = retries(|attempts_used| BACKOFF.after(attempts_used, &mut random));
+        let buckets = retries(|attempts_used| WAITS.jittered(attempts_used, &mut random));
         let ratio = peak_to_mean(&buckets);
         assert!(ratio < 8.0, "seed {seed}: {ratio}");
         // Of the thousand, a few dozen come in any 10 ms.
@@ -119,7 +126,7 @@ fn retries_with_full_jitter_spread_over_the_whole_time() {
 #[test]
 fn retries_without_jitter_come_as_one_herd_after_the_other() {
     // The control: the same bounds, each waited for in full.
-    let buckets = retries(|attempts_used| BACKOFF.bound(attempts_used));
+    let buckets = retries(|attempts_used| WAITS.bound(attempts_used));
     let herds = buckets.iter().filter(|&&retries| retries == 1_000).count();
     assert_eq!(herds, 4);
     assert!(peak_to_mean(&buckets) > 50.0);
