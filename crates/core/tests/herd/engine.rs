@@ -113,23 +113,28 @@ impl Door {
         }))
     }
 
-    /// Takes a worker, if one is free.
-    pub(crate) fn enter(&self) -> bool {
-        self.0.enter().is_ok()
+    /// One more request is at the door.
+    pub(crate) fn offer(&self) -> Place {
+        if self.0.counts().queued == 0 && self.0.enter().is_ok() {
+            Place::Worker
+        } else if self.0.queue().is_ok() {
+            Place::Queue
+        } else {
+            Place::Nowhere
+        }
     }
 
-    /// Takes a place in the queue, if one is free.
-    pub(crate) fn queue(&self) -> bool {
-        self.0.queue().is_ok()
-    }
-
-    /// A worker is free, and takes the next one from the queue.
-    pub(crate) fn promote(&self) {
-        self.0.promote().expect("a worker is free");
-    }
-
-    /// A worker is free.
-    pub(crate) fn leave(&self) {
+    /// A worker is free; `true` when it takes the next one from the queue.
+    pub(crate) fn next(&self) -> bool {
         self.0.leave();
+        self.0.counts().queued > 0 && self.0.promote().is_ok()
     }
+}
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Worker,
+    Queue,
+    Nowhere,
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use mainstay_core::random::Random;
 
-use crate::engine::Door;
+use crate::engine::{Door, Place};
 
 /// What the service is.
 #[derive(Clone, Debug)]
@@ -64,23 +64,24 @@ impl Service {
     }
 
     pub(crate) fn offer(&mut self, attempt: usize, now: u64) -> Offered {
-        if self.queue.is_empty() && self.door.enter() {
-            return Offered::Begun {
+        match self.door.offer() {
+            Place::Worker => Offered::Begun {
                 ends: self.ends(now),
-            };
+            },
+            Place::Queue => {
+                self.queue.push_back(attempt);
+                Offered::Queued
+            },
+            Place::Nowhere => Offered::Refused,
         }
-        if !self.door.queue() {
-            return Offered::Refused;
-        }
-        self.queue.push_back(attempt);
-        Offered::Queued
     }
 
     /// Work on a request ended; the next one, and when work on that ends.
     pub(crate) fn next(&mut self, now: u64) -> Option<(usize, u64)> {
-        self.door.leave();
+        if !self.door.next() {
+            return None;
+        }
         let attempt = self.queue.pop_front()?;
-        self.door.promote();
         Some((attempt, self.ends(now)))
     }
 
