@@ -274,3 +274,17 @@ fn a_configuration_that_cannot_work_is_refused() {
     let refused = LocalHealth::new(&config, at(0)).expect_err("must be refused");
     assert_eq!(refused.to_string(), "score_max is 65; set at most 64");
 }
+
+// Pitfall 4: resilience4j, Polly, failsafe-go and Hystrix mistake a clock that is set back.
+#[test]
+fn a_clock_that_runs_backwards_accuses_nobody_and_blinds_for_no_longer_than_that() {
+    for config in [by_timeout(), by_phi()] {
+        let mut node = Node::new(&config, 8);
+        node.run(10_000..20_000);
+        // Two seconds back, and on from there.
+        node.run(18_000..30_000);
+        assert_eq!(node.accused, 0, "{config:?}");
+        (300..340).for_each(|tick| node.check(tick * 100));
+        assert_eq!(node.accused, 10, "{config:?}");
+    }
+}

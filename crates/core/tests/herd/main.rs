@@ -29,15 +29,15 @@
 //!
 //! So breaker and budget take the amplification away, but a queue that is as long as the stall was
 //! is still worked off for clients that have left; the bound on the queue is what makes the return
-//! quick. The bound alone would do here, where refusing costs the service nothing and the stall ends by
-//! itself; but then each outage nearly triples the load, which a service that pays for refusals, or
-//! that is slow and not stopped, does not survive. The breakers cost a second: their cooldowns end
-//! after the stall does.
+//! quick. The bound alone would do here, where a refusal costs the service nothing. Where it costs a
+//! twentieth of the work, naive clients keep even a service with a bounded queue down for good: they
+//! knock faster than it can refuse. Protected ones have it back in seven seconds, the time to refuse
+//! what had gathered. The breakers cost a second, as their cooldowns end after the stall does.
 //!
 //! The model of the service: so many workers, a service time uniform within half of its mean up and
 //! down, one queue, first come first served. Requests whose clients left are worked on all the
 //! same: the service cannot know. In a stall nothing happens at all, not even a rejection; what
-//! arrives waits in the sockets. The network takes no time. Clients are many and independent: users
+//! arrives waits in the sockets, for ever if it must. The network takes no time. Clients are many and independent: users
 //! come at random (Poisson) and do not wait for each other, so that a slow service is not asked
 //! less. A request succeeds when one of its attempts is answered within its timeout.
 //!

@@ -30,6 +30,7 @@ fn capacity(queue: Option<NonZeroU32>) -> Capacity {
     Capacity {
         workers: count(10),
         work: SECOND / 100,
+        door: 0,
         queue,
         stall: STALL.start as u64 * SECOND..STALL.end as u64 * SECOND,
     }
@@ -130,6 +131,7 @@ fn naive_clients_keep_the_service_down_long_after_the_stall_is_over() {
     }
 }
 
+// Pitfall 46: no peer shows what its policy does to a service that recovers.
 #[test]
 fn protected_clients_have_their_answers_back_within_three_seconds() {
     for seed in SEEDS {
@@ -179,6 +181,27 @@ fn a_bounded_queue_makes_the_return_quick_and_the_budget_keeps_the_load_low() {
         assert!(back.is_some_and(|back| back <= 3), "seed {seed}: {back:?}");
         let attempts = attempts_per_request(&bound_only[STALL]);
         assert!(attempts > 2.5, "seed {seed}: {attempts}");
+    }
+}
+
+/// Half a millisecond to read and refuse: a twentieth of the work, and two thousand a second.
+const DOOR: u64 = SECOND / 2_000;
+
+#[test]
+fn where_a_refusal_costs_a_twentieth_the_bound_alone_does_not_bring_naive_clients_back() {
+    for seed in SEEDS {
+        let run = |policy| {
+            let mut costly = setting(seed, 0.85, BOUNDED, policy);
+            costly.capacity.door = DOOR;
+            Simulation::run(&costly)
+        };
+        // The door has a queue of its own, of all that knocks again.
+        let bound_only = run(naive());
+        assert_healthy_before(&bound_only, &format!("seed {seed}"));
+        assert_eq!(back_after(&bound_only), None, "seed {seed}");
+        // Protected clients knock little enough: what came in the stall is refused first.
+        let back = back_after(&run(protected()));
+        assert!(back.is_some_and(|back| back <= 10), "seed {seed}: {back:?}");
     }
 }
 

@@ -16,6 +16,9 @@ pub(crate) struct Capacity {
     pub(crate) work: u64,
     /// Requests that may wait; all when `None`.
     pub(crate) queue: Option<NonZeroU32>,
+    /// Time that it takes to read one request, and to refuse it if it must, in nanoseconds: one
+    /// after the other, before there is a worker.
+    pub(crate) door: u64,
     /// When it stands still, in nanoseconds.
     pub(crate) stall: Range<u64>,
 }
@@ -43,6 +46,8 @@ pub(crate) struct Service {
     /// The engine that bounds what is let in.
     door: Door,
     queue: VecDeque<usize>,
+    /// When all that was sent so far will have been read.
+    read_until: u64,
     random: Random,
 }
 
@@ -52,15 +57,24 @@ impl Service {
         Self {
             door: Door::new(capacity.workers, capacity.queue.unwrap_or(unbounded)),
             queue: VecDeque::new(),
+            read_until: 0,
             capacity,
             random,
         }
     }
 
-    /// When the service does something about an event of `now`: at once, or after the stall.
-    pub(crate) fn acts_at(&self, now: u64) -> u64 {
+    /// When a request that is sent now will have been read: behind all others, and not in the
+    /// stall.
+    pub(crate) fn read_at(&mut self, now: u64) -> u64 {
+        let begins = now.max(self.read_until);
         let stall = &self.capacity.stall;
-        if stall.contains(&now) { stall.end } else { now }
+        let begins = if stall.contains(&begins) {
+            stall.end
+        } else {
+            begins
+        };
+        self.read_until = begins + self.capacity.door;
+        self.read_until
     }
 
     pub(crate) fn offer(&mut self, attempt: usize, now: u64) -> Offered {

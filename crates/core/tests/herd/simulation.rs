@@ -59,7 +59,7 @@ enum Event {
     User(usize),
     /// This call makes another attempt.
     Again(usize),
-    /// This attempt is read by the service.
+    /// This attempt has been read by the service.
     Arrived(usize),
     /// Work on this attempt ended.
     Worked(usize),
@@ -173,7 +173,8 @@ impl Simulation {
             self.now + nanos(self.setting.timeout),
             Event::TimedOut(attempt),
         );
-        self.plan(self.service.acts_at(self.now), Event::Arrived(attempt));
+        let read_at = self.service.read_at(self.now);
+        self.plan(read_at, Event::Arrived(attempt));
     }
 
     fn arrived(&mut self, attempt: usize) {

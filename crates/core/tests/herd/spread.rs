@@ -51,6 +51,7 @@ fn probes(seed_of: impl Fn(usize) -> u64) -> Vec<u32> {
     buckets.split_off(first_probe)
 }
 
+// Pitfall 20: failsafe-go, Polly and tower-resilience end all cooldowns in step (no jitter).
 #[test]
 fn a_thousand_breakers_that_opened_together_do_not_probe_in_step() {
     for seed in SEEDS {

@@ -92,6 +92,7 @@ async fn peers_are_bounded_and_can_be_forgotten() {
     assert_eq!(detector.verdicts().len(), PEERS_MAX);
 }
 
+// Pitfall 18: gobreaker, sentinel-rust and tower-resilience call back under their lock.
 #[tokio::test(start_paused = true)]
 async fn an_observer_may_ask_the_detector() {
     struct Asks(Mutex<Option<Detector>>);

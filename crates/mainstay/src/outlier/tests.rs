@@ -119,6 +119,7 @@ impl Observe for Asks {
     }
 }
 
+// Pitfall 18: gobreaker, sentinel-rust and tower-resilience call back under their lock.
 #[tokio::test(start_paused = true)]
 async fn an_observer_may_ask_and_record() {
     let observer = Arc::new(Asks(Mutex::new(None)));
@@ -142,6 +143,7 @@ async fn a_place_that_is_not_on_the_list_is_nothing() {
     assert_eq!(outliers.ejected(), 0);
 }
 
+// Pitfall 8: exactly one thread makes a transition, and it is told once.
 #[test]
 fn threads_that_record_together_eject_once() {
     let runtime = tokio::runtime::Builder::new_current_thread()
