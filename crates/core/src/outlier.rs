@@ -52,6 +52,10 @@ use evidence::{Evidence, Pool};
 /// have nowhere to go.
 const REST_FAILED_MAX: f64 = 0.5;
 
+/// Most ejections of one evaluation; the next one goes on. A caller may be waiting for it to end,
+/// and each ejection compares all that are left anew.
+pub const EJECTIONS_MAX: usize = 16;
+
 /// What was decided about an endpoint, by its place in the list.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Decision {
@@ -164,9 +168,11 @@ impl Outliers {
         let mut decisions = Vec::new();
         self.end_ejections(cells, now, &mut decisions);
         self.gather(cells, now);
-        while self.may_eject()
-            && let Some((endpoint, by)) = self.worst(cells)
-        {
+        for _ in 0..EJECTIONS_MAX {
+            let worst = self.may_eject().then(|| self.worst(cells)).flatten();
+            let Some((endpoint, by)) = worst else {
+                break;
+            };
             let Some(cell) = cells.get(endpoint) else {
                 break;
             };

@@ -261,6 +261,14 @@ fn never_more_than_the_configured_number_are_out_and_one_always_stays() {
 }
 
 #[test]
+fn one_evaluation_ejects_a_bounded_number_and_the_next_goes_on() {
+    let mut service = Service::new(&Config::default(), 64);
+    (0..64).for_each(|endpoint| service.call(endpoint, 5, u32::from(endpoint < 40), 5));
+    let each = [(); 4].map(|()| ejected(&service.second()).len());
+    assert_eq!(each, [EJECTIONS_MAX, EJECTIONS_MAX, 8, 0]);
+}
+
+#[test]
 fn few_calls_prove_nothing() {
     let config = Config {
         consecutive: None,
@@ -282,6 +290,29 @@ fn a_difference_that_does_not_matter_ejects_nobody_however_sure() {
     service.call(0, 100_000, 20, 5);
     service.call(1, 100_000, 1_000, 5);
     assert_eq!(service.second(), []);
+}
+
+#[test]
+fn hours_of_chance_eject_nobody() {
+    // Endpoints that are alike: one call in twenty fails, latencies from 0 to 200 ms.
+    for (seed, endpoints, calls) in [(1, 2, 5), (2, 2, 50), (3, 3, 10), (4, 5, 8)] {
+        let config = Config {
+            consecutive: None,
+            ..Config::default()
+        };
+        let mut service = Service::new(&config, endpoints);
+        let mut random = Random::seeded(seed);
+        for second in 0..4 * 3_600 {
+            for call in 0..endpoints * calls {
+                let failed = random.below(20) == 0;
+                let outcome = if failed { FAILED } else { Outcome::Success };
+                let rtt = ms(random.below(200));
+                service.cells[call % endpoints].record(outcome, rtt, at(service.now));
+            }
+            let decisions = service.second();
+            assert_eq!(decisions, [], "seed {seed}, second {second}");
+        }
+    }
 }
 
 #[test]
