@@ -14,6 +14,7 @@
 //! | [`coalesce`], [`batch`] | the same question asked a thousand times |
 //! | [`adjudicate`] | one wrong answer is believed |
 //! | [`detector`] | a dead peer is believed alive, or a late one dead |
+//! | [`outlier`] | one bad endpoint among good ones keeps its share |
 //! | [`fault`] | a protection that is first tried in an outage |
 //! | [`pipeline`] | policies that work against each other |
 //!
@@ -40,6 +41,7 @@ pub mod fault;
 mod heard;
 pub mod hedge;
 pub mod innermost;
+pub mod outlier;
 pub mod pipeline;
 pub mod rate_limit;
 pub mod registry;
@@ -56,6 +58,8 @@ pub use breaker::Breaker;
 pub use bulkhead::Bulkhead;
 pub use classify::Classify;
 pub use clock::Clock;
+pub use detector::Detector;
 pub use error::{Error, Rejection};
+pub use outlier::Outliers;
 pub use retry::{Retry, RetryBudget};
 pub use timeout::Timeout;

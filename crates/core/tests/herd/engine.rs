@@ -1,0 +1,140 @@
+//! The one place that calls the engines: their interfaces may change, the simulation does not.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use mainstay_core::breaker::{Breaker, Config, Permit};
+use mainstay_core::bulkhead::{Bulkhead, Limits};
+use mainstay_core::outcome::Outcome;
+use mainstay_core::random::Random;
+use mainstay_core::retry::{Backoff, Budget, BudgetConfig, Decision, Failed, Retry, Sent};
+use mainstay_core::time::{Deadline, Instant};
+
+/// The circuit breaker of one client.
+pub(crate) struct Circuit(Breaker);
+
+/// The right to make one call.
+#[must_use]
+pub(crate) struct Pass(Permit);
+
+impl Circuit {
+    pub(crate) fn new(config: &Config, seed: u64) -> Self {
+        Self(Breaker::new(config, seed).expect("the configuration is valid"))
+    }
+
+    /// Or how long calls are rejected.
+    pub(crate) fn acquire(&self, now: Instant) -> Result<Pass, Duration> {
+        match self.0.acquire(now) {
+            Ok(admitted) => Ok(Pass(admitted.permit)),
+            Err(rejected) => Err(rejected.retry_after),
+        }
+    }
+
+    pub(crate) fn record(&self, pass: Pass, outcome: Outcome, now: Instant) {
+        let _transition = self.0.record(pass.0, outcome, now);
+    }
+}
+
+/// Waits that double from `min` to `max`, with full jitter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waits {
+    pub(crate) min: Duration,
+    pub(crate) max: Duration,
+}
+
+impl Waits {
+    fn backoff(self) -> Backoff {
+        Backoff {
+            min: self.min,
+            max: self.max,
+        }
+    }
+
+    pub(crate) fn jittered(self, attempts_used: u32, random: &mut Random) -> Duration {
+        self.backoff().after(attempts_used, random)
+    }
+
+    pub(crate) fn bound(self, attempts_used: u32) -> Duration {
+        self.backoff().bound(attempts_used)
+    }
+}
+
+/// Retries within a budget, of one client.
+pub(crate) struct Retries {
+    retry: Retry,
+    budget: Budget,
+}
+
+impl Retries {
+    pub(crate) fn new(attempts: NonZeroU32, waits: Waits, budget: &BudgetConfig) -> Self {
+        Self {
+            retry: Retry {
+                attempts,
+                backoff: waits.backoff(),
+            },
+            budget: Budget::new(budget).expect("the budget is valid"),
+        }
+    }
+
+    pub(crate) fn begin(&self, now: Instant) {
+        self.budget.deposit(now);
+    }
+
+    /// Whether to try again, and after how long.
+    pub(crate) fn again(
+        &self,
+        attempts_used: u32,
+        deadline: Deadline,
+        now: Instant,
+        random: &mut Random,
+    ) -> Option<Duration> {
+        let failed = Failed {
+            attempts_used,
+            sent: Sent::Maybe,
+            idempotent: true,
+            retry_after: None,
+            deadline,
+        };
+        match self.retry.decide(&failed, &self.budget, now, random) {
+            Decision::Retry { after } => Some(after),
+            Decision::GiveUp(_) => None,
+        }
+    }
+}
+
+/// The bulkhead at the service's door.
+pub(crate) struct Door(Bulkhead);
+
+impl Door {
+    pub(crate) fn new(workers: NonZeroU32, queue: NonZeroU32) -> Self {
+        Self(Bulkhead::new(Limits {
+            in_flight: workers,
+            queue: Some(queue),
+        }))
+    }
+
+    /// One more request is at the door.
+    pub(crate) fn offer(&self) -> Place {
+        if self.0.counts().queued == 0 && self.0.enter().is_ok() {
+            Place::Worker
+        } else if self.0.queue().is_ok() {
+            Place::Queue
+        } else {
+            Place::Nowhere
+        }
+    }
+
+    /// A worker is free; `true` when it takes the next one from the queue.
+    pub(crate) fn next(&self) -> bool {
+        self.0.leave();
+        self.0.counts().queued > 0 && self.0.promote().is_ok()
+    }
+}
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Worker,
+    Queue,
+    Nowhere,
+}

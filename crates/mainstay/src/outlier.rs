@@ -1,0 +1,248 @@
+//! Outlier detection over the clock: leaves out the endpoint that is worse than the others.
+//!
+//! Prevents one bad endpoint among good ones from keeping its share of the calls. The decisions are
+//! those of [`mainstay_core::outlier`]; they work with two endpoints. Always holds: to record a call
+//! never waits. One caller in an interval evaluates, if nobody else is at it; all others pass by.
+//! The observer is called under no lock.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::time::Duration;
+
+use mainstay_core::event::{Event, Observe};
+use mainstay_core::outcome::Outcome;
+use mainstay_core::outlier::{self, Cell, Decision};
+use mainstay_core::time::Instant;
+
+use crate::clock::Clock;
+
+pub use mainstay_core::outlier::{Config, ConfigError, ENDPOINTS_MAX, Evident, SHARE_MIN};
+
+/// The endpoints of one service, each known by its place in the list. Cheap to clone; all clones
+/// compare the same endpoints.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use std::time::Duration;
+/// use mainstay::{Outcome, Outliers, Reason};
+///
+/// let outliers = Outliers::builder("payment", ["payment-1", "payment-2"]).build().unwrap();
+/// let rtt = Duration::from_millis(3);
+/// for _ in 0..5 {
+///     outliers.record(0, Outcome::Success, rtt);
+///     outliers.record(1, Outcome::Failure(Reason::Connect), rtt);
+/// }
+/// assert!(outliers.is_ejected(1));
+/// assert!(!outliers.is_ejected(0));
+/// # });
+/// ```
+#[derive(Clone)]
+pub struct Outliers(Arc<Group>);
+
+struct Group {
+    cells: Box<[Cell]>,
+    /// When the next evaluation is due, in nanoseconds.
+    due: AtomicU64,
+    interval: Duration,
+    engine: Mutex<outlier::Outliers>,
+    name: Arc<str>,
+    endpoints: Box<[Arc<str>]>,
+    clock: Clock,
+    observer: Arc<dyn Observe>,
+}
+
+/// Makes [`Outliers`].
+#[must_use = "ends with build()"]
+pub struct Builder {
+    name: Arc<str>,
+    endpoints: Box<[Arc<str>]>,
+    config: Config,
+    clock: Option<Clock>,
+    observer: Arc<dyn Observe>,
+    seed: Option<u64>,
+}
+
+impl Outliers {
+    /// Compares these endpoints of the service called `name`.
+    pub fn builder<E: Into<Arc<str>>>(
+        name: impl Into<Arc<str>>,
+        endpoints: impl IntoIterator<Item = E>,
+    ) -> Builder {
+        Builder {
+            name: name.into(),
+            endpoints: endpoints.into_iter().map(Into::into).collect(),
+            config: Config::default(),
+            clock: None,
+            observer: Arc::new(()),
+            seed: None,
+        }
+    }
+
+    /// The endpoints, in the order in which all else counts them.
+    pub fn endpoints(&self) -> &[Arc<str>] {
+        &self.0.endpoints
+    }
+
+    /// A call to this endpoint ended after `rtt`. A place that is not on the list counts nothing.
+    pub fn record(&self, endpoint: usize, outcome: Outcome, rtt: Duration) {
+        let Some(cell) = self.0.cells.get(endpoint) else {
+            return;
+        };
+        let now = self.0.clock.coarse();
+        let streak = cell.record(outcome, rtt, now);
+        if streak || now.as_nanos() >= self.0.due.load(Ordering::Relaxed) {
+            self.evaluate_at(now);
+        }
+    }
+
+    /// Whether this endpoint is left out just now.
+    pub fn is_ejected(&self, endpoint: usize) -> bool {
+        let cell = self.0.cells.get(endpoint);
+        cell.is_some_and(|cell| cell.is_ejected(self.0.clock.coarse()))
+    }
+
+    /// The share of its calls that this endpoint should get: 0 while it is left out, rising from
+    /// [`SHARE_MIN`] to 1 after it returned. 0 for a place that is not on the list.
+    pub fn share(&self, endpoint: usize) -> f64 {
+        let cell = self.0.cells.get(endpoint);
+        cell.map_or(0.0, |cell| cell.share(self.0.clock.coarse()))
+    }
+
+    /// Endpoints that are left out just now.
+    pub fn ejected(&self) -> usize {
+        let now = self.0.clock.coarse();
+        let cells = self.0.cells.iter();
+        cells.filter(|cell| cell.is_ejected(now)).count()
+    }
+
+    /// Evaluates now, unless somebody is at it. Calls do so by themselves; an owner with a timer
+    /// may as well, so that returns are told where no calls come.
+    pub fn evaluate(&self) {
+        self.evaluate_at(self.0.clock.coarse());
+    }
+
+    /// Another callee stands behind the endpoint now: it is in, and nothing is known of it.
+    pub fn forget(&self, endpoint: usize) {
+        let Some(cell) = self.0.cells.get(endpoint) else {
+            return;
+        };
+        let now = self.0.clock.coarse();
+        let engine = self.0.engine.lock();
+        let decision = engine
+            .unwrap_or_else(PoisonError::into_inner)
+            .forget(endpoint, cell, now);
+        if let Some(decision) = decision {
+            self.tell(decision);
+        }
+    }
+
+    fn evaluate_at(&self, now: Instant) {
+        let mut engine = match self.0.engine.try_lock() {
+            Ok(engine) => engine,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let next = now + self.0.interval;
+        self.0.due.store(next.as_nanos(), Ordering::Relaxed);
+        let decisions = engine.evaluate(&self.0.cells, now);
+        drop(engine);
+        for decision in decisions {
+            self.tell(decision);
+        }
+    }
+
+    fn tell(&self, decision: Decision) {
+        let (Decision::Ejected { endpoint, .. } | Decision::Returned { endpoint }) = decision;
+        let Some(endpoint) = self.0.endpoints.get(endpoint).map(Arc::clone) else {
+            return;
+        };
+        let service = Arc::clone(&self.0.name);
+        self.0.observer.observe(match decision {
+            Decision::Ejected {
+                reason, duration, ..
+            } => Event::EndpointEjected {
+                service,
+                endpoint,
+                reason,
+                ejected_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            },
+            Decision::Returned { .. } => Event::EndpointReturned { service, endpoint },
+        });
+    }
+}
+
+impl Builder {
+    /// When an endpoint stands out, and for how long it is left out.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Who hears of ejections and returns.
+    pub fn observer(mut self, observer: Arc<dyn Observe>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// The clock to read.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// The seed of the ejections' jitter. Without one, each group has its own.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// The group, with all endpoints in.
+    ///
+    /// # Errors
+    ///
+    /// A configured value that cannot work, or too many endpoints.
+    pub fn build(self) -> Result<Outliers, ConfigError> {
+        let clock = self.clock.unwrap_or_default();
+        let now = clock.coarse();
+        let seed = self
+            .seed
+            .unwrap_or_else(|| RandomState::new().hash_one(&*self.name));
+        let engine = outlier::Outliers::new(&self.config, self.endpoints.len(), seed, now)?;
+        let cells = self.endpoints.iter().map(|_| Cell::new(&self.config));
+        Ok(Outliers(Arc::new(Group {
+            cells: cells.collect(),
+            due: AtomicU64::new((now + self.config.interval).as_nanos()),
+            interval: self.config.interval,
+            engine: Mutex::new(engine),
+            name: self.name,
+            endpoints: self.endpoints,
+            clock,
+            observer: self.observer,
+        })))
+    }
+}
+
+impl fmt::Debug for Outliers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outliers")
+            .field("name", &self.0.name)
+            .field("endpoints", &self.0.endpoints)
+            .field("ejected", &self.ejected())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("endpoints", &self.endpoints)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
