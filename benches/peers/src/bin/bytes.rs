@@ -1,0 +1,28 @@
+//! Prints bytes allocated per call.
+//!
+//! Prevents counting that slows down what is timed: this program counts and does not time.
+
+use std::alloc::System;
+
+use peers::Case;
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+fn main() {
+    peers::refuse_virtual_time();
+    for subject in peers::subjects() {
+        // Two threads allocate what one does.
+        if subject.case == Case::BreakerClosedSuccess2Threads {
+            continue;
+        }
+        let bytes = peers::allocated_per_call(&mut subject.start());
+        let case = subject.case.name();
+        println!(
+            "{} {case}_bytes {} B {bytes}",
+            peers::PRINTED_AS,
+            subject.name
+        );
+    }
+}
