@@ -6,6 +6,7 @@
 mod busy;
 mod gateway;
 mod http;
+mod instructions;
 mod origin;
 mod policies;
 mod report;

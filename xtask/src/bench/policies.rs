@@ -10,8 +10,8 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::busy;
 use super::report::{Better, Report, Series};
+use super::{busy, instructions};
 use crate::workspace;
 
 /// The name of our subject.
@@ -31,6 +31,9 @@ pub(super) struct Args {
     /// How long each subject is measured in each case, all rounds together.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     seconds: u32,
+    /// Count instructions instead, with valgrind: the same on a busy machine.
+    #[arg(long, conflicts_with_all = ["json", "rounds", "seconds"])]
+    instructions: bool,
 }
 
 /// What the programs print, line by line.
@@ -68,6 +71,9 @@ impl fmt::Display for Missing {
 
 /// Measures and prints the report.
 pub(super) fn run(args: &Args) -> Result<()> {
+    if args.instructions {
+        return instructions::run(&folder());
+    }
     build()?;
     let cores: Vec<usize> = (0..std::thread::available_parallelism()?.get()).collect();
     let before = busy::disturbance(&cores)?;

@@ -4,7 +4,6 @@
 
 use std::alloc::System;
 
-use peers::Case;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
@@ -13,10 +12,6 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 fn main() {
     peers::refuse_virtual_time();
     for subject in peers::subjects() {
-        // Two threads allocate what one does.
-        if subject.case == Case::BreakerClosedSuccess2Threads {
-            continue;
-        }
         let bytes = peers::allocated_per_call(&mut subject.start());
         let case = subject.case.name();
         println!(
