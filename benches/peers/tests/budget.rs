@@ -23,9 +23,9 @@ fn ours(ratio: f64) -> RetryBudget {
 }
 
 /// How many retries are let through at once after so many requests.
-fn retries(requests: u32, deposit: impl Fn(), withdraw: impl Fn() -> bool) -> u32 {
+fn retries(requests: usize, deposit: impl Fn(), withdraw: impl Fn() -> bool) -> usize {
     (0..requests).for_each(|_| deposit());
-    (0..10 * requests).take_while(|_| withdraw()).count() as u32
+    (0..10 * requests).take_while(|_| withdraw()).count()
 }
 
 // Pitfall 26: tower 0.5 rounds what a retry costs down to whole requests.

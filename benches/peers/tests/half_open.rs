@@ -3,6 +3,11 @@
 //! Prevents claims in docs/comparison.md that nobody saw. Peers without a clock of their own are
 //! given cooldowns of a millisecond and asked until it has passed.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these peers have no clock that a test could move"
+)]
+
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 

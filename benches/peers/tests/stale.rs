@@ -2,12 +2,13 @@
 //!
 //! Prevents claims in docs/comparison.md that nobody saw.
 
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use layered::{Execute, Layer as _, Service as _};
-use mainstay::breaker::{Config, State};
+use mainstay::breaker::{Config, OwnedPermit, State};
 use mainstay::{Breaker, Reason};
 use peers::{Failure, now, once};
 use seatbelt::breaker::{Breaker as Seatbelt, HalfOpenMode};
@@ -130,36 +131,38 @@ fn pitfall_12_tower_resilience_closes_by_a_call_that_was_admitted_before_it_open
     drop((end_probe, probe));
 }
 
+/// Moves the clock until a probe is let through.
+async fn probe(breaker: &Breaker) -> OwnedPermit {
+    loop {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        if let Ok(probe) = breaker.try_acquire_owned() {
+            return probe;
+        }
+    }
+}
+
 // Pitfall 12: a call of the closed time, and a probe of each of two cycles.
 #[tokio::test(start_paused = true)]
 async fn pitfall_12_ours_ignores_calls_and_probes_of_earlier_states() {
     let config = Config {
-        probes: std::num::NonZeroU32::MIN,
+        probes: NonZeroU32::MIN,
         ..Config::default()
     };
     let breaker = Breaker::builder("payment").config(config).build();
     let breaker = breaker.expect("a configuration that works");
-    let half_open = async || {
-        loop {
-            tokio::time::advance(Duration::from_secs(1)).await;
-            if let Ok(probe) = breaker.try_acquire() {
-                return probe;
-            }
-        }
-    };
     let old = breaker.try_acquire().expect("a closed circuit");
     for _ in 0..5 {
         let permit = breaker.try_acquire().expect("a closed circuit");
         permit.failure(Reason::Error);
     }
-    let first = half_open().await;
-    // Its lease runs out, another takes its place and fails.
+    let first = probe(&breaker).await;
+    // Its lease runs out, which the engine counts in sixteenths; another probe fails.
     tokio::time::advance(Config::default().lease * 17 / 16).await;
     let another = breaker.try_acquire().expect("the lease ran out");
     another.failure(Reason::Error);
     assert!(matches!(breaker.state(), State::Open { .. }));
 
-    let second = half_open().await;
+    let second = probe(&breaker).await;
     old.success();
     first.success();
     assert_eq!(breaker.state(), State::HalfOpen);
