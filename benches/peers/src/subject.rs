@@ -97,3 +97,40 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
         .build()
         .expect("a runtime without I/O needs nothing of the system")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ours_is_measured_in_each_case_or_reported_as_missing() {
+        for case in Case::ALL {
+            let measured = subjects()
+                .iter()
+                .any(|one| (one.case, one.name) == (case, "mainstay"));
+            let missing = missing()
+                .iter()
+                .any(|gap| (gap.case, gap.name) == (case, "mainstay"));
+            assert!(measured != missing, "{}", case.name());
+        }
+    }
+
+    #[test]
+    fn nobody_is_both_measured_and_missing() {
+        for gap in missing() {
+            let measured = subjects()
+                .into_iter()
+                .find(|one| (one.case, one.name) == (gap.case, gap.name));
+            assert!(measured.is_none(), "{measured:?}");
+        }
+    }
+
+    #[test]
+    fn the_instructions_of_each_subject_with_one_thread_are_counted() {
+        let counted = include_str!("../benches/instructions.rs");
+        for subject in subjects().iter().filter(|one| one.case.threads() == 1) {
+            let line = format!("(Case::{:?}, \"{}\")", subject.case, subject.name);
+            assert!(counted.contains(&line), "no {line}");
+        }
+    }
+}
