@@ -6,7 +6,9 @@
 mod busy;
 mod gateway;
 mod http;
+mod instructions;
 mod origin;
+mod policies;
 mod report;
 mod subject;
 mod wrk;
@@ -24,12 +26,15 @@ pub(crate) struct Args {
 enum Suite {
     /// The gateway beside `HAProxy` and nginx, one core each, wrk and the origin on the other.
     Gateway(gateway::Args),
+    /// The policies beside other libraries' policies, in one process.
+    Policies(policies::Args),
 }
 
 /// Runs one suite; a benchmark has no negative verdict, only figures or an error.
 pub(crate) fn run(args: &Args) -> Result<bool> {
     match &args.suite {
         Suite::Gateway(args) => gateway::run(args)?,
+        Suite::Policies(args) => policies::run(args)?,
     }
     Ok(true)
 }

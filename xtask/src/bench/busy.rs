@@ -4,8 +4,15 @@
 //! load is the limit and not the proxy, and all proxies look alike.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+
+use crate::wait;
+
+/// With a core busier than this while nobody is loaded, figures are not worth quoting.
+const DISTURBANCE_MAX: f64 = 5.0;
+const DISTURBANCE_TIME: Duration = Duration::from_secs(2);
 
 /// The fields of a core's line that mean "nothing to do": idle and waiting for a disk.
 const IDLE_FIELDS: [usize; 2] = [3, 4];
@@ -33,6 +40,27 @@ impl Ticks {
             (all - idle) as f64 / all as f64 * 100.0
         }
     }
+}
+
+/// Percent of the busiest of `cores` while nobody is loaded.
+pub(super) fn disturbance(cores: &[usize]) -> Result<f64> {
+    let now = || -> Result<Vec<Ticks>> { cores.iter().map(|&core| Ticks::of_core(core)).collect() };
+    let before = now()?;
+    wait::pass(DISTURBANCE_TIME);
+    let pairs = now()?.into_iter().zip(before);
+    let busy = pairs.map(|(after, before)| after.busy_since(before));
+    Ok(busy.fold(0.0, f64::max))
+}
+
+/// Whether the figures were taken on a quiet machine.
+pub(super) fn quietness(disturbance: f64) -> String {
+    let quiet = disturbance <= DISTURBANCE_MAX;
+    let verdict = if quiet {
+        "quiet"
+    } else {
+        "not quiet: no figure to quote"
+    };
+    format!("busy core without load, before or after: {disturbance:.0} % ({verdict})")
 }
 
 fn parse(stat: &str, core: usize) -> Result<Ticks> {
@@ -64,6 +92,12 @@ mod tests {
         assert_eq!(later, Ticks { idle: 65, all: 100 });
         let busy = later.busy_since(Ticks { idle: 0, all: 0 });
         assert!((busy - 35.0).abs() < 1e-9, "{busy}");
+    }
+
+    #[test]
+    fn figures_of_a_disturbed_machine_are_marked() {
+        assert!(quietness(DISTURBANCE_MAX).ends_with("(quiet)"));
+        assert!(quietness(DISTURBANCE_MAX + 1.0).ends_with("no figure to quote)"));
     }
 
     #[test]

@@ -4,26 +4,22 @@
 //! round they take turns, each after a warm-up of its own. Every subject has to give the right
 //! answer before and after, and one bad answer in between ends the benchmark without a figure.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 
-use super::busy::Ticks;
+use super::busy::{self, Ticks};
 use super::origin::Origin;
 use super::report::{Better, Report, Series};
 use super::subject::{Running, Subject};
 use super::wrk;
 use crate::debian::{self, Program};
-use crate::{wait, workspace};
+use crate::workspace;
 
 const PROXY_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
+const CORES: [usize; 2] = [PROXY_CORE, LOAD_CORE];
 const WARM_UP_SECONDS: u32 = 1;
 /// Below this share of its core a proxy was waiting for the load.
 const BUSY_MIN: f64 = 90.0;
-/// With a core busier than this while nobody is loaded, figures are not worth quoting.
-const DISTURBANCE_MAX: f64 = 5.0;
-const DISTURBANCE_TIME: Duration = Duration::from_secs(2);
 
 /// What `bench gateway` is asked to do.
 #[derive(Debug, clap::Args)]
@@ -86,9 +82,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
         subjects.push(subject.start(PROXY_CORE, origin.endpoints)?);
         notes.push(subject.note().into());
     }
-    let before = disturbance()?;
+    let before = busy::disturbance(&CORES)?;
     let series = measure(args, &subjects)?;
-    notes.insert(0, quietness(before.max(disturbance()?)));
+    notes.insert(0, busy::quietness(before.max(busy::disturbance(&CORES)?)));
     for subject in &mut subjects {
         subject.check()?;
     }
@@ -136,7 +132,7 @@ fn provide(subjects: &[Subject]) -> Result<()> {
     Ok(())
 }
 
-fn measure(args: &Args, subjects: &[Running]) -> Result<Vec<Series>> {
+fn measure(args: &Args, subjects: &[Running]) -> Result<Vec<Series<'static>>> {
     let mut series = Vec::new();
     for round in 1..=args.rounds {
         let turns = LOADS
@@ -151,11 +147,11 @@ fn measure(args: &Args, subjects: &[Running]) -> Result<Vec<Series>> {
             add(&mut series, figures);
         }
     }
-    series.sort_by_key(|one: &Series| position(one.case));
+    series.sort_by_key(|one: &Series<'_>| position(one.case));
     Ok(series)
 }
 
-fn measure_once(seconds: u32, load: &Load, running: &Running) -> Result<Vec<Series>> {
+fn measure_once(seconds: u32, load: &Load, running: &Running) -> Result<Vec<Series<'static>>> {
     let subject = running.subject.name();
     let run = |seconds| wrk::run(LOAD_CORE, running.address, load.connections, seconds);
     let _warm = run(WARM_UP_SECONDS).context(subject)?;
@@ -184,9 +180,9 @@ fn measure_once(seconds: u32, load: &Load, running: &Running) -> Result<Vec<Seri
 }
 
 /// Appends each figure to the series it belongs to.
-fn add(series: &mut Vec<Series>, figures: Vec<Series>) {
+fn add(series: &mut Vec<Series<'static>>, figures: Vec<Series<'static>>) {
     for new in figures {
-        let same = |one: &&mut Series| (one.case, one.subject) == (new.case, new.subject);
+        let same = |one: &&mut Series<'static>| (one.case, one.subject) == (new.case, new.subject);
         match series.iter_mut().find(same) {
             Some(one) => one.values.extend(new.values),
             None => series.push(new),
@@ -205,10 +201,10 @@ fn position(case: &str) -> usize {
 }
 
 /// Says where the load was the limit.
-fn idle_cores(series: &[Series]) -> Vec<String> {
+fn idle_cores(series: &[Series<'_>]) -> Vec<String> {
     let busy = series.iter().filter(|one| one.better == Better::Neither);
     let idle = busy.filter(|one| one.values.iter().any(|&value| value < BUSY_MIN));
-    let note = |one: &Series| {
+    let note = |one: &Series<'_>| {
         format!(
             "{} of {}: its core was not always busy; the load was the limit",
             one.case, one.subject
@@ -217,33 +213,11 @@ fn idle_cores(series: &[Series]) -> Vec<String> {
     idle.map(note).collect()
 }
 
-/// Percent of both cores that is busy while nobody is loaded.
-fn disturbance() -> Result<f64> {
-    let now = || Ok::<_, anyhow::Error>([Ticks::of_core(PROXY_CORE)?, Ticks::of_core(LOAD_CORE)?]);
-    let [proxy, load] = now()?;
-    wait::pass(DISTURBANCE_TIME);
-    let [proxy_after, load_after] = now()?;
-    Ok(proxy_after
-        .busy_since(proxy)
-        .max(load_after.busy_since(load)))
-}
-
-/// Whether the figures were taken on a quiet machine.
-fn quietness(disturbance: f64) -> String {
-    let quiet = disturbance <= DISTURBANCE_MAX;
-    let verdict = if quiet {
-        "quiet"
-    } else {
-        "not quiet: no figure to quote"
-    };
-    format!("busy core without load, before or after: {disturbance:.0} % ({verdict})")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn series(case: &'static str, better: Better, value: f64) -> Series {
+    fn series(case: &'static str, better: Better, value: f64) -> Series<'static> {
         Series {
             case,
             subject: "nginx",
@@ -262,12 +236,6 @@ mod tests {
         add(&mut all, vec![series("rps_256", Better::Higher, 3.0)]);
         let values: Vec<_> = all.iter().map(|one| one.values.clone()).collect();
         assert_eq!(values, [vec![1.0, 2.0], vec![3.0]]);
-    }
-
-    #[test]
-    fn figures_of_a_disturbed_machine_are_marked() {
-        assert!(quietness(DISTURBANCE_MAX).ends_with("(quiet)"));
-        assert!(quietness(DISTURBANCE_MAX + 1.0).ends_with("no figure to quote)"));
     }
 
     #[test]

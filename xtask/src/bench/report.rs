@@ -14,7 +14,7 @@ use serde::Serialize;
 pub(super) enum Better {
     /// Requests per second.
     Higher,
-    /// Milliseconds.
+    /// Milliseconds, nanoseconds.
     Lower,
     /// A figure that explains the others; it has no ratio.
     Neither,
@@ -22,13 +22,13 @@ pub(super) enum Better {
 
 /// The figures of one subject in one case, one per round.
 #[derive(Clone, Debug)]
-pub(super) struct Series {
+pub(super) struct Series<'a> {
     /// For instance `rps_32`.
-    pub case: &'static str,
+    pub case: &'a str,
     /// Who was measured.
-    pub subject: &'static str,
+    pub subject: &'a str,
     /// What the figures count.
-    pub unit: &'static str,
+    pub unit: &'a str,
     /// Which way they are good.
     pub better: Better,
     /// In the order of the rounds.
@@ -37,19 +37,19 @@ pub(super) struct Series {
 
 /// `mainstay.bench/v1`.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub(super) struct Report<'a> {
     schema: &'static str,
     suite: &'static str,
-    rows: Vec<Row>,
-    ratios: Vec<Ratio>,
+    rows: Vec<Row<'a>>,
+    ratios: Vec<Ratio<'a>>,
     notes: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
-struct Row {
-    case: &'static str,
-    subject: &'static str,
-    unit: &'static str,
+struct Row<'a> {
+    case: &'a str,
+    subject: &'a str,
+    unit: &'a str,
     /// Median of the rounds.
     value: f64,
     /// (Highest − lowest) / median.
@@ -58,26 +58,26 @@ struct Row {
 
 #[derive(Debug, PartialEq, Serialize)]
 #[expect(clippy::struct_field_names, reason = "the names of the document")]
-struct Ratio {
-    case: &'static str,
-    against: &'static str,
+struct Ratio<'a> {
+    case: &'a str,
+    against: &'a str,
     /// Above 1, ours is better.
     ratio: f64,
 }
 
-impl Report {
+impl<'a> Report<'a> {
     /// Sums up all series; `ours` is compared with every other subject.
     pub(super) fn new(
         suite: &'static str,
         ours: &str,
-        series: &[Series],
+        series: &[Series<'a>],
         notes: Vec<String>,
     ) -> Result<Self> {
         let mut rows = Vec::new();
         let mut ratios = Vec::new();
         for one in series {
             rows.push(row(one)?);
-            let same = |other: &&Series| other.case == one.case && other.subject == ours;
+            let same = |other: &&Series<'a>| other.case == one.case && other.subject == ours;
             if let Some(our) = series.iter().find(same).filter(|_| one.subject != ours) {
                 ratios.extend(ratio(our, one));
             }
@@ -98,8 +98,16 @@ impl Report {
 
     /// The table, the ratios, and the notes.
     pub(super) fn table(&self) -> String {
+        let longest = |name: fn(&Row<'a>) -> &'a str, title: &str| {
+            let names = self.rows.iter().map(|row| name(row).len());
+            names.max().unwrap_or_default().max(title.len())
+        };
+        let (case_width, subject_width) = (
+            longest(|row| row.case, "case"),
+            longest(|row| row.subject, "subject"),
+        );
         let mut text = format!(
-            "{:<14} {:<10} {:>12} {:<11} {:>7}\n",
+            "{:<case_width$} {:<subject_width$} {:>12} {:<11} {:>7}\n",
             "case", "subject", "median", "unit", "spread"
         );
         for Row {
@@ -113,17 +121,24 @@ impl Report {
             let spread = spread * 100.0;
             let _infallible = writeln!(
                 text,
-                "{case:<14} {subject:<10} {value:>12.2} {unit:<11} {spread:>6.1}%"
+                "{case:<case_width$} {subject:<subject_width$} {value:>12.2} {unit:<11} {spread:>6.1}%"
             );
         }
-        let _infallible = write!(text, "\n{:<14} {:<10} {:>7}\n", "case", "against", "ratio");
+        let _infallible = write!(
+            text,
+            "\n{:<case_width$} {:<subject_width$} {:>7}\n",
+            "case", "against", "ratio"
+        );
         for Ratio {
             case,
             against,
             ratio,
         } in &self.ratios
         {
-            let _infallible = writeln!(text, "{case:<14} {against:<10} {ratio:>7.2}");
+            let _infallible = writeln!(
+                text,
+                "{case:<case_width$} {against:<subject_width$} {ratio:>7.2}"
+            );
         }
         text.push('\n');
         for note in &self.notes {
@@ -133,7 +148,7 @@ impl Report {
     }
 }
 
-fn row(series: &Series) -> Result<Row> {
+fn row<'a>(series: &Series<'a>) -> Result<Row<'a>> {
     let Series {
         case,
         subject,
@@ -158,7 +173,7 @@ fn row(series: &Series) -> Result<Row> {
     })
 }
 
-fn ratio(ours: &Series, peer: &Series) -> Option<Ratio> {
+fn ratio<'a>(ours: &Series<'a>, peer: &Series<'a>) -> Option<Ratio<'a>> {
     let rounds = ours.values.iter().zip(&peer.values);
     let ratios: Vec<f64> = match ours.better {
         Better::Higher => rounds.map(|(ours, peer)| ours / peer).collect(),
@@ -184,7 +199,7 @@ fn median(values: &[f64]) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn series(case: &'static str, subject: &'static str, better: Better, values: &[f64]) -> Series {
+    fn series<'a>(case: &'a str, subject: &'a str, better: Better, values: &[f64]) -> Series<'a> {
         Series {
             case,
             subject,
@@ -194,7 +209,7 @@ mod tests {
         }
     }
 
-    fn report(series: &[Series]) -> Report {
+    fn report<'a>(series: &[Series<'a>]) -> Report<'a> {
         Report::new("gateway", "mainstay", series, vec![]).expect("all series have figures")
     }
 
@@ -260,6 +275,22 @@ mod tests {
             "notes": [],
         });
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_longest_name() {
+        let long = "breaker_closed_success_2_threads";
+        let report = report(&[
+            series(long, "mainstay", Better::Lower, &[1.0]),
+            series(long, "tower-resilience", Better::Lower, &[3.0]),
+        ]);
+        let table = report.table();
+        let header = table.lines().next().expect("a header");
+        let at = header.find("subject").expect("a column");
+        assert_eq!(at, long.len() + 1, "{table}");
+        for row in table.lines().filter(|line| line.starts_with(long)) {
+            assert_eq!(&row[at - 1..at], " ", "{table}");
+        }
     }
 
     #[test]

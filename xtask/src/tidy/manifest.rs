@@ -3,6 +3,7 @@
 //! Prevents a crate that the lints forgot, a second `clippy.toml` that silently drops the first,
 //! and a tree that fetches its dependencies from somewhere else than everybody's registry.
 
+use super::source::is_lock;
 use super::{Finding, TextFile, extension_of};
 
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
@@ -82,7 +83,7 @@ fn lock(file: &TextFile) -> Vec<Finding> {
     });
     let text = |source| format!("`{source}` is not the registry that everybody has");
     let findings = sources.map(|(number, source)| Finding::new(&file.path, number, text(source)));
-    if file.path == "Cargo.lock" {
+    if is_lock(&file.path) {
         findings.collect()
     } else {
         Vec::new()

@@ -1,0 +1,68 @@
+//! Prints nanoseconds per call: `times <rounds> <milliseconds per subject and round> [filter]`.
+//!
+//! Prevents a comparison across different minutes of the machine: within a round all subjects of a
+//! case take their turn one after the other, and each round begins with another one.
+
+use std::time::Duration;
+
+use peers::{Subject, Worker};
+
+fn main() {
+    peers::refuse_virtual_time();
+    let mut arguments = std::env::args().skip(1);
+    let mut number = |name| -> u32 {
+        let given = arguments.next().and_then(|text| text.parse().ok());
+        given.unwrap_or_else(|| panic!("{name}: a number, as first or second argument"))
+    };
+    let rounds = number("rounds");
+    let time = Duration::from_millis(u64::from(number("milliseconds")));
+    let filter = arguments.next().unwrap_or_default();
+
+    let mut running: Vec<Running> = peers::subjects()
+        .into_iter()
+        .filter(|subject| subject.case.name().contains(&filter))
+        .map(Running::new)
+        .collect();
+    for round in 0..rounds as usize {
+        eprintln!("round {} of {rounds}", round + 1);
+        for group in running.chunk_by_mut(|one, other| one.subject.case == other.subject.case) {
+            let first = round % group.len();
+            let (before, from) = group.split_at_mut(first);
+            for one in from.iter_mut().chain(before) {
+                let nanos = peers::nanos_per_call(&mut one.workers, time);
+                one.nanos.push(nanos);
+            }
+        }
+    }
+    for one in &running {
+        one.print();
+    }
+    for gap in peers::missing() {
+        println!("missing {} {} {}", gap.case.name(), gap.name, gap.reason);
+    }
+}
+
+struct Running {
+    subject: Subject,
+    workers: Vec<Worker>,
+    nanos: Vec<f64>,
+}
+
+impl Running {
+    fn new(subject: Subject) -> Self {
+        Self {
+            subject,
+            workers: subject.start(),
+            nanos: Vec::new(),
+        }
+    }
+
+    fn print(&self) {
+        let Subject { case, name, .. } = self.subject;
+        print!("{} {} {name} ns", peers::PRINTED_AS, case.name());
+        for nanos in &self.nanos {
+            print!(" {nanos}");
+        }
+        println!();
+    }
+}
