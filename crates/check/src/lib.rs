@@ -39,5 +39,6 @@ pub mod failure;
 pub mod history;
 pub mod lock;
 pub mod model;
+mod real_time;
 pub mod set;
 pub mod wgl;

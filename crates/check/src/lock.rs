@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::history::{Client, Time};
+use crate::real_time::{Moment, overtaken};
 
 /// A client that was told it has the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,29 +166,13 @@ pub fn check(holds: &[Hold], uses: &[Use]) -> Report {
     report
 }
 
-/// Pairs (a, b) in which b began after a had ended and yet has a smaller token: for each b the a
-/// with the greatest token.
+/// Pairs (a, b) in which b began after a had ended and yet has a smaller token.
 fn backward(spans: &[(Time, Time, u64)]) -> Vec<(usize, usize)> {
-    let mut by_begin: Vec<_> = (0..spans.len()).collect();
-    by_begin.sort_by_key(|at| spans[*at].0);
-    let mut by_end: Vec<_> = (0..spans.len()).collect();
-    by_end.sort_by_key(|at| spans[*at].1);
-    let mut ended = by_end.into_iter().peekable();
-    let mut greatest: Option<usize> = None;
-    let mut found = Vec::new();
-    for at in by_begin {
-        let (begin, _, token) = spans[at];
-        while let Some(before) = ended.next_if(|before| spans[*before].1 < begin) {
-            let greater = |greatest: usize| spans[before].2 > spans[greatest].2;
-            if greatest.is_none_or(greater) {
-                greatest = Some(before);
-            }
-        }
-        if let Some(before) = greatest.filter(|before| spans[*before].2 > token) {
-            found.push((before, at));
-        }
-    }
-    found
+    let moment = |who, at, number| Moment { at, number, who };
+    let spans = || spans.iter().enumerate();
+    let ends = spans().map(|(who, span)| moment(who, span.1, span.2));
+    let begins = spans().map(|(who, span)| moment(who, span.0, span.2));
+    overtaken(ends.collect(), begins.collect())
 }
 
 /// For each hold, in the order of tokens, the one with a smaller token that lasted longest, if
