@@ -68,6 +68,17 @@ pub trait Model {
         false
     }
 
+    /// Whether `goal`, which changes nothing, can still fit after some of the calls `between`,
+    /// taken in any order. Everything that may come before `goal` is in `between`. `true` is always right; `false` saves the search a branch.
+    fn can_reach(
+        &self,
+        _state: &Self::State,
+        _goal: Call<'_, Self::Input, Self::Output>,
+        _between: &mut dyn Iterator<Item = Call<'_, Self::Input, Self::Output>>,
+    ) -> bool {
+        true
+    }
+
     /// Places of crashed calls in `part` that no reply shows a trace of, so that a part without
     /// them has the same verdict. Naming none is always right.
     fn traceless(&self, _part: &[Call<'_, Self::Input, Self::Output>]) -> Vec<usize> {

@@ -3,6 +3,13 @@
 //! The judge shares nothing with the search but the models: no list, no memory, no shortcuts.
 //! `CHECK_ORACLE_HISTORIES` and `CHECK_ORACLE_SEED` ask for more histories or others.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "what a test leans on fails loudly, and seeds are printed"
+)]
+
 use mainstay_check::history::{History, Operation, Reply};
 use mainstay_check::model::{Model, key_value, lock, register, znode};
 use mainstay_check::wgl::{self, Limits, Verdict};

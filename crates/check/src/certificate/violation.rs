@@ -123,7 +123,10 @@ pub enum Violation {
 }
 
 impl fmt::Display for Violation {
-    #[expect(clippy::too_many_lines, reason = "one sentence per promise reads better whole")]
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one sentence per promise reads better whole"
+    )]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DuplicateZxid {

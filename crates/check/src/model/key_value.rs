@@ -75,6 +75,23 @@ impl Model for KeyValue {
         input.action == Action::Get
     }
 
+    /// A text only grows, unless a put begins it anew.
+    fn can_reach(
+        &self,
+        state: &String,
+        goal: Call<'_, Input, Output>,
+        between: &mut dyn Iterator<Item = Call<'_, Input, Output>>,
+    ) -> bool {
+        let Some(Output::Value(goal)) = goal.output else {
+            return true;
+        };
+        let begins_it = |call: Call<'_, Input, Output>| match &call.input.action {
+            Action::Put(value) => goal.starts_with(&**value),
+            Action::Get | Action::Append(_) => false,
+        };
+        goal.starts_with(state.as_str()) || Iterator::any(&mut { between }, begins_it)
+    }
+
     /// A crashed put or append whose text is in no reply: whatever was read after it was read
     /// after a later put.
     fn traceless(&self, part: &[Call<'_, Input, Output>]) -> Vec<usize> {

@@ -130,12 +130,48 @@ impl<'a, 'h, 'b, M: Model> Search<'a, 'h, 'b, M> {
                 continue;
             }
             let next = Next::Completed(self.entries.first());
-            let chosen = self.remember()? && self.take_next(next)?;
+            let chosen = self.has_hope() && self.remember()? && self.take_next(next)?;
             if !chosen && !self.choose_again()? {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Whether all calls that are under way and change nothing can still fit.
+    fn has_hope(&self) -> bool {
+        let first_return = self.entries.first_return();
+        let mut waiting = self.until(first_return);
+        waiting.all(|goal| {
+            let asked = self.part.calls[goal as usize];
+            if !self.model.observes_only(asked.input, asked.output) {
+                return true;
+            }
+            let end = self.entries.end(goal);
+            let crashed = (0..).zip(&self.part.crashed);
+            let crashed = crashed.take_while(|(_, crashed)| crashed.from <= end);
+            let crashed = crashed
+                .map(|(place, _)| place)
+                .filter(|place| !self.crashed.has(*place))
+                .map(|place| self.part.completed + place);
+            let mut between = self
+                .until(end)
+                .chain(crashed)
+                .map(|call| self.part.calls[call as usize]);
+            let state = self.states.get(self.state);
+            self.model.can_reach(state, asked, &mut between)
+        })
+    }
+
+    /// Completed calls that are not taken and were invoked before an outstanding return.
+    fn until(&self, end: u32) -> impl Iterator<Item = u32> {
+        let entries = std::iter::successors(Some(self.entries.first()), |entry| {
+            Some(self.entries.after(*entry))
+        });
+        entries
+            .take_while(move |entry| *entry != end)
+            .map(|entry| self.entries.what(entry))
+            .filter_map(|(call, is_return)| (!is_return).then_some(call))
     }
 
     /// Undoes calls until another choice is possible, and takes it; `false` if there is none.
