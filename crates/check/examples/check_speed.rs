@@ -106,7 +106,7 @@ fn rotating(count: usize) -> Result<History<Input, Output>, Impossible> {
                 recorder.invoke(*client, time, input)?;
                 Step::Asked(key, value)
             },
-            Step::Asked(..) if random.below(200) == 0 => {
+            Step::Asked(..) | Step::Served(_) if random.below(200) == 0 => {
                 recorder.crashed(*client)?;
                 *client += 10;
                 Step::Idle
@@ -117,11 +117,6 @@ fn rotating(count: usize) -> Result<History<Input, Output>, Impossible> {
             Step::Asked(key, Some(value)) => {
                 store.insert(key, value);
                 Step::Served(Output::Done)
-            },
-            Step::Served(_) if random.below(200) == 0 => {
-                recorder.crashed(*client)?;
-                *client += 10;
-                Step::Idle
             },
             Step::Served(output) => {
                 recorder.returned(*client, time, output)?;

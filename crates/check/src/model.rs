@@ -68,13 +68,19 @@ pub trait Model {
         false
     }
 
-    /// Whether `goal`, which changes nothing, can still fit after some of the calls `between`,
-    /// taken in any order. Everything that may come before `goal` is in `between`. `true` is always right; `false` saves the search a branch.
-    fn can_reach(
+    /// Whether the state after this operation may be one that no longer tells what was before.
+    /// `true` is always right.
+    fn forgets(&self, _input: &Self::Input) -> bool {
+        true
+    }
+
+    /// Whether a call that changes nothing can fit in `state`, or in one that follows from it by
+    /// operations none of which [`forgets`](Self::forgets). `true` is always right; `false` saves
+    /// the search a branch.
+    fn may_fit_later(
         &self,
         _state: &Self::State,
-        _goal: Call<'_, Self::Input, Self::Output>,
-        _between: &mut dyn Iterator<Item = Call<'_, Self::Input, Self::Output>>,
+        _call: Call<'_, Self::Input, Self::Output>,
     ) -> bool {
         true
     }

@@ -161,6 +161,153 @@ where
     assert!(linearizable * 20 > histories && linearizable * 20 < histories * 19);
 }
 
+/// A model without any of its hints, so that the search has to try everything.
+struct Plain<M>(M);
+
+/// An input that equals nothing, not even itself.
+#[derive(Debug)]
+struct Alone<I>(I);
+
+impl<I> PartialEq for Alone<I> {
+    fn eq(&self, _other: &Self) -> bool {
+        false
+    }
+}
+
+impl<M: Model> Model for Plain<M> {
+    type State = M::State;
+    type Input = Alone<M::Input>;
+    type Output = M::Output;
+    type Part = M::Part;
+
+    fn init(&self) -> M::State {
+        self.0.init()
+    }
+
+    fn step(
+        &self,
+        state: &M::State,
+        input: &Self::Input,
+        output: Option<&M::Output>,
+    ) -> Option<M::State> {
+        self.0.step(state, &input.0, output)
+    }
+
+    fn part(&self, input: &Self::Input) -> M::Part {
+        self.0.part(&input.0)
+    }
+}
+
+/// Compares longer histories, which no judge can try in every order, with and without hints.
+fn agree_with_plain<M>(
+    name: &str,
+    model: M,
+    mut ask: impl FnMut(&mut Random) -> (M::Input, M::Output),
+) where
+    M: Model + Sync + Copy,
+    M::Input: Sync + Clone,
+    M::Output: Sync + Clone,
+{
+    let seed = from_environment("CHECK_ORACLE_SEED", SEED);
+    let mut random = Random::seeded(seed);
+    let (mut linearizable, mut all) = (0, 0);
+    while all < from_environment("CHECK_ORACLE_HISTORIES", HISTORIES) / 20 {
+        let history = long_history(&mut random, &mut ask);
+        let alone = history
+            .operations()
+            .iter()
+            .cloned()
+            .map(|operation| Operation {
+                client: operation.client,
+                invoked: operation.invoked,
+                input: Alone(operation.input),
+                reply: operation.reply,
+            });
+        let plain = History::of(alone.collect()).expect("no client overlaps itself");
+        let limits = Limits::default();
+        let hinted = wgl::check(&model, &history, &limits, &|| true);
+        let plain = wgl::check(&Plain(model), &plain, &limits, &|| true);
+        assert!(
+            hinted.is_linearizable() == plain.is_linearizable()
+                && hinted.is_violated() == plain.is_violated(),
+            "{name}, seed {seed}, history {all}: {hinted}, without hints {plain}\n{history:?}"
+        );
+        all += 1;
+        linearizable += u64::from(hinted.is_linearizable());
+    }
+    println!("{name}, seed {seed}: {linearizable} of {all} long ones linearizable, all agreed");
+    assert!(linearizable * 50 > all && linearizable * 50 < all * 49);
+}
+
+/// Up to 14 operations of up to six clients with long lives.
+fn long_history<I, O>(
+    random: &mut Random,
+    mut ask: impl FnMut(&mut Random) -> (I, O),
+) -> History<I, O> {
+    let mut operations = Vec::new();
+    for client in 0..6 {
+        let mut free = random.below(20);
+        for _ in 0..=random.below(3) {
+            let invoked = free + random.below(8);
+            let at = invoked + random.below(30);
+            let (input, output) = ask(random);
+            let crashes = random.below(6) == 0;
+            let reply = if crashes {
+                Reply::Crashed
+            } else {
+                Reply::Returned { at, output }
+            };
+            operations.push(Operation {
+                client,
+                invoked,
+                input,
+                reply,
+            });
+            free = at;
+            if crashes {
+                break;
+            }
+        }
+    }
+    History::of(operations).expect("no client overlaps itself")
+}
+
+#[test]
+fn the_search_with_hints_and_without_agree_about_registers() {
+    use register::{Input, Output};
+    agree_with_plain("register", register::Register, |random| {
+        let value = |random: &mut Random| i64::from(random.below(3) == 0) + 1;
+        match random.below(4) {
+            0 => (Input::Write(value(random)), Output::Done),
+            1 => {
+                let (expected, new) = (value(random), value(random));
+                let input = Input::CompareAndSet { expected, new };
+                (input, Output::Swapped(random.below(2) == 0))
+            },
+            _ => (Input::Read, Output::Value(Some(value(random)))),
+        }
+    });
+}
+
+#[test]
+fn the_search_with_hints_and_without_agree_about_appended_texts() {
+    use key_value::{Action, Input, Output};
+    agree_with_plain("key-value", key_value::KeyValue, |random| {
+        let letter = |random: &mut Random| ["a", "b"][usize::from(random.below(3) == 0)];
+        let mut text = String::new();
+        for _ in 0..random.below(3) {
+            text.push_str(letter(random));
+        }
+        let (action, output) = match random.below(5) {
+            0 => (Action::Put(letter(random).into()), Output::Done),
+            1 | 2 => (Action::Append(letter(random).into()), Output::Done),
+            _ => (Action::Get, Output::Value(text.into())),
+        };
+        let key = "k".into();
+        (Input { key, action }, output)
+    });
+}
+
 #[test]
 fn the_search_and_all_orders_agree_about_registers() {
     use register::{Input, Output};

@@ -75,21 +75,16 @@ impl Model for KeyValue {
         input.action == Action::Get
     }
 
-    /// A text only grows, unless a put begins it anew.
-    fn can_reach(
-        &self,
-        state: &String,
-        goal: Call<'_, Input, Output>,
-        between: &mut dyn Iterator<Item = Call<'_, Input, Output>>,
-    ) -> bool {
-        let Some(Output::Value(goal)) = goal.output else {
-            return true;
-        };
-        let begins_it = |call: Call<'_, Input, Output>| match &call.input.action {
-            Action::Put(value) => goal.starts_with(&**value),
-            Action::Get | Action::Append(_) => false,
-        };
-        goal.starts_with(state.as_str()) || Iterator::any(&mut { between }, begins_it)
+    fn forgets(&self, input: &Input) -> bool {
+        matches!(input.action, Action::Put(_))
+    }
+
+    /// Without a put, a text only grows.
+    fn may_fit_later(&self, state: &String, call: Call<'_, Input, Output>) -> bool {
+        match call.output {
+            Some(Output::Value(value)) => value.starts_with(state.as_str()),
+            Some(Output::Done) | None => true,
+        }
     }
 
     /// A crashed put or append whose text is in no reply: whatever was read after it was read

@@ -59,11 +59,6 @@ impl Entries {
         self.of_call[call as usize].0
     }
 
-    /// A call's return.
-    pub(super) fn end(&self, call: u32) -> u32 {
-        self.of_call[call as usize].1
-    }
-
     /// The first outstanding return, or 0: calls that are invoked after it must wait for it.
     pub(super) fn first_return(&self) -> u32 {
         let mut entry = self.first();

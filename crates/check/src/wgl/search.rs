@@ -2,12 +2,13 @@
 //!
 //! Prevents a wrong verdict by being small: take a call that was invoked before the first
 //! outstanding return, ask the model, go on; where nothing fits, undo the last choice (Wing and
-//! Gong 1993; Lowe 2017). Three things that change no verdict make it fast:
+//! Gong 1993; Lowe 2017). Four things that change no verdict make it fast:
 //!
 //! - A completed call that changes nothing and fits is taken at once and never tried otherwise:
 //!   moved to the front of any order, it still fits and disturbs nobody.
 //! - Crashed calls are tried last, only where they change the state, and of equal ones the
 //!   earliest first. An order without them is enough, because they may never have happened.
+//! - Where a reply yet to come can no longer fit, nothing more is tried.
 //! - Only configurations with a choice are remembered; the others follow from one of those.
 //!
 //! What always holds: each remembered configuration is entered once, so the search ends.
@@ -17,6 +18,9 @@ use super::entries::Entries;
 use super::part::{Part, small};
 use super::seen::{Bits, Configuration, Seen, States, mix};
 use crate::model::Model;
+
+/// So many invocations and returns ahead are looked at for one that can no longer fit.
+const LOOK_AHEAD_MAX: usize = 512;
 
 /// What a search found.
 pub(super) enum Found<S> {
@@ -138,40 +142,34 @@ impl<'a, 'h, 'b, M: Model> Search<'a, 'h, 'b, M> {
         Ok(true)
     }
 
-    /// Whether all calls that are under way and change nothing can still fit.
+    /// Whether the calls that must end before the state can begin anew can all still fit.
     fn has_hope(&self) -> bool {
-        let first_return = self.entries.first_return();
-        let mut waiting = self.until(first_return);
-        waiting.all(|goal| {
-            let asked = self.part.calls[goal as usize];
-            if !self.model.observes_only(asked.input, asked.output) {
-                return true;
+        let anew = |place: u32| {
+            let call = self.part.completed + place;
+            let forgets = self.model.forgets(self.part.calls[call as usize].input);
+            forgets && !self.crashed.has(place)
+        };
+        let mut crashed = (0..).zip(&self.part.crashed);
+        let horizon = crashed.find(|(place, _)| anew(*place));
+        let horizon = horizon.map_or(u32::MAX, |(_, crashed)| crashed.from);
+        let mut entry = self.entries.first();
+        for _ in 0..LOOK_AHEAD_MAX {
+            if entry == 0 || entry >= horizon {
+                break;
             }
-            let end = self.entries.end(goal);
-            let crashed = (0..).zip(&self.part.crashed);
-            let crashed = crashed.take_while(|(_, crashed)| crashed.from <= end);
-            let crashed = crashed
-                .map(|(place, _)| place)
-                .filter(|place| !self.crashed.has(*place))
-                .map(|place| self.part.completed + place);
-            let mut between = self
-                .until(end)
-                .chain(crashed)
-                .map(|call| self.part.calls[call as usize]);
+            let (call, is_return) = self.entries.what(entry);
+            let asked = self.part.calls[call as usize];
+            let observes = self.model.observes_only(asked.input, asked.output);
+            if !observes && self.model.forgets(asked.input) {
+                break;
+            }
             let state = self.states.get(self.state);
-            self.model.can_reach(state, asked, &mut between)
-        })
-    }
-
-    /// Completed calls that are not taken and were invoked before an outstanding return.
-    fn until(&self, end: u32) -> impl Iterator<Item = u32> {
-        let entries = std::iter::successors(Some(self.entries.first()), |entry| {
-            Some(self.entries.after(*entry))
-        });
-        entries
-            .take_while(move |entry| *entry != end)
-            .map(|entry| self.entries.what(entry))
-            .filter_map(|(call, is_return)| (!is_return).then_some(call))
+            if observes && is_return && !self.model.may_fit_later(state, asked) {
+                return false;
+            }
+            entry = self.entries.after(entry);
+        }
+        true
     }
 
     /// Undoes calls until another choice is possible, and takes it; `false` if there is none.
