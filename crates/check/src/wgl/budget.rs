@@ -146,6 +146,13 @@ impl<'b> Purse<'b> {
         Ok(())
     }
 
+    /// Why a search that meets a limit of its own must end.
+    pub(super) const fn refused(&self) -> Why {
+        Why::Memory {
+            max_bytes: self.budget.limits.memory_bytes_max,
+        }
+    }
+
     pub(super) fn give_back(&mut self, bytes: usize) {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;

@@ -11,6 +11,9 @@ use super::budget::{Purse, Why};
 use super::index::Index;
 use super::part::small;
 
+/// Places in the index have 32 bits: 32 GiB of words are out of memory on any limit.
+const NUMBERS_MAX: usize = u32::MAX as usize - 1;
+
 /// Spreads the bits of a number (the finalizer of `SplitMix64`).
 pub(super) const fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -56,7 +59,11 @@ impl<S: Eq + Hash> States<S> {
         if let Some(number) = self.index.find(hash, same) {
             return Ok(number);
         }
-        purse.bytes(bytes(&state) + self.index.growth_bytes())?;
+        // The index stores a place plus one in 32 bits.
+        if self.states.len() >= NUMBERS_MAX {
+            return Err(purse.refused());
+        }
+        purse.bytes(bytes(&state).saturating_add(self.index.growth_bytes()))?;
         let number = small(self.states.len());
         self.index.insert(hash, number);
         self.states.push(state);
@@ -154,15 +161,79 @@ impl Seen {
         if needed <= old {
             return Ok(());
         }
-        // Places are numbers of 32 bits; 32 GiB of words are out of memory on any limit.
         let new = new.max(needed).max(64);
         let bytes = new.saturating_mul(size_of::<u64>());
-        if new > u32::MAX as usize {
-            return purse.bytes(usize::MAX / 2);
+        if new > NUMBERS_MAX {
+            return Err(purse.refused());
         }
         purse.bytes(bytes)?;
         self.words.reserve_exact(new - self.words.len());
         purse.give_back(old * size_of::<u64>());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wgl::budget::{Budget, Limits};
+
+    /// Configurations with one hash, so that only their words tell them apart.
+    fn are_new(configurations: &[Configuration<'_>]) -> Vec<bool> {
+        let budget = Budget::new(Limits::default(), &|| true);
+        let mut purse = Purse::new(&budget, &|| false);
+        let mut seen = Seen::default();
+        let mut insert = |configuration| seen.insert(configuration, &mut purse);
+        let all = configurations.iter();
+        all.map(|one| insert(one).expect("there is room")).collect()
+    }
+
+    fn bits(set: &[u32]) -> Bits {
+        let mut bits = Bits::new(200);
+        for bit in set {
+            bits.flip(*bit);
+        }
+        bits
+    }
+
+    #[test]
+    fn configurations_differ_by_what_is_taken_even_under_one_hash() {
+        let (none, one) = (bits(&[]), bits(&[1]));
+        let (far, further) = (bits(&[1, 130]), bits(&[1, 70, 130]));
+        let configuration = |base, end, completed, crashed| Configuration {
+            hash: 0,
+            state: 0,
+            base,
+            end,
+            completed,
+            crashed,
+        };
+        let new = are_new(&[
+            configuration(0, 0, &none, &none),
+            configuration(0, 2, &one, &none),
+            configuration(0, 131, &far, &none),
+            configuration(0, 131, &further, &none),
+            configuration(0, 2, &one, &one),
+            configuration(0, 2, &one, &far),
+            configuration(2, 2, &one, &none),
+            configuration(0, 2, &one, &one),
+            configuration(0, 131, &far, &none),
+        ]);
+        assert_eq!(
+            new,
+            [true, true, true, true, true, true, true, false, false]
+        );
+    }
+
+    #[test]
+    fn states_have_one_number_each() {
+        let budget = Budget::new(Limits::default(), &|| true);
+        let mut purse = Purse::new(&budget, &|| false);
+        let mut states = States::new(0_u32);
+        for state in (0..1_000).chain(0..1_000) {
+            let number = states.number(state, |_| 4, &mut purse);
+            assert_eq!(number, Ok(state));
+            assert_eq!(*states.get(state), state);
+        }
     }
 }
