@@ -11,7 +11,7 @@
 //! - a read shows the newest write of its key within the session's prefix;
 //! - a watch's event comes before any reply that shows the store after the change;
 //! - after [`Act::Sync`] (or, with [`Promise::LinearizableReads`], always) a prefix has every
-//!   write in it that had returned before.
+//!   write in it that had returned before, or that anybody had seen before.
 //!
 //! What always holds: a [`Violation`] names the records that contradict each other, and nothing is
 //! reported that another explanation of crashed writes would excuse.

@@ -10,7 +10,8 @@ use std::fmt::{self, Write as _};
 use super::{Failure, Place, Shown};
 
 const ROW_PIXELS: usize = 44;
-const TICK_PIXELS: usize = 56;
+/// A short operation's text fits in the shortest bar; a longer one is cut there and can be pointed at.
+const TICK_PIXELS: usize = 132;
 const LABEL_PIXELS: usize = 96;
 
 const STYLE: &str = "\
@@ -116,17 +117,15 @@ fn timeline(f: &mut fmt::Formatter<'_>, window: &[Shown]) -> fmt::Result {
     for shown in window {
         let at = |time| LABEL_PIXELS + ranks.get(&time).copied().unwrap_or(0) * TICK_PIXELS;
         let from = at(shown.invoked);
-        let to = shown.returned.map_or(width, at).max(from + 8);
+        let to = shown.returned.map_or(width, at).max(from + TICK_PIXELS / 2);
         let top = rows.get(&shown.client).copied().unwrap_or(0) * ROW_PIXELS + 8;
         let (class, mark) = (class(shown.place), mark(shown.place));
-        let text = Escaped(&shown.text);
+        let (bar, text) = (to - from, Escaped(&shown.text));
         write!(
             f,
-            "<g class=\"{class}\"><rect x=\"{from}\" y=\"{top}\" width=\"{}\" height=\"28\" \
-             rx=\"5\"/><text x=\"{}\" y=\"{}\">{mark}: {text}</text><title>{text}</title></g>",
-            to - from,
-            from + 6,
-            top + 18
+            "<g class=\"{class}\"><title>{text}</title><rect x=\"{from}\" y=\"{top}\" \
+             width=\"{bar}\" height=\"28\" rx=\"5\"/><svg x=\"{from}\" y=\"{top}\" \
+             width=\"{bar}\" height=\"28\"><text x=\"6\" y=\"18\">{mark}: {text}</text></svg></g>"
         )?;
     }
     writeln!(f, "</svg></div>")

@@ -89,3 +89,35 @@ impl Model for Set {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::Recorder;
+    use crate::wgl::{self, Limits};
+
+    fn is_linearizable(steps: &[(Input, Output)]) -> bool {
+        let mut recorder = Recorder::new();
+        for ((input, output), time) in steps.iter().zip((0..).step_by(2)) {
+            recorder.invoke(1, time, *input).expect("in order");
+            recorder
+                .returned(1, time + 1, output.clone())
+                .expect("open");
+        }
+        let history = recorder.finish();
+        wgl::check(&Set, &history, &Limits::default(), &|| true).is_linearizable()
+    }
+
+    #[test]
+    fn an_element_that_was_removed_does_not_come_back() {
+        let read = |elements: &[u64]| {
+            let elements = elements.iter().copied().collect();
+            (Input::Read, Output::Elements(elements))
+        };
+        let added = (Input::Add(1), Output::Done);
+        let removed = (Input::Remove(1), Output::Done);
+        let good = [added.clone(), read(&[1]), removed.clone(), read(&[])];
+        assert!(is_linearizable(&good));
+        assert!(!is_linearizable(&[added, removed, read(&[1])]));
+    }
+}
