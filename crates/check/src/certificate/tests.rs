@@ -110,6 +110,12 @@ fn writes_respect_real_time() {
         record(2, (2, 4), write(20), 5),
     ];
     assert_eq!(found(&concurrent, &[]), []);
+
+    let of_one_moment = vec![
+        record(1, (1, 2), write(10), 6),
+        record(2, (2, 4), write(20), 5),
+    ];
+    assert_eq!(found(&of_one_moment, &[]), []);
 }
 
 #[test]

@@ -111,3 +111,30 @@ impl Model for Lock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(state: State, owner: u64, action: Action, output: Option<Output>) -> Option<State> {
+        let lock = "l".into();
+        let input = Input {
+            lock,
+            owner,
+            action,
+        };
+        Lock.step(&state, &input, output.as_ref())
+    }
+
+    #[test]
+    fn a_token_that_nobody_saw_is_used_up_all_the_same() {
+        let acquired = |token| Some(Output::Acquired { token });
+        let held = step(State::default(), 1, Action::Acquire, acquired(1)).expect("free");
+        let free = step(held, 1, Action::Release, Some(Output::Released)).expect("held");
+        let held = step(free, 2, Action::Acquire, None).expect("free");
+        assert_eq!(step(held, 3, Action::Acquire, acquired(3)), None, "held");
+        let free = step(held, 2, Action::Release, None).expect("held");
+        assert_eq!(step(free, 3, Action::Acquire, acquired(2)), None);
+        assert!(step(free, 3, Action::Acquire, acquired(3)).is_some());
+    }
+}

@@ -192,3 +192,34 @@ fn what_a_search_took_is_given_back() {
         assert!(purse.bytes(1).is_err());
     }
 }
+
+#[test]
+fn a_certain_violation_outweighs_what_is_unknown() {
+    use crate::model::key_value::{Action, Input, KeyValue, Output};
+    let ask = |client, key: &str, (invoked, at), action, output| Operation {
+        client,
+        invoked,
+        input: Input {
+            key: key.into(),
+            action,
+        },
+        reply: Reply::Returned { at, output },
+    };
+    let mut operations = Vec::new();
+    for client in 0..20 {
+        let action = Action::Put(client.to_string().into());
+        operations.push(ask(client, "a", (1, 9), action, Output::Done));
+    }
+    let wrong = || Output::Value("nobody".into());
+    operations.push(ask(30, "a", (10, 11), Action::Get, wrong()));
+    operations.push(ask(31, "b", (10, 11), Action::Get, wrong()));
+    let history = History::of(operations).expect("it can have happened");
+    let limits = Limits {
+        memory_bytes_max: 100_000,
+        ..Limits::default()
+    };
+    match check(&KeyValue, &history, &limits, &|| true) {
+        Verdict::Violated(failure) => assert_eq!(failure.part, "\"b\""),
+        other @ (Verdict::Linearizable { .. } | Verdict::Unknown { .. }) => panic!("{other}"),
+    }
+}
