@@ -107,6 +107,13 @@ impl core::error::Error for BackoffConfigError {}
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backoff(BackoffConfig);
 
+impl Default for Backoff {
+    fn default() -> Self {
+        // Its values pass the checks; a test says so.
+        Self(BackoffConfig::default())
+    }
+}
+
 impl Backoff {
     /// No wait at all.
     pub const IMMEDIATE: Self = Self(BackoffConfig {

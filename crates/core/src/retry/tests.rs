@@ -66,6 +66,12 @@ fn each_growth_reaches_its_cap() {
 }
 
 #[test]
+fn the_default_backoff_is_a_valid_one() {
+    let checked = Backoff::new(&BackoffConfig::default());
+    assert_eq!(checked, Ok(Backoff::default()));
+}
+
+#[test]
 fn decorrelated_waits_grow_from_the_wait_before_and_stay_within_their_ends() {
     let backoff = backoff(Growth::Decorrelated, Jitter::None);
     let mut random = Random::seeded(7);
