@@ -1,4 +1,4 @@
-//! Every interleaving of what limits retries: the budget's stripes, and the tokens.
+//! Every interleaving of what limits retries, and of the latencies that hedges wait for.
 //!
 //! Prevents a retry too many under load. Run with
 //!
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use loom::thread;
 use mainstay_core::lane::Lane;
+use mainstay_core::latency::Latency;
 use mainstay_core::retry::{Budget, BudgetConfig, Tokens, TokensConfig};
 use mainstay_core::time::Instant;
 
@@ -104,5 +105,22 @@ fn a_success_beside_a_failure_is_paid_back_unless_all_tokens_were_there() {
         assert!(tokens.allows(), "2.5 of 4, in either order");
         tokens.failure();
         assert!(!tokens.allows(), "1.5 of 4");
+    });
+}
+
+#[test]
+fn two_threads_that_turn_to_a_new_span_clear_it_once_and_keep_the_one_before() {
+    loom::model(|| {
+        let latency = Latency::new(Duration::from_millis(10)).expect("valid");
+        latency.record(Duration::ZERO, at(0));
+        latency.record(Duration::ZERO, at(10));
+        let latency = Arc::new(latency);
+        let theirs = Arc::clone(&latency);
+        let other = thread::spawn(move || theirs.record(Duration::ZERO, at(20)));
+        latency.record(Duration::ZERO, at(20));
+        other.join().expect("no panic");
+        // Span 0 is forgotten, span 1 is kept, and of span 2 nothing is lost: a thread that comes
+        // while it is cleared counts in span 1.
+        assert_eq!(latency.samples(at(20)), 3);
     });
 }
