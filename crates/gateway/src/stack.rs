@@ -351,7 +351,7 @@ impl Call {
             deadline: service.clock.deadline(self.deadline),
         };
         let random = &mut self.front.random.borrow_mut();
-        let decision = plan.retry.decide(&attempt, &plan.budget, now, random);
+        let decision = plan.retry.decide(&attempt, &*plan.budget, now, random);
         match decision {
             Decision::Retry { .. } => service.budget_asked(true, now),
             Decision::GiveUp(GiveUpReason::Budget) => service.budget_asked(false, now),

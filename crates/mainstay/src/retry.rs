@@ -25,6 +25,7 @@ use std::convert::identity;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -200,7 +201,8 @@ impl Retry {
     ) -> Result<T, Error<E>> {
         let mut course = Course::begin(self).map_err(Error::Rejected)?;
         let (own, limit) = (course.ambient(), course.limit());
-        let attempts = async {
+        // Pinned where it is: it is large, and moving it into the limit would cost more than all else.
+        let attempts = pin!(async {
             loop {
                 let attempt = operation(course.attempt());
                 let result = Scoped::new(course.mark(), attempt).await.map_err(flat);
@@ -210,7 +212,7 @@ impl Retry {
                     Next::Exhausted => return result.map_err(Error::exhausted),
                 }
             }
-        };
+        });
         let ended = Limited::new(own, limit, attempts).await;
         ended.unwrap_or_else(|elapsed| Err(elapsed.into_error()))
     }
