@@ -113,11 +113,11 @@ impl Hedge {
     /// # Errors
     ///
     /// As [`call_with`](Self::call_with).
-    pub async fn call<T, E, F: Future<Output = Result<T, E>>>(
+    pub fn call<T, E, F: Future<Output = Result<T, E>>>(
         &self,
         operation: Idempotent<impl Fn(Attempt) -> F>,
-    ) -> Result<T, Error<E>> {
-        self.call_with(operation, ErrorsFail).await
+    ) -> impl Future<Output = Result<T, Error<E>>> {
+        self.call_with(operation, ErrorsFail)
     }
 
     /// Makes a call that may be sent twice; `classify` says which results are answers.
@@ -126,13 +126,13 @@ impl Hedge {
     ///
     /// [`Error::Inner`] with the first copy's error when all copies failed, or with that of the
     /// first to answer under [`Accept::FirstAnswer`].
-    pub async fn call_with<T, E, F: Future<Output = Result<T, E>>>(
+    pub fn call_with<T, E, F: Future<Output = Result<T, E>>>(
         &self,
         Idempotent(operation): Idempotent<impl Fn(Attempt) -> F>,
         classify: impl Classify<T, E>,
-    ) -> Result<T, Error<E>> {
+    ) -> impl Future<Output = Result<T, Error<E>>> {
         let copies = Operation(operation);
-        Race::new(&*self.0, copies, Nested(classify), Error::Inner).await
+        Race::new(&*self.0, copies, Nested(classify), Error::Inner)
     }
 
     /// [`call_with`](Self::call_with) of a call that has policies inside, whose errors are flat
@@ -141,12 +141,12 @@ impl Hedge {
     /// # Errors
     ///
     /// As [`call_with`](Self::call_with).
-    pub async fn call_flat<T, E, F: Future<Output = Result<T, Error<E>>>>(
+    pub fn call_flat<T, E, F: Future<Output = Result<T, Error<E>>>>(
         &self,
         Idempotent(operation): Idempotent<impl Fn(Attempt) -> F>,
         classify: impl Classify<T, Error<E>>,
-    ) -> Result<T, Error<E>> {
-        Race::new(&*self.0, Operation(operation), classify, identity).await
+    ) -> impl Future<Output = Result<T, Error<E>>> {
+        Race::new(&*self.0, Operation(operation), classify, identity)
     }
 
     /// Makes a call that must not be sent twice: its latency is learnt from, and that is all.
@@ -154,12 +154,12 @@ impl Hedge {
     /// # Errors
     ///
     /// [`Error::Inner`] when the call failed.
-    pub async fn call_once<T, E>(
+    pub fn call_once<T, E>(
         &self,
         future: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, Error<E>> {
+    ) -> impl Future<Output = Result<T, Error<E>>> {
         let copies = Once(Some(future));
-        Race::new(&*self.0, copies, Nested(ErrorsFail), Error::Inner).await
+        Race::new(&*self.0, copies, Nested(ErrorsFail), Error::Inner)
     }
 
     /// Copies that were sent.

@@ -25,7 +25,6 @@ use std::convert::identity;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +34,7 @@ use mainstay_core::time::Deadline;
 
 use crate::classify::{Classify, ErrorsFail, Nested};
 use crate::clock::Clock;
-use crate::deadline::{Ambient, Scoped};
+use crate::deadline::Ambient;
 use crate::error::Error;
 use crate::timeout::Limited;
 
@@ -154,11 +153,11 @@ impl Retry {
     /// # Errors
     ///
     /// As [`call_with`](Self::call_with).
-    pub async fn call<T, E>(
+    pub fn call<T, E>(
         &self,
         operation: impl AsyncFnMut(Attempt) -> Result<T, E>,
-    ) -> Result<T, Error<E>> {
-        self.call_with(operation, ErrorsFail).await
+    ) -> impl Future<Output = Result<T, Error<E>>> {
+        self.call_with(operation, ErrorsFail)
     }
 
     /// Makes a call; `classify` says of each result whether it is worth another attempt.
@@ -169,13 +168,12 @@ impl Retry {
     /// time, [`Error::BudgetExhausted`] with it when the budget is used up, [`Error::Timeout`]
     /// when the time was up during an attempt, and [`Error::Rejected`] when it was up before.
     /// An answer that failed is returned as it is when there is no other attempt.
-    pub async fn call_with<T, E>(
+    pub fn call_with<T, E>(
         &self,
         operation: impl AsyncFnMut(Attempt) -> Result<T, E>,
         classify: impl Classify<T, E>,
-    ) -> Result<T, Error<E>> {
+    ) -> impl Future<Output = Result<T, Error<E>>> {
         self.attempts(operation, Error::Inner, Nested(classify))
-            .await
     }
 
     /// [`call_with`](Self::call_with) of a call that has policies inside, whose errors are flat
@@ -184,12 +182,12 @@ impl Retry {
     /// # Errors
     ///
     /// As [`call_with`](Self::call_with).
-    pub async fn call_flat<T, E>(
+    pub fn call_flat<T, E>(
         &self,
         operation: impl AsyncFnMut(Attempt) -> Result<T, Error<E>>,
         classify: impl Classify<T, Error<E>>,
-    ) -> Result<T, Error<E>> {
-        self.attempts(operation, identity, classify).await
+    ) -> impl Future<Output = Result<T, Error<E>>> {
+        self.attempts(operation, identity, classify)
     }
 
     /// The attempts; `flat` makes the one error of what they give.
@@ -200,21 +198,18 @@ impl Retry {
         classify: impl Classify<T, Error<E>>,
     ) -> Result<T, Error<E>> {
         let mut course = Course::begin(self).map_err(Error::Rejected)?;
-        let (own, limit) = (course.ambient(), course.limit());
-        // Pinned where it is: it is large, and moving it into the limit would cost more than all else.
-        let attempts = pin!(async {
-            loop {
-                let attempt = operation(course.attempt());
-                let result = Scoped::new(course.mark(), attempt).await.map_err(flat);
-                match course.next(self, &result, &classify) {
-                    Next::Done => return result,
-                    Next::Again { after } => tokio::time::sleep(after).await,
-                    Next::Exhausted => return result.map_err(Error::exhausted),
-                }
+        loop {
+            let attempt = operation(course.attempt());
+            let result = match Limited::new(course.mark(), course.limit(), attempt).await {
+                Ok(result) => result.map_err(flat),
+                Err(elapsed) => return Err(elapsed.into_error()),
+            };
+            match course.next(self, &result, &classify) {
+                Next::Done => return result,
+                Next::Again { after } => tokio::time::sleep(after).await,
+                Next::Exhausted => return result.map_err(Error::exhausted),
             }
-        });
-        let ended = Limited::new(own, limit, attempts).await;
-        ended.unwrap_or_else(|elapsed| Err(elapsed.into_error()))
+        }
     }
 
     /// [`call`](Self::call) for blocking code: the backoff holds up this thread. No attempt is cut
@@ -247,8 +242,7 @@ impl Retry {
         let mut course = Course::begin(self).map_err(Error::Rejected)?;
         let classify = Nested(classify);
         loop {
-            let mark = course.mark().inside(course.ambient());
-            let attempt = mark.enter(|| operation(course.attempt()));
+            let attempt = course.mark().enter(|| operation(course.attempt()));
             let result = attempt.map_err(Error::Inner);
             match course.next(self, &result, &classify) {
                 Next::Done => return result,

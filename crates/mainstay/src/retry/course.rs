@@ -104,7 +104,7 @@ impl Course {
     pub(super) const fn mark(&self) -> Ambient {
         Ambient {
             attempt: self.number,
-            ..Ambient::NONE
+            ..self.own
         }
     }
 
