@@ -223,10 +223,6 @@ impl Latency {
 }
 
 /// The bucket of a latency.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the index is below 416, in the checker's model below 4"
-)]
 fn bucket_of(nanos: u64) -> usize {
     let nanos = nanos.clamp(1 << OCTAVE_MIN, (1 << OCTAVE_MAX) - 1);
     let octave = nanos.ilog2();

@@ -38,6 +38,10 @@ pub enum Sent {
 
 /// How often a call is tried, and how far apart.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "`Retry-After` is the name of the wish in HTTP"
+)]
 pub struct Retry {
     /// Attempts in all, the first included.
     pub attempts: NonZeroU32,

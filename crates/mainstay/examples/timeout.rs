@@ -13,6 +13,11 @@ use mainstay::retry::Backoff;
 use mainstay::{Error, Retry, RetryBudget, Timeout};
 use tokio::time::sleep;
 
+async fn work(is_slow: bool) -> Result<&'static str, std::io::Error> {
+    sleep(Duration::from_millis(if is_slow { 500 } else { 1 })).await;
+    Ok("paid")
+}
+
 // Time stands still except where all wait: the story is the same each time it is told.
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -29,12 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 // Each attempt has 100 ms, or what the others left of the 250.
                 let left = remaining().unwrap_or_default().as_millis() / 10 * 10;
                 println!("  attempt {} has about {left} ms left", this.number);
-                let slow = this.number <= slow_attempts;
-                let work = async {
-                    sleep(Duration::from_millis(if slow { 500 } else { 1 })).await;
-                    Ok::<_, std::io::Error>("paid")
-                };
-                attempt.call(work).await
+                attempt.call(work(this.number <= slow_attempts)).await
             },
             Nested(ErrorsFail),
         );

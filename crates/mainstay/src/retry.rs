@@ -136,6 +136,7 @@ impl Retry {
 
     /// The same retries for calls that may be made twice, or for ones that must not: of those only
     /// what was provably never sent is tried again.
+    #[must_use]
     pub fn idempotent(&self, idempotent: bool) -> Self {
         Self {
             plan: Arc::clone(&self.plan),

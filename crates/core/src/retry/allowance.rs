@@ -30,6 +30,10 @@ impl Charge for Tokens {
 
 /// The limit of a service's retries and hedges.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one per service, and the larger one is the usual one"
+)]
 pub enum Allowance {
     /// A share of its requests, and some per second (Finagle).
     Share(Budget),

@@ -104,15 +104,8 @@ impl fmt::Display for BackoffConfigError {
 impl core::error::Error for BackoffConfigError {}
 
 /// The wait before an attempt, as a function of the attempts made. Checked when it was made.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Backoff(BackoffConfig);
-
-impl Default for Backoff {
-    fn default() -> Self {
-        // Its values pass the checks; a test says so.
-        Self(BackoffConfig::default())
-    }
-}
 
 impl Backoff {
     /// No wait at all.

@@ -94,18 +94,18 @@ impl<S: Service<Request>, Request> Future for RequestCopy<S, Request> {
     type Output = Result<S::Response, S::Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            let call = match self.as_mut().project() {
-                RequestProjection::Calling { call } => return call.poll(cx),
-                RequestProjection::Readying { service, request } => {
-                    ready!(service.poll_ready(cx))?;
-                    let Some(request) = request.take() else {
-                        return Poll::Pending;
-                    };
-                    service.call(request)
-                },
+        if let RequestProjection::Readying { service, request } = self.as_mut().project() {
+            ready!(service.poll_ready(cx))?;
+            let Some(request) = request.take() else {
+                return Poll::Pending;
             };
+            let call = service.call(request);
             self.set(Self::Calling { call });
+        }
+        match self.project() {
+            RequestProjection::Calling { call } => call.poll(cx),
+            // Left just above.
+            RequestProjection::Readying { .. } => Poll::Pending,
         }
     }
 }

@@ -114,8 +114,12 @@ async fn the_losers_are_dropped_before_the_winner_is_returned() {
     let call = |attempt: Attempt| {
         let noted = Noted(attempt.number, &dropped);
         async move {
-            let takes = if attempt.number == 3 { 15 } else { 1_000 };
-            copy(noted.0, takes, false).await
+            copy(
+                noted.0,
+                [1_000, 1_000, 15, 1_000][attempt.number as usize - 1],
+                false,
+            )
+            .await
         }
     };
     let mut call = std::pin::pin!(hedge.call(Idempotent(call)));

@@ -94,6 +94,50 @@ where
     }
 }
 
+type Ended<S, Request> = Result<
+    <S as Service<Request>>::Response,
+    Error<<<S as Service<Request>>::Error as Flat>::Inner>,
+>;
+
+impl<S, Request, C, R> Attempts<S, Request, C, R>
+where
+    S: Service<Request>,
+    S::Error: Flat,
+    C: Classify<S::Response, <S::Error as Flat>::Inner>,
+    R: Repeat<Request>,
+{
+    /// The request of another attempt, once the service is ready for it.
+    fn poll_request(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Request>, S::Error>> {
+        let this = self.project();
+        ready!(this.service.poll_ready(cx))?;
+        let request = this.spare.take();
+        *this.spare = request.as_ref().and_then(|it| this.repeat.copy(it));
+        let repeatable = this.spare.is_some();
+        *this.course = this.course.map(|it| it.repeatable(repeatable));
+        Poll::Ready(Ok(request))
+    }
+
+    /// An attempt ended; its result, if that is the call's.
+    fn ended(self: Pin<&mut Self>, result: Ended<S, Request>) -> Option<Ended<S, Request>> {
+        let mut this = self.project();
+        let course = this.course.as_mut();
+        let next = course.map_or(Next::Done, |it| it.next(this.retry, &result, this.classify));
+        match next {
+            Next::Done => Some(result),
+            Next::Exhausted => Some(result.map_err(Error::exhausted)),
+            Next::Again { after } => {
+                // The attempt is dropped here: nothing is held during the backoff.
+                let backoff = sleep(after);
+                this.state.set(State::Waiting { backoff });
+                None
+            },
+        }
+    }
+}
+
 impl<S, Request, C, R> Future for Attempts<S, Request, C, R>
 where
     S: Service<Request>,
@@ -101,54 +145,39 @@ where
     C: Classify<S::Response, <S::Error as Flat>::Inner>,
     R: Repeat<Request>,
 {
-    type Output = Result<S::Response, Error<<S::Error as Flat>::Inner>>;
+    type Output = Ended<S, Request>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            let mark = this.course.map_or_else(Default::default, |it| it.mark());
-            let next = match this.state.as_mut().project() {
-                StateProjection::Rejected { rejection } => {
+            let mark = self.course.map_or_else(Default::default, |it| it.mark());
+            let request = match self.as_mut().project().state.project() {
+                StateProjection::Rejected { rejection } => match rejection.take() {
+                    Some(rejection) => return Poll::Ready(Err(Error::Rejected(rejection))),
                     // Polled again after its end, it stays pending, as a future may.
-                    let rejection = rejection.take();
-                    return rejection
-                        .map_or(Poll::Pending, |why| Poll::Ready(Err(Error::Rejected(why))));
+                    None => return Poll::Pending,
                 },
                 StateProjection::First { request } => request.take(),
                 StateProjection::Waiting { backoff } => {
                     ready!(backoff.poll(cx));
-                    this.state.set(State::Readying);
+                    self.as_mut().project().state.set(State::Readying);
                     continue;
                 },
                 StateProjection::Readying => {
-                    ready!(mark.enter(|| this.service.poll_ready(cx))).map_err(Flat::into_error)?;
-                    let request = this.spare.take();
-                    *this.spare = request.as_ref().and_then(|it| this.repeat.copy(it));
-                    let repeatable = this.spare.is_some();
-                    *this.course = this.course.map(|it| it.repeatable(repeatable));
-                    request
+                    let request = mark.enter(|| self.as_mut().poll_request(cx));
+                    ready!(request).map_err(Flat::into_error)?
                 },
                 StateProjection::Calling { call } => {
                     let ended = ready!(mark.enter(|| call.poll(cx)));
-                    let result = ended.map_err(Flat::into_error);
-                    let next = this.course.as_mut().map_or(Next::Done, |course| {
-                        course.next(this.retry, &result, this.classify)
-                    });
-                    match next {
-                        Next::Done => return Poll::Ready(result),
-                        Next::Exhausted => return Poll::Ready(result.map_err(Error::exhausted)),
-                        Next::Again { after } => {
-                            // The attempt is dropped here: nothing is held during the backoff.
-                            let backoff = sleep(after);
-                            this.state.set(State::Waiting { backoff });
-                        },
+                    match self.as_mut().ended(ended.map_err(Flat::into_error)) {
+                        Some(result) => return Poll::Ready(result),
+                        None => continue,
                     }
-                    continue;
                 },
             };
-            let Some(request) = next else {
+            let Some(request) = request else {
                 return Poll::Pending;
             };
+            let mut this = self.as_mut().project();
             let call = mark.enter(|| this.service.call(request));
             this.state.set(State::Calling { call });
         }

@@ -1,7 +1,7 @@
 //! Claims about the asynchronous half of retries, in virtual time.
 
 use std::cell::{Cell, RefCell};
-use std::future::pending;
+use std::future::{pending, ready};
 use std::num::NonZeroU32;
 
 use mainstay_core::event::{Event, Observe};
@@ -165,31 +165,29 @@ async fn a_rejection_that_does_not_say_when_is_not_hammered() {
     assert_eq!(calls.get(), 1);
 }
 
+async fn opened(clock: Clock) -> Breaker {
+    let breaker = Breaker::builder("payment").clock(clock).build();
+    let breaker = breaker.expect("valid");
+    for _ in 0..5 {
+        let down = breaker.call(ready(Err::<(), _>("down"))).await;
+        assert!(down.is_err(), "it opens");
+    }
+    breaker
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_open_breaker_is_asked_again_only_when_its_cooldown_fits_the_deadline() {
     // The first cooldown is 5 s long.
-    for (total, attempts) in [(millis(500), 1), (Duration::from_secs(300), 2)] {
+    for (total, attempts) in [(millis(500), 1), (Duration::from_mins(5), 2)] {
         let clock = Clock::new();
-        let breaker = Breaker::builder("payment")
-            .clock(clock)
-            .build()
-            .expect("valid");
-        for _ in 0..5 {
-            let down = breaker.call(async { Err::<(), _>("down") }).await;
-            assert!(down.is_err(), "it opens");
-        }
+        let breaker = opened(clock).await;
         let calls = Cell::new(0);
-        let result = builder(clock)
-            .total(total)
-            .build()
-            .call_flat(
-                async |_| {
-                    calls.set(calls.get() + 1);
-                    breaker.call(async { Ok::<_, &str>("up again") }).await
-                },
-                Nested(ErrorsFail),
-            )
-            .await;
+        let through_breaker = async |_| {
+            calls.set(calls.get() + 1);
+            breaker.call(ready(Ok::<_, &str>("up again"))).await
+        };
+        let retry = builder(clock).total(total).build();
+        let result = retry.call_flat(through_breaker, Nested(ErrorsFail)).await;
         match attempts {
             1 => assert!(matches!(result, Err(Error::Rejected(_))), "{result:?}"),
             _ => assert_eq!(result, Ok("up again")),
@@ -568,7 +566,7 @@ impl<Request> Service<Request> for Flaky {
         assert!(self.is_ready, "called without being asked");
         self.is_ready = false;
         let number = self.called.fetch_add(1, Ordering::Relaxed) + 1;
-        std::future::ready(if number < 3 { Err("reset") } else { Ok(number) })
+        ready(if number < 3 { Err("reset") } else { Ok(number) })
     }
 }
 
