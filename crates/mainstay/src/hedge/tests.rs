@@ -102,6 +102,12 @@ impl Drop for Noted<'_> {
     }
 }
 
+async fn noted_copy(noted: Noted<'_>, takes: u64) -> Result<u32, u32> {
+    let result = copy(noted.0, takes, false).await;
+    drop(noted);
+    result
+}
+
 // Pitfall 39: TRS returned the winner while the losers still ran, until its change 369.
 #[tokio::test(start_paused = true)]
 async fn the_losers_are_dropped_before_the_winner_is_returned() {
@@ -112,15 +118,8 @@ async fn the_losers_are_dropped_before_the_winner_is_returned() {
     let hedge = hedge(config);
     let dropped = RefCell::new(Vec::new());
     let call = |attempt: Attempt| {
-        let noted = Noted(attempt.number, &dropped);
-        async move {
-            copy(
-                noted.0,
-                [1_000, 1_000, 15, 1_000][attempt.number as usize - 1],
-                false,
-            )
-            .await
-        }
+        let takes = [1_000, 1_000, 15, 1_000][attempt.number as usize - 1];
+        noted_copy(Noted(attempt.number, &dropped), takes)
     };
     let mut call = std::pin::pin!(hedge.call(Idempotent(call)));
     let at_return = std::future::poll_fn(|cx| {
@@ -328,7 +327,8 @@ async fn a_quantile_does_not_sink_because_its_slow_calls_were_cut_short() {
         };
         assert!(hedge.call(Idempotent(call)).await.is_ok());
     }
-    assert!(hedge.delay() >= millis(20), "{:?}", hedge.delay());
+    // The 95th of a hundred is a slow one: what was cut short at least took longer than the others.
+    assert!(hedge.delay() > millis(22), "{:?}", hedge.delay());
     assert!(hedge.sent() <= 300, "{} of 300 slow calls", hedge.sent());
 }
 
