@@ -165,6 +165,26 @@ async fn a_rejection_that_does_not_say_when_is_not_hammered() {
     assert_eq!(calls.get(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_classifier_that_calls_a_rejection_a_failure_has_another_endpoint_tried() {
+    let picks_anew = classify::by(|result: Result<&u32, &Error<&str>>| match result {
+        Ok(_) => Outcome::Success,
+        Err(Error::Rejected(_)) => Outcome::Failure(Reason::Forced),
+        Err(error) => error.outcome(),
+    });
+    let result = builder(Clock::new())
+        .build()
+        .call_flat(
+            async |attempt| match attempt.number {
+                3 => Ok(3),
+                _ => Err(rejected(None)),
+            },
+            picks_anew,
+        )
+        .await;
+    assert_eq!(result, Ok(3));
+}
+
 async fn opened(clock: Clock) -> Breaker {
     let breaker = Breaker::builder("payment").clock(clock).build();
     let breaker = breaker.expect("valid");
