@@ -68,3 +68,6 @@ impl<S, C: Clone, R: Clone> Layer<S> for RetryLayer<C, R> {
         RetryService::new(inner, retry, classify, repeat)
     }
 }
+
+#[cfg(test)]
+mod tests;
