@@ -3,7 +3,7 @@
 //! Prevents two failures: one lost packet becomes a lost request, and retries multiply the load of
 //! an upstream that is already failing. A call is tried again only when that cannot do harm (it is
 //! idempotent, or provably never arrived), when its deadline leaves time for the wait, and when
-//! the [`Budget`] that all calls of a service share still has room.
+//! the [`Allowance`] that all calls of a service share still has room.
 
 use core::num::NonZeroU32;
 use core::time::Duration;
@@ -11,11 +11,21 @@ use core::time::Duration;
 use crate::random::Random;
 use crate::time::{Deadline, Instant};
 
+mod allowance;
 mod backoff;
 mod budget;
+mod retry_after;
+mod tokens;
 
-pub use backoff::Backoff;
+pub use allowance::{Allowance, Charge};
+pub use backoff::{BACKOFF_MAX, Backoff, BackoffConfig, BackoffConfigError, Growth, Jitter};
 pub use budget::{Budget, BudgetConfig, BudgetConfigError, TTL_MAX, TTL_MIN};
+pub use retry_after::{Pushback, pushback, retry_after};
+pub use tokens::{TOKENS_MAX, Tokens, TokensConfig};
+
+/// Longest wish of a callee that is waited for, unless configured otherwise. A call that comes
+/// back after more than a minute finds nobody who still wants its answer.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_mins(1);
 
 /// Whether an attempt may have had an effect at the callee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,12 +37,19 @@ pub enum Sent {
 }
 
 /// How often a call is tried, and how far apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "`Retry-After` is the name of the wish in HTTP"
+)]
 pub struct Retry {
     /// Attempts in all, the first included.
     pub attempts: NonZeroU32,
     /// The wait between them.
     pub backoff: Backoff,
+    /// Longest wish of a callee that is waited for. A longer one is not shortened, for the callee
+    /// would be asked too early: the call fails at once.
+    pub retry_after_max: Duration,
 }
 
 /// A failed attempt.
@@ -46,6 +63,8 @@ pub struct Failed {
     pub idempotent: bool,
     /// How long the callee asked to be left alone (`Retry-After`).
     pub retry_after: Option<Duration>,
+    /// The backoff before this attempt, without what a callee asked for; zero before the first.
+    pub waited: Duration,
     /// The end of the whole call.
     pub deadline: Deadline,
 }
@@ -57,6 +76,8 @@ pub enum Decision {
     Retry {
         /// After this wait.
         after: Duration,
+        /// The part of it that is backoff: [`Failed::waited`] of the next attempt.
+        backoff: Duration,
     },
     /// Hand the last failure to the caller.
     GiveUp(GiveUpReason),
@@ -71,6 +92,8 @@ pub enum GiveUpReason {
     Unsafe,
     /// The wait would reach past the deadline.
     Deadline,
+    /// The callee asked for a longer wait than is allowed.
+    RetryAfter,
     /// The retry budget is used up.
     Budget,
 }
@@ -82,6 +105,7 @@ impl GiveUpReason {
             Self::Attempts => "attempts",
             Self::Unsafe => "unsafe",
             Self::Deadline => "deadline",
+            Self::RetryAfter => "retry_after",
             Self::Budget => "budget",
         }
     }
@@ -93,7 +117,7 @@ impl Retry {
     pub fn decide(
         &self,
         failed: &Failed,
-        budget: &Budget,
+        budget: &(impl Charge + ?Sized),
         now: Instant,
         random: &mut Random,
     ) -> Decision {
@@ -103,7 +127,15 @@ impl Retry {
         if failed.sent == Sent::Maybe && !failed.idempotent {
             return Decision::GiveUp(GiveUpReason::Unsafe);
         }
-        let after = self.wait(failed, random);
+        // The callee's own wish is a lower bound: jitter comes on top, never off it.
+        let wish = failed.retry_after.unwrap_or(Duration::ZERO);
+        if wish > self.retry_after_max {
+            return Decision::GiveUp(GiveUpReason::RetryAfter);
+        }
+        let backoff = self
+            .backoff
+            .after(failed.attempts_used, failed.waited, random);
+        let after = wish.saturating_add(backoff);
         let in_time = failed
             .deadline
             .remaining(now)
@@ -114,16 +146,7 @@ impl Retry {
         if !budget.withdraw(now) {
             return Decision::GiveUp(GiveUpReason::Budget);
         }
-        Decision::Retry { after }
-    }
-
-    /// The callee's own wish is a lower bound: jitter comes on top, never off it.
-    fn wait(&self, failed: &Failed, random: &mut Random) -> Duration {
-        let backoff = self.backoff.after(failed.attempts_used, random);
-        match failed.retry_after {
-            Some(wish) => wish.saturating_add(backoff),
-            None => backoff,
-        }
+        Decision::Retry { after, backoff }
     }
 }
 

@@ -14,7 +14,7 @@ use mainstay_core::event::{Event, Observe as _};
 use mainstay_core::health::Verdict;
 use mainstay_core::outcome::Reason;
 use mainstay_core::random::Random;
-use mainstay_core::retry::{Backoff, Budget, BudgetConfig, Retry};
+use mainstay_core::retry::{Backoff, BackoffConfig, Budget, BudgetConfig, RETRY_AFTER_MAX, Retry};
 use mainstay_core::time::{Duration, Instant};
 use mainstay_observe::Observer;
 use mainstay_observe::status::ServiceStatus;
@@ -232,13 +232,17 @@ impl RetryPlan {
             floor: config.budget_floor,
             ttl: BUDGET_TTL,
         });
+        let backoff = Backoff::new(&BackoffConfig {
+            base: config.backoff_min,
+            max: config.backoff_max,
+            ..BackoffConfig::default()
+        });
         Ok(Self {
             retry: Retry {
                 attempts: config.attempts,
-                backoff: Backoff {
-                    min: config.backoff_min,
-                    max: config.backoff_max,
-                },
+                backoff: backoff.map_err(|error| format!("retry: {error}"))?,
+                // The deadline of the call is what ends a wait here.
+                retry_after_max: RETRY_AFTER_MAX,
             },
             budget: Arc::new(budget.map_err(|error| format!("retry budget: {error}"))?),
             on_status: config.on_status,

@@ -321,12 +321,13 @@ impl Call {
             return Some(Duration::ZERO);
         }
         match self.decide(plan, failed, number, sent) {
-            Decision::Retry { after } => Some(after),
+            Decision::Retry { after, .. } => Some(after),
             Decision::GiveUp(why) => {
                 tally.denied(match why {
                     GiveUpReason::Attempts => Denied::Attempts,
                     GiveUpReason::Unsafe => Denied::Unsafe,
-                    GiveUpReason::Deadline => Denied::Deadline,
+                    // Both: there is no time for the wait.
+                    GiveUpReason::Deadline | GiveUpReason::RetryAfter => Denied::Deadline,
                     GiveUpReason::Budget => Denied::Budget,
                 });
                 None
@@ -345,15 +346,20 @@ impl Call {
             retry_after: failed
                 .retry_after()
                 .filter(|_| self.local.plan.endpoints.len() == 1),
+            // Looked at by decorrelated backoff only, which the gateway does not offer.
+            waited: Duration::ZERO,
             deadline: service.clock.deadline(self.deadline),
         };
         let random = &mut self.front.random.borrow_mut();
-        let decision = plan.retry.decide(&attempt, &plan.budget, now, random);
+        let decision = plan.retry.decide(&attempt, &*plan.budget, now, random);
         match decision {
             Decision::Retry { .. } => service.budget_asked(true, now),
             Decision::GiveUp(GiveUpReason::Budget) => service.budget_asked(false, now),
             Decision::GiveUp(
-                GiveUpReason::Attempts | GiveUpReason::Unsafe | GiveUpReason::Deadline,
+                GiveUpReason::Attempts
+                | GiveUpReason::Unsafe
+                | GiveUpReason::Deadline
+                | GiveUpReason::RetryAfter,
             ) => {},
         }
         decision

@@ -50,6 +50,11 @@ impl Clock {
         let since_origin = instant.since(Instant::ORIGIN).min(FAR_FUTURE);
         self.origin.checked_add(since_origin).unwrap_or(self.origin)
     }
+
+    /// What [`timer`](Self::timer) was made from; the clock's origin for what is before it.
+    pub fn instant(&self, timer: time::Instant) -> Instant {
+        Instant::ORIGIN + timer.saturating_duration_since(self.origin)
+    }
 }
 
 const FAR_FUTURE: Duration = Duration::from_hours(30 * 365 * 24);

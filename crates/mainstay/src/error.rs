@@ -186,6 +186,18 @@ impl<E> Error<E> {
         }
     }
 
+    /// This error of a last attempt that the budget did not let be followed by another. What a
+    /// policy said stays as it is: it says more.
+    pub(crate) fn exhausted(self) -> Self {
+        match self {
+            Self::Inner(error) => Self::BudgetExhausted(error),
+            Self::Rejected(_)
+            | Self::Timeout { .. }
+            | Self::BudgetExhausted(_)
+            | Self::FallbackFailed { .. } => self,
+        }
+    }
+
     /// The call's own error, if it got as far.
     pub fn into_inner(self) -> Option<E> {
         match self {

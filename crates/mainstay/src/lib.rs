@@ -60,6 +60,7 @@ pub use classify::Classify;
 pub use clock::Clock;
 pub use detector::Detector;
 pub use error::{Error, Rejection};
+pub use hedge::Hedge;
 pub use outlier::Outliers;
 pub use retry::{Retry, RetryBudget};
 pub use timeout::Timeout;

@@ -1,10 +1,27 @@
-//! Retries for asynchronous code: exponential backoff with full jitter, one deadline for the whole
-//! call, one budget for the whole service.
+//! Retries: attempts of one call, one deadline for all of them, one budget for the whole service.
 //!
 //! Prevents one lost packet from becoming a lost request, and retries from becoming a storm. The
 //! decisions are those of [`mainstay_core::retry`]. Nothing is held during a backoff, and dropping
 //! the call's future ends it at once.
+//!
+//! What an [`Outcome`](crate::Outcome) means here:
+//!
+//! | outcome | |
+//! |---|---|
+//! | `Success`, `Permanent`, `Ignored` | the result is returned as it is |
+//! | `Failure` | another attempt, if the call is idempotent or was provably never sent |
+//! | `Throttled` | the same, and not before the callee's wish |
+//!
+//! A call that an inner policy rejected was never sent. It is tried again only when the rejection
+//! says when that helps and there is time for it: before, the same endpoint would reject it again.
+//! A classifier that calls a rejection a failure has it tried again after a backoff, which is
+//! right where each attempt picks its endpoint anew.
+//!
+//! Of retries around each other only the outermost retries: three levels of three attempts would
+//! be 27 calls at the bottom. Retries know of each other by the [ambient](crate::deadline) of the
+//! call, within one process.
 
+use std::convert::identity;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
@@ -12,15 +29,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_core::random::SharedRandom;
-use mainstay_core::retry::{self, Backoff, Decision, Failed, GiveUpReason, Sent};
+use mainstay_core::retry::{self, RETRY_AFTER_MAX};
 use mainstay_core::time::Deadline;
 
+use crate::classify::{Classify, ErrorsFail, Nested};
 use crate::clock::Clock;
-use crate::error::{Error, Scope};
+use crate::deadline::Ambient;
+use crate::error::Error;
+use crate::timeout::Limited;
 
 mod budget;
+mod course;
+mod future;
+mod layer;
+mod repeat;
+mod service;
 
-pub use budget::{BudgetConfig, BudgetConfigError, Builder as BudgetBuilder, RetryBudget};
+use course::{Course, Next};
+
+pub use budget::{
+    BudgetConfig, BudgetConfigError, Builder as BudgetBuilder, RetryBudget, TokensConfig,
+};
+pub use future::RetryFuture;
+pub use layer::RetryLayer;
+pub use mainstay_core::retry::{
+    Backoff, BackoffConfig, BackoffConfigError, Growth, Jitter, Pushback, pushback, retry_after,
+};
+pub use repeat::{Cloned, Repeat};
+pub use service::RetryService;
 
 /// Tries calls again. Cheap to clone; all clones share the budget.
 ///
@@ -37,11 +73,15 @@ pub use budget::{BudgetConfig, BudgetConfigError, Builder as BudgetBuilder, Retr
 /// # });
 /// ```
 #[derive(Clone)]
-pub struct Retry(Arc<Plan>);
+pub struct Retry {
+    plan: Arc<Plan>,
+    idempotent: bool,
+}
 
 struct Plan {
     retry: retry::Retry,
     total: Option<Duration>,
+    even_when_nested: bool,
     budget: RetryBudget,
     clock: Clock,
     random: SharedRandom,
@@ -50,21 +90,10 @@ struct Plan {
 /// One attempt, as the call sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// 1 for the first.
+    /// 1 for the first. Send it along, and the callee can tell a retry from a new call.
     pub number: u32,
     /// When the whole call is over.
     pub deadline: Deadline,
-}
-
-/// Whether an error is worth another attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
-    /// No: it would fail again, or it must not be done twice.
-    No,
-    /// Yes, after a backoff.
-    Yes,
-    /// Yes, but not before this time has passed: the callee asked for it.
-    After(Duration),
 }
 
 /// Makes a [`Retry`].
@@ -72,114 +101,156 @@ pub enum Again {
 pub struct Builder {
     retry: retry::Retry,
     total: Option<Duration>,
+    idempotent: bool,
+    even_when_nested: bool,
     budget: RetryBudget,
     clock: Option<Clock>,
     seed: Option<u64>,
 }
 
+/// The number of the attempt that this code works for, as the retry closest around it counts;
+/// `None` when there is none.
+pub fn current_attempt() -> Option<u32> {
+    let number = Ambient::current().attempt;
+    (number > 0).then_some(number)
+}
+
 impl Retry {
-    /// Retries that are charged to `budget`: at most three attempts, backoff from 25 ms to 1 s,
-    /// no total limit.
+    /// Retries that are charged to `budget`: at most three attempts, the backoff of
+    /// [`BackoffConfig::default`], no total limit.
     pub fn builder(budget: RetryBudget) -> Builder {
         Builder {
             retry: retry::Retry {
                 attempts: const { NonZeroU32::MIN.saturating_add(2) },
-                backoff: Backoff {
-                    min: Duration::from_millis(25),
-                    max: Duration::from_secs(1),
-                },
+                backoff: Backoff::default(),
+                retry_after_max: RETRY_AFTER_MAX,
             },
             total: None,
+            idempotent: true,
+            even_when_nested: false,
             budget,
             clock: None,
             seed: None,
         }
     }
 
-    /// Makes an idempotent call: any error is worth another attempt.
+    /// The same retries for calls that may be made twice, or for ones that must not: of those only
+    /// what was provably never sent is tried again.
+    #[must_use]
+    pub fn idempotent(&self, idempotent: bool) -> Self {
+        Self {
+            plan: Arc::clone(&self.plan),
+            idempotent,
+        }
+    }
+
+    /// What retries are charged to.
+    pub fn budget(&self) -> &RetryBudget {
+        &self.plan.budget
+    }
+
+    /// Makes a call; each error is worth another attempt.
     ///
     /// # Errors
     ///
     /// As [`call_with`](Self::call_with).
-    pub async fn call<T, E>(
+    pub fn call<T, E>(
         &self,
         operation: impl AsyncFnMut(Attempt) -> Result<T, E>,
-    ) -> Result<T, Error<E>> {
-        self.call_with(operation, |_| Again::Yes).await
+    ) -> impl Future<Output = Result<T, Error<E>>> {
+        self.call_with(operation, ErrorsFail)
     }
 
-    /// Makes a call; `again` says of each error whether another attempt may be made.
+    /// Makes a call; `classify` says of each result whether it is worth another attempt.
     ///
     /// # Errors
     ///
     /// [`Error::Inner`] with the last attempt's error when no attempt is left or none would end in
-    /// time, [`Error::BudgetExhausted`] with it when the budget is used up, and
-    /// [`Error::Timeout`] when the total time was up during an attempt.
-    pub async fn call_with<T, E>(
+    /// time, [`Error::BudgetExhausted`] with it when the budget is used up, [`Error::Timeout`]
+    /// when the time was up during an attempt, and [`Error::Rejected`] when it was up before.
+    /// An answer that failed is returned as it is when there is no other attempt.
+    pub fn call_with<T, E>(
         &self,
-        mut operation: impl AsyncFnMut(Attempt) -> Result<T, E>,
-        again: impl Fn(&E) -> Again,
+        operation: impl AsyncFnMut(Attempt) -> Result<T, E>,
+        classify: impl Classify<T, E>,
+    ) -> impl Future<Output = Result<T, Error<E>>> {
+        self.attempts(operation, Error::Inner, Nested(classify))
+    }
+
+    /// [`call_with`](Self::call_with) of a call that has policies inside, whose errors are flat
+    /// already. `classify` is usually [`Nested`].
+    ///
+    /// # Errors
+    ///
+    /// As [`call_with`](Self::call_with).
+    pub fn call_flat<T, E>(
+        &self,
+        operation: impl AsyncFnMut(Attempt) -> Result<T, Error<E>>,
+        classify: impl Classify<T, Error<E>>,
+    ) -> impl Future<Output = Result<T, Error<E>>> {
+        self.attempts(operation, identity, classify)
+    }
+
+    /// The attempts; `flat` makes the one error of what they give.
+    async fn attempts<T, X, E>(
+        &self,
+        mut operation: impl AsyncFnMut(Attempt) -> Result<T, X>,
+        flat: fn(X) -> Error<E>,
+        classify: impl Classify<T, Error<E>>,
     ) -> Result<T, Error<E>> {
-        let plan = &*self.0;
-        let start = plan.clock.now();
-        let deadline = plan
-            .total
-            .map_or(Deadline::NEVER, |total| Deadline::after(start, total));
-        plan.budget.deposit();
-        let mut number = 1;
+        let mut course = Course::begin(self).map_err(Error::Rejected)?;
         loop {
-            let attempt = Attempt { number, deadline };
-            let error = match plan.attempt(deadline, operation(attempt)).await? {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
+            let attempt = operation(course.attempt());
+            let result = match Limited::new(course.mark(), course.limit(), attempt).await {
+                Ok(result) => result.map_err(flat),
+                Err(elapsed) => return Err(elapsed.into_error()),
             };
-            match plan.decide(attempt, again(&error)) {
-                Decision::Retry { after } => tokio::time::sleep(after).await,
-                Decision::GiveUp(GiveUpReason::Budget) => {
-                    return Err(Error::BudgetExhausted(error));
-                },
-                Decision::GiveUp(
-                    GiveUpReason::Attempts | GiveUpReason::Unsafe | GiveUpReason::Deadline,
-                ) => return Err(Error::Inner(error)),
+            match course.next(self, &result, &classify) {
+                Next::Done => return result,
+                Next::Again { after } => tokio::time::sleep(after).await,
+                Next::Exhausted => return result.map_err(Error::exhausted),
             }
-            number += 1;
         }
     }
-}
 
-impl Plan {
-    /// Runs one attempt, at most until the deadline of the whole call.
-    async fn attempt<R, E>(
+    /// [`call`](Self::call) for blocking code: the backoff holds up this thread. No attempt is cut
+    /// off by the deadline, for a thread cannot be; it sees what is left in [`Attempt::deadline`].
+    ///
+    /// # Errors
+    ///
+    /// As [`call_with`](Self::call_with), except that nothing times out.
+    pub fn call_blocking<T, E>(
         &self,
-        deadline: Deadline,
-        future: impl Future<Output = R>,
-    ) -> Result<R, Error<E>> {
-        let Some(total) = self.total else {
-            return Ok(future.await);
-        };
-        let timer = self.clock.timer(deadline.instant());
-        tokio::time::timeout_at(timer, future)
-            .await
-            .map_err(|_elapsed| Error::Timeout {
-                scope: Scope::Total,
-                after: total,
-            })
+        operation: impl FnMut(Attempt) -> Result<T, E>,
+    ) -> Result<T, Error<E>> {
+        self.call_blocking_with(operation, ErrorsFail)
     }
 
-    fn decide(&self, attempt: Attempt, again: Again) -> Decision {
-        let failed = Failed {
-            attempts_used: attempt.number,
-            sent: Sent::Maybe,
-            idempotent: again != Again::No,
-            retry_after: match again {
-                Again::After(wish) => Some(wish),
-                Again::No | Again::Yes => None,
-            },
-            deadline: attempt.deadline,
-        };
-        let now = self.clock.now();
-        self.budget
-            .decide(&self.retry, &failed, now, &mut self.random.draw())
+    /// [`call_with`](Self::call_with) for blocking code.
+    ///
+    /// # Errors
+    ///
+    /// As [`call_blocking`](Self::call_blocking).
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the caller chose the form that blocks"
+    )]
+    pub fn call_blocking_with<T, E>(
+        &self,
+        mut operation: impl FnMut(Attempt) -> Result<T, E>,
+        classify: impl Classify<T, E>,
+    ) -> Result<T, Error<E>> {
+        let mut course = Course::begin(self).map_err(Error::Rejected)?;
+        let classify = Nested(classify);
+        loop {
+            let attempt = course.mark().enter(|| operation(course.attempt()));
+            let result = attempt.map_err(Error::Inner);
+            match course.next(self, &result, &classify) {
+                Next::Done => return result,
+                Next::Again { after } => std::thread::sleep(after),
+                Next::Exhausted => return result.map_err(Error::exhausted),
+            }
+        }
     }
 }
 
@@ -190,9 +261,28 @@ impl Builder {
         self
     }
 
-    /// The wait between attempts: uniform from zero to `min`, then to twice that, up to `max`.
-    pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
-        self.retry.backoff = Backoff { min, max };
+    /// The wait between attempts.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.retry.backoff = backoff;
+        self
+    }
+
+    /// Longest wish of a callee that is waited for; one that is longer ends the call at once.
+    pub fn retry_after_max(mut self, max: Duration) -> Self {
+        self.retry.retry_after_max = max;
+        self
+    }
+
+    /// Whether calls may be made twice, which is the default. Those that must not be are tried
+    /// again only when they were provably never sent.
+    pub fn idempotent(mut self, idempotent: bool) -> Self {
+        self.idempotent = idempotent;
+        self
+    }
+
+    /// Tries again even inside of another retry, which then multiplies the attempts.
+    pub fn even_when_nested(mut self) -> Self {
+        self.even_when_nested = true;
         self
     }
 
@@ -202,7 +292,7 @@ impl Builder {
         self
     }
 
-    /// The clock to read; the budget's should be the same.
+    /// The clock to read. By default the budget's.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = Some(clock);
         self
@@ -217,22 +307,27 @@ impl Builder {
     /// The retries.
     pub fn build(self) -> Retry {
         let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
-        Retry(Arc::new(Plan {
-            retry: self.retry,
-            total: self.total,
-            budget: self.budget,
-            clock: self.clock.unwrap_or_default(),
-            random: SharedRandom::seeded(seed),
-        }))
+        Retry {
+            plan: Arc::new(Plan {
+                retry: self.retry,
+                total: self.total,
+                even_when_nested: self.even_when_nested,
+                clock: self.clock.unwrap_or_else(|| self.budget.clock()),
+                budget: self.budget,
+                random: SharedRandom::seeded(seed),
+            }),
+            idempotent: self.idempotent,
+        }
     }
 }
 
 impl fmt::Debug for Retry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Retry")
-            .field("retry", &self.0.retry)
-            .field("total", &self.0.total)
-            .field("budget", &self.0.budget)
+            .field("retry", &self.plan.retry)
+            .field("total", &self.plan.total)
+            .field("idempotent", &self.idempotent)
+            .field("budget", &self.plan.budget)
             .finish_non_exhaustive()
     }
 }
@@ -242,6 +337,7 @@ impl fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("retry", &self.retry)
             .field("total", &self.total)
+            .field("idempotent", &self.idempotent)
             .finish_non_exhaustive()
     }
 }

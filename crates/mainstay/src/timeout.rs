@@ -3,20 +3,31 @@
 //! Prevents a call that never ends, and all that it holds meanwhile. When the time is up the
 //! call's future is dropped, which cancels it. An answer that arrives in the same tick as the
 //! timer wins: it is there, and throwing it away would help nobody.
+//!
+//! The limit covers the call until it has its answer. What comes after, as the rest of a body
+//! whose head is there, is not cut off: it needs a limit of its own, at the reader.
+//!
+//! Both kinds keep to the [ambient deadline](crate::deadline) as well. A call that is ready at
+//! once costs no timer; of an attempt the limit is counted from when it first has to wait, so that
+//! not even a clock is read before.
 
 use std::time::Duration;
 
 use mainstay_core::time::Deadline;
+use tokio::time;
 
 use crate::clock::Clock;
+use crate::deadline::{self, Ambient};
 use crate::error::{Error, Scope};
 
 mod future;
 mod layer;
+mod limited;
 mod service;
 
 pub use future::TimeoutFuture;
 pub use layer::TimeoutLayer;
+pub(crate) use limited::Limited;
 pub use service::TimeoutService;
 
 /// A time limit.
@@ -49,7 +60,8 @@ impl Timeout {
         }
     }
 
-    /// A limit for a whole call, with its retries and its time in queues.
+    /// A limit for a whole call, with its retries and its time in queues, which all see it as the
+    /// [ambient deadline](crate::deadline).
     pub const fn total(after: Duration) -> Self {
         Self {
             scope: Scope::Total,
@@ -66,13 +78,35 @@ impl Timeout {
         self,
         future: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Error<E>> {
-        // tokio asks the future before the timer: an answer in the same tick wins.
-        match tokio::time::timeout(self.after, future).await {
+        let ended = Limited::new(self.ambient(), Some(self), future).await;
+        match ended {
             Ok(result) => result.map_err(Error::Inner),
-            Err(_elapsed) => Err(Error::Timeout {
-                scope: self.scope,
-                after: self.after,
-            }),
+            Err(elapsed) => Err(elapsed.into_error()),
+        }
+    }
+
+    /// [`call`](Self::call) of a call that has policies inside, whose errors are flat already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] when the time was up first, else the error of the call.
+    pub async fn call_flat<T, E>(
+        self,
+        future: impl Future<Output = Result<T, Error<E>>>,
+    ) -> Result<T, Error<E>> {
+        let ended = Limited::new(self.ambient(), Some(self), future).await;
+        ended.unwrap_or_else(|elapsed| Err(elapsed.into_error()))
+    }
+
+    /// What a call that begins now sees around itself.
+    pub(crate) fn ambient(self) -> Ambient {
+        match self.scope {
+            Scope::Attempt => Ambient::NONE,
+            Scope::Total => Ambient {
+                // Beyond what the platform can count there is no limit.
+                deadline: time::Instant::now().checked_add(self.after),
+                ..Ambient::NONE
+            },
         }
     }
 
@@ -88,93 +122,9 @@ impl Timeout {
         clock: Clock,
         future: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Error<E>> {
-        let left = deadline.remaining(clock.now()).unwrap_or_default();
-        if left < self.after {
-            Self::total(left).call(future).await
-        } else {
-            self.call(future).await
-        }
+        deadline::scope(clock, deadline, self.call(future)).await
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::pending;
-
-    use tokio::time::{advance, sleep};
-    use tower::{ServiceBuilder, ServiceExt as _};
-
-    use super::*;
-    use crate::innermost::InnermostLayer;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    #[tokio::test(start_paused = true)]
-    async fn a_call_that_never_ends_ends_at_its_limit() {
-        let clock = Clock::new();
-        let result: Result<(), Error<()>> = Timeout::attempt(SECOND).call(pending()).await;
-        assert_eq!(
-            result,
-            Err(Error::Timeout {
-                scope: Scope::Attempt,
-                after: SECOND
-            })
-        );
-        assert_eq!(
-            clock.now(),
-            mainstay_core::time::Instant::from_millis(1_000)
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_in_the_same_tick_as_the_timer_wins() {
-        let answer = async {
-            sleep(SECOND).await;
-            Ok::<_, ()>("paid")
-        };
-        assert_eq!(Timeout::attempt(SECOND).call(answer).await, Ok("paid"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_deadline_shortens_a_limit_and_is_named() {
-        let clock = Clock::new();
-        let deadline = Deadline::after(clock.now(), SECOND);
-        advance(SECOND / 4).await;
-        let result: Result<(), Error<()>> = Timeout::attempt(SECOND)
-            .call_before(deadline, clock, pending())
-            .await;
-        assert_eq!(
-            result,
-            Err(Error::Timeout {
-                scope: Scope::Total,
-                after: SECOND * 3 / 4
-            })
-        );
-        assert_eq!(clock.now(), deadline.instant());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_call_past_its_deadline_has_no_time_at_all() {
-        let clock = Clock::new();
-        let deadline = Deadline::at(clock.now());
-        let result: Result<(), Error<()>> = Timeout::attempt(SECOND)
-            .call_before(deadline, clock, pending())
-            .await;
-        assert!(matches!(result, Err(Error::Timeout { .. })));
-        assert_eq!(clock.now(), deadline.instant());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn two_layers_give_one_flat_error() {
-        let service = ServiceBuilder::new()
-            .layer(Timeout::total(SECOND * 2).layer())
-            .layer(Timeout::attempt(SECOND).layer())
-            .layer(InnermostLayer)
-            .service_fn(|()| pending::<Result<(), &str>>());
-        let expected = Error::Timeout {
-            scope: Scope::Attempt,
-            after: SECOND,
-        };
-        assert_eq!(service.oneshot(()).await, Err(expected));
-    }
-}
+mod tests;

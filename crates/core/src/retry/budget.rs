@@ -7,11 +7,14 @@
 //! Always holds, with any number of threads: retries of any `ttl` are at most
 //! `floor * ttl + ratio * requests of that ttl`.
 //!
-//! Time is cut into slots, [`HISTORY`] of them in a `ttl`. One word counts the current slot,
-//! `closing:1 | slot:27 | requests:20 | retries:16`; a ring keeps the slots before it. The ring's
-//! live slots do not change while the word names the current slot, so one compare-and-swap of
+//! Time is cut into slots, [`HISTORY`] of them in a `ttl`. Requests are counted in stripes, one
+//! per few threads, so that threads which only count do not wait for each other; a stripe has a
+//! cell for each slot, `slot:32 | requests:31`, and a cell of an older round is taken over by its
+//! first request. One word counts the retries of the current slot, `closing:1 | slot:32 |
+//! retries:31`; a ring keeps the slots before it. The ring's live slots do not change while the
+//! word names the current slot, and the requests of a live slot only grow: one compare-and-swap of
 //! the word checks the whole balance and charges it. To move on to another slot, the word is first
-//! marked as closing, which freezes its counts; then every thread that comes along files them in
+//! marked as closing, which freezes its count; then every thread that comes along files it in
 //! the ring and puts the next slot in place. A thread that stops half-way holds nobody up.
 //!
 //! Requests count for at most `ttl` (the current slot and 14 before), retries for at least `ttl`
@@ -21,6 +24,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::atomic::{AtomicU64, Ordering};
+use crate::lane::Lane;
 use crate::time::{Instant, nanos};
 
 /// Slots that a `ttl` is cut into.
@@ -38,15 +42,16 @@ pub const TTL_MAX: Duration = Duration::from_hours(1);
 /// Most retries per request that [`BudgetConfig::ratio`] may allow.
 const RATIO_MAX: f64 = 10.0;
 
-const RETRIES_BITS: u32 = 16;
-const RETRIES_MAX: u64 = (1 << RETRIES_BITS) - 1;
-const REQUESTS_BITS: u32 = 20;
-/// Requests of a slot are counted up to here: 1.5 million per second with a `ttl` of 10 s.
-const REQUESTS_MAX: u64 = (1 << REQUESTS_BITS) - 1;
-const NUMBER_MASK: u64 = (1 << 27) - 1;
-/// How far behind a slow thread may be and still be seen to be late: two months with a `ttl` of
-/// 10 s. Slot numbers turn after almost three years; all the rest of that may pass between two
-/// requests.
+/// Copies of the counters of requests: 1 KiB in all. More would make retries slow, which add all
+/// of them up.
+const STRIPES: usize = if cfg!(loom) { 2 } else { 8 };
+
+const COUNT_BITS: u32 = 31;
+/// Requests of a slot in one stripe, and retries of a slot, are counted up to here.
+const COUNT_MAX: u64 = (1 << COUNT_BITS) - 1;
+const NUMBER_MASK: u64 = u32::MAX as u64;
+/// How far behind a slow thread may be and still be seen to be late: five years with a `ttl` of
+/// 10 s. Slot numbers turn after ninety; all the rest of that may pass between two requests.
 const LATE_MAX: u64 = NUMBER_MASK / 16;
 const CLOSING: u64 = 1 << 63;
 
@@ -84,6 +89,10 @@ pub enum BudgetConfigError {
     Ttl(Duration),
     /// `ratio` and `floor` are both 0: that is no budget, but no retries.
     Nothing,
+    /// More tokens than [`TOKENS_MAX`](super::TOKENS_MAX).
+    TokensMax(u32),
+    /// A success gives no number of tokens from 0.001 to 1,000.
+    TokensRatio(f64),
 }
 
 impl fmt::Display for BudgetConfigError {
@@ -102,6 +111,17 @@ impl fmt::Display for BudgetConfigError {
             Self::Nothing => {
                 f.write_str("budget ratio and floor are both 0; switch retries off instead")
             },
+            Self::TokensMax(max) => {
+                write!(
+                    f,
+                    "budget tokens are {max}; set at most {}",
+                    super::TOKENS_MAX
+                )
+            },
+            Self::TokensRatio(ratio) => write!(
+                f,
+                "budget tokens per success are {ratio}; set 0.001 to 1000"
+            ),
         }
     }
 }
@@ -113,19 +133,25 @@ impl core::error::Error for BudgetConfigError {}
 pub struct Budget {
     word: AtomicU64,
     ring: [AtomicU64; RING],
-    slot_nanos: u64,
+    stripes: [Stripe; STRIPES],
+    /// Slots per nanosecond, times 2^64.
+    slot_rate: u64,
     /// `floor * ttl`, in millionths of a token.
     floor: u64,
     /// Per request, in millionths of a token.
     ratio: u64,
 }
 
-/// A slot, unpacked.
+/// The requests that some of the threads counted, by slot. A cache line or two of its own.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Stripe([AtomicU64; RING]);
+
+/// A slot and what was counted in it: retries in the word and the ring, requests in a stripe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Slot {
     number: u64,
-    requests: u64,
-    retries: u64,
+    count: u64,
 }
 
 impl Budget {
@@ -156,31 +182,41 @@ impl Budget {
         let floor = u128::from(config.floor) * u128::from(ttl_nanos) / 1_000;
         Ok(Self {
             word: AtomicU64::new(Slot::empty(0).encode()),
-            // As if the ring had been round once with nothing in it.
-            ring: core::array::from_fn(|i| {
-                AtomicU64::new(Slot::empty((i as u64).wrapping_sub(RING as u64)).encode())
-            }),
-            slot_nanos: ttl_nanos.div_ceil(HISTORY),
+            ring: empty_ring(),
+            stripes: core::array::from_fn(|_| Stripe(empty_ring())),
+            // A multiplication is a third of a division. Rounded up: a slot begins at its exact
+            // time, and is shorter by less than a ten-millionth.
+            slot_rate: u64::MAX / ttl_nanos.div_ceil(HISTORY) + 1,
             floor: u64::try_from(floor).unwrap_or(u64::MAX),
             ratio,
         })
     }
 
-    /// Counts one request (its first attempt).
+    /// Counts one request (its first attempt), for a caller with one thread.
     pub fn deposit(&self, now: Instant) {
-        let mut seen = self.open_slot(now);
+        self.deposit_in(Lane::FIRST, now);
+    }
+
+    /// Counts one request (its first attempt) of the thread that has `lane`.
+    pub fn deposit_in(&self, lane: Lane, now: Instant) {
+        let number = self.number(now);
+        let cell = &self.stripes[lane.among(STRIPES)].0[place(number)];
+        let mut seen = cell.load(Ordering::Relaxed);
         loop {
             let slot = Slot::decode(seen);
-            if slot.requests == REQUESTS_MAX {
+            // A cell of a later round is left alone: this thread comes late by a whole `ttl`.
+            let is_late = slot.number != number && !is_before(slot.number, number);
+            if is_late || (slot.number == number && slot.count == COUNT_MAX) {
                 return;
             }
-            let next = Slot {
-                requests: slot.requests + 1,
-                ..slot
+            let next = if slot.number == number {
+                seen + 1
+            } else {
+                Slot { number, count: 1 }.encode()
             };
-            match self.swap(seen, next.encode()) {
-                Ok(()) => return,
-                Err(_) => seen = self.open_slot(now),
+            match cell.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(current) => seen = current,
             }
         }
     }
@@ -191,15 +227,12 @@ impl Budget {
         loop {
             let seen = self.open_slot(now);
             let slot = Slot::decode(seen);
-            if slot.retries == RETRIES_MAX || self.balance(slot) < TOKEN {
+            if slot.count == COUNT_MAX || self.balance(slot) < TOKEN {
                 return false;
             }
-            let next = Slot {
-                retries: slot.retries + 1,
-                ..slot
-            };
-            // Nothing that the balance was made of can have changed if the word did not.
-            if self.swap(seen, next.encode()).is_ok() {
+            // If the word did not change, nothing that the balance was made of can have become
+            // less.
+            if self.swap(seen, seen + 1).is_ok() {
                 return true;
             }
         }
@@ -229,18 +262,21 @@ impl Budget {
 
     /// Allowed and used, in millionths of a token, when `slot` is the current one.
     fn sums(&self, slot: Slot) -> (u64, u64) {
-        let mut requests = slot.requests;
-        let mut retries = slot.retries;
-        for past in &self.ring {
-            let past = Slot::decode(past.load(Ordering::Acquire));
-            let age = slot.number.wrapping_sub(past.number) & NUMBER_MASK;
-            if (1..HISTORY).contains(&age) {
-                requests += past.requests;
-            }
-            if (1..=HISTORY).contains(&age) {
-                retries += past.retries;
-            }
-        }
+        let age = |past: Slot| slot.number.wrapping_sub(past.number) & NUMBER_MASK;
+        let cells = self.stripes.iter().flat_map(|stripe| &stripe.0);
+        let requests: u64 = cells
+            .map(|cell| Slot::decode(cell.load(Ordering::Relaxed)))
+            .filter(|cell| age(*cell) < HISTORY)
+            .map(|cell| cell.count)
+            .sum();
+        let past_retries: u64 = self
+            .ring
+            .iter()
+            .map(|past| Slot::decode(past.load(Ordering::Acquire)))
+            .filter(|past| (1..=HISTORY).contains(&age(*past)))
+            .map(|past| past.count)
+            .sum();
+        let retries = slot.count + past_retries;
         let allowed = self
             .floor
             .saturating_add(requests.saturating_mul(self.ratio));
@@ -249,7 +285,7 @@ impl Budget {
 
     /// The word, once it counts the slot of `now` or a newer one and is not closing.
     fn open_slot(&self, now: Instant) -> u64 {
-        let number = (now.as_nanos() / self.slot_nanos) & NUMBER_MASK;
+        let number = self.number(now);
         let mut seen = self.word.load(Ordering::Acquire);
         loop {
             if seen & CLOSING != 0 {
@@ -270,11 +306,7 @@ impl Budget {
     /// word that is there then.
     fn move_on(&self, closing: u64, number: u64) -> u64 {
         let slot = Slot::decode(closing);
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the remainder is below RING"
-        )]
-        let place = &self.ring[(slot.number % RING as u64) as usize];
+        let place = &self.ring[place(slot.number)];
         let filed = place.load(Ordering::Acquire);
         // Who comes late finds this slot, or one of a later round, and must not touch it.
         if is_before(Slot::decode(filed).number, slot.number) {
@@ -294,6 +326,12 @@ impl Budget {
         }
     }
 
+    /// The number of the slot that `now` is in.
+    const fn number(&self, now: Instant) -> u64 {
+        let slots = now.as_nanos() as u128 * self.slot_rate as u128;
+        (slots >> 64) as u64 & NUMBER_MASK
+    }
+
     fn swap(&self, seen: u64, next: u64) -> Result<(), u64> {
         self.word
             .compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire)
@@ -307,24 +345,38 @@ const fn is_before(a: u64, b: u64) -> bool {
     ahead != 0 && ahead <= NUMBER_MASK - LATE_MAX
 }
 
+/// As if it had been round once with nothing in it.
+fn empty_ring() -> [AtomicU64; RING] {
+    core::array::from_fn(|i| {
+        AtomicU64::new(Slot::empty((i as u64).wrapping_sub(RING as u64)).encode())
+    })
+}
+
+/// Where a slot is in a ring.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the remainder is below RING"
+)]
+const fn place(number: u64) -> usize {
+    (number % RING as u64) as usize
+}
+
 impl Slot {
     const fn empty(number: u64) -> Self {
         Self {
             number: number & NUMBER_MASK,
-            requests: 0,
-            retries: 0,
+            count: 0,
         }
     }
 
     const fn encode(self) -> u64 {
-        self.number << (REQUESTS_BITS + RETRIES_BITS) | self.requests << RETRIES_BITS | self.retries
+        self.number << COUNT_BITS | self.count
     }
 
     const fn decode(word: u64) -> Self {
         Self {
-            number: word >> (REQUESTS_BITS + RETRIES_BITS) & NUMBER_MASK,
-            requests: word >> RETRIES_BITS & REQUESTS_MAX,
-            retries: word & RETRIES_MAX,
+            number: word >> COUNT_BITS & NUMBER_MASK,
+            count: word & COUNT_MAX,
         }
     }
 }

@@ -2,18 +2,24 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use mainstay_core::edge::Edge;
 use mainstay_core::event::{Event, Observe};
-use mainstay_core::random::Random;
-use mainstay_core::retry::{self, Decision, Failed, GiveUpReason};
+use mainstay_core::lane::Lane;
+use mainstay_core::outcome::Outcome;
+use mainstay_core::retry::{Allowance, Budget, Charge, Tokens};
 use mainstay_core::time::Instant;
 
 use crate::clock::Clock;
 
-pub use mainstay_core::retry::{BudgetConfig, BudgetConfigError};
+pub use mainstay_core::retry::{BudgetConfig, BudgetConfigError, TokensConfig};
 
-/// A retry budget. Cheap to clone; all clones share one budget.
+/// A retry budget, for the retries and the hedges of a service together. Cheap to clone; all
+/// clones share one budget.
+///
+/// It is a share of the requests ([`config`](Builder::config), the default) or tokens that
+/// failures cost ([`tokens`](Builder::tokens)).
 ///
 /// ```
 /// use mainstay::RetryBudget;
@@ -27,7 +33,7 @@ pub use mainstay_core::retry::{BudgetConfig, BudgetConfigError};
 pub struct RetryBudget(Arc<Purse>);
 
 struct Purse {
-    budget: retry::Budget,
+    allowance: Allowance,
     edge: Edge,
     service: Arc<str>,
     clock: Clock,
@@ -38,9 +44,15 @@ struct Purse {
 #[must_use = "ends with build()"]
 pub struct Builder {
     service: Arc<str>,
-    config: BudgetConfig,
+    kind: Kind,
     clock: Option<Clock>,
     observer: Arc<dyn Observe>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Share(BudgetConfig),
+    Tokens(TokensConfig),
 }
 
 impl RetryBudget {
@@ -48,7 +60,7 @@ impl RetryBudget {
     pub fn builder(service: impl Into<Arc<str>>) -> Builder {
         Builder {
             service: service.into(),
-            config: BudgetConfig::default(),
+            kind: Kind::Share(BudgetConfig::default()),
             clock: None,
             observer: Arc::new(()),
         }
@@ -56,49 +68,53 @@ impl RetryBudget {
 
     /// Counts one request: its first attempt, not its retries.
     pub fn deposit(&self) {
-        self.deposit_at(self.0.clock.now());
+        self.deposit_at(self.0.clock.coarse());
     }
 
     /// [`deposit`](Self::deposit) for a caller that has just read the clock.
     pub fn deposit_at(&self, now: Instant) {
-        self.0.budget.deposit(now);
+        self.0.allowance.deposit(lane(), now);
         self.restored(now);
+    }
+
+    /// Counts the end of one attempt, which matters for tokens.
+    pub fn ended(&self, outcome: Outcome) {
+        self.0.allowance.ended(outcome);
     }
 
     /// Charges one retry; `false` when there must be none.
     #[must_use = "without a budget there must be no retry"]
     pub fn withdraw(&self) -> bool {
-        self.withdraw_at(self.0.clock.now())
+        self.withdraw_at(self.0.clock.coarse())
     }
 
     /// [`withdraw`](Self::withdraw) for a caller that has just read the clock.
     #[must_use = "without a budget there must be no retry"]
     pub fn withdraw_at(&self, now: Instant) -> bool {
-        let granted = self.0.budget.withdraw(now);
+        let granted = self.0.allowance.withdraw(now);
         if !granted {
             self.exhausted(now);
         }
         granted
     }
 
-    /// Decides about a failed attempt, charging this budget for a retry.
-    pub fn decide(
-        &self,
-        retry: &retry::Retry,
-        failed: &Failed,
-        now: Instant,
-        random: &mut Random,
-    ) -> Decision {
-        let decision = retry.decide(failed, &self.0.budget, now, random);
-        if decision == Decision::GiveUp(GiveUpReason::Budget) {
-            self.exhausted(now);
-        }
-        decision
-    }
-
     /// What is left, 0 to 1.
     pub fn level(&self) -> f64 {
-        self.0.budget.level(self.0.clock.now())
+        self.0.allowance.level(self.0.clock.coarse())
+    }
+
+    /// The service whose budget it is.
+    pub fn name(&self) -> &Arc<str> {
+        &self.0.service
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.0.clock
+    }
+
+    /// Tells it from all other budgets as long as it lives.
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
     }
 
     fn exhausted(&self, now: Instant) {
@@ -110,7 +126,7 @@ impl RetryBudget {
     }
 
     fn restored(&self, now: Instant) {
-        if !self.0.edge.is_active() || self.0.budget.tokens(now) == 0 {
+        if !self.0.edge.is_active() || !self.0.allowance.allows(now) {
             return;
         }
         if let Some(denied) = self.0.edge.passed(now) {
@@ -122,10 +138,33 @@ impl RetryBudget {
     }
 }
 
+/// This thread's lane: threads count requests side by side.
+fn lane() -> Lane {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    thread_local! {
+        static LANE: Lane = Lane(NEXT.fetch_add(1, Ordering::Relaxed));
+    }
+    // A thread that is ending has none any more.
+    LANE.try_with(|lane| *lane).unwrap_or(Lane::FIRST)
+}
+
+/// A charge on the budget's own clock, whatever the caller's is.
+impl Charge for RetryBudget {
+    fn withdraw(&self, _now: Instant) -> bool {
+        Self::withdraw(self)
+    }
+}
+
 impl Builder {
-    /// How many retries.
+    /// A share of the requests, and some per second.
     pub fn config(mut self, config: BudgetConfig) -> Self {
-        self.config = config;
+        self.kind = Kind::Share(config);
+        self
+    }
+
+    /// Tokens that failures cost and successes give: no retries while most calls fail.
+    pub fn tokens(mut self, config: TokensConfig) -> Self {
+        self.kind = Kind::Tokens(config);
         self
     }
 
@@ -148,8 +187,12 @@ impl Builder {
     ///
     /// A configured value that cannot work.
     pub fn build(self) -> Result<RetryBudget, BudgetConfigError> {
+        let allowance = match self.kind {
+            Kind::Share(config) => Allowance::Share(Budget::new(&config)?),
+            Kind::Tokens(config) => Allowance::Tokens(Tokens::new(&config)?),
+        };
         Ok(RetryBudget(Arc::new(Purse {
-            budget: retry::Budget::new(&self.config)?,
+            allowance,
             edge: Edge::new(),
             service: self.service,
             clock: self.clock.unwrap_or_default(),
@@ -171,7 +214,7 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("service", &self.service)
-            .field("config", &self.config)
+            .field("kind", &self.kind)
             .finish_non_exhaustive()
     }
 }

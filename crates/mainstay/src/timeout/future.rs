@@ -4,9 +4,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
-use tokio::time;
 
-use super::Timeout;
+use super::{Limited, Timeout};
+use crate::deadline::Ambient;
 use crate::error::{Error, Flat};
 
 pin_project! {
@@ -14,16 +14,14 @@ pin_project! {
     #[derive(Debug)]
     pub struct TimeoutFuture<F> {
         #[pin]
-        inner: time::Timeout<F>,
-        limit: Timeout,
+        inner: Limited<F>,
     }
 }
 
-impl<F: Future> TimeoutFuture<F> {
-    pub(super) fn new(inner: F, limit: Timeout) -> Self {
+impl<F> TimeoutFuture<F> {
+    pub(super) const fn new(own: Ambient, limit: Timeout, inner: F) -> Self {
         Self {
-            inner: time::timeout(limit.after, inner),
-            limit,
+            inner: Limited::new(own, Some(limit), inner),
         }
     }
 }
@@ -36,12 +34,9 @@ where
     type Output = Result<T, Error<E::Inner>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let Timeout { scope, after } = *this.limit;
-        // tokio asks the future before the timer: an answer in the same tick wins.
-        this.inner.poll(cx).map(|ended| match ended {
+        self.project().inner.poll(cx).map(|ended| match ended {
             Ok(result) => result.map_err(Flat::into_error),
-            Err(_elapsed) => Err(Error::Timeout { scope, after }),
+            Err(elapsed) => Err(elapsed.into_error()),
         })
     }
 }

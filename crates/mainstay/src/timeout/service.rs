@@ -34,6 +34,8 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        TimeoutFuture::new(self.inner.call(request), self.timeout)
+        let own = self.timeout.ambient();
+        let inner = own.enter(|| self.inner.call(request));
+        TimeoutFuture::new(own, self.timeout, inner)
     }
 }
