@@ -56,6 +56,7 @@ pub use breaker::Breaker;
 pub use bulkhead::Bulkhead;
 pub use classify::Classify;
 pub use clock::Clock;
+pub use coalesce::Coalesce;
 pub use error::{Error, Rejection};
 pub use fallback::Fallback;
 pub use retry::{Retry, RetryBudget};
