@@ -281,21 +281,18 @@ impl<A, Q: Fn(&A, &A) -> bool> Adjudicator<A, Q> {
         let weight = self.weight(replica);
         let alike = &self.alike;
         let mut groups = self.groups.iter_mut();
-        match groups.find(|group| alike(&group.answer, &answer)) {
-            Some(group) => {
-                group.members.insert(replica);
-                group.weight += weight;
-            },
-            None => {
-                let mut members = Replicas::NONE;
-                members.insert(replica);
-                self.groups.push(Group {
-                    answer,
-                    members,
-                    weight,
-                });
-            },
+        if let Some(group) = groups.find(|group| alike(&group.answer, &answer)) {
+            group.members.insert(replica);
+            group.weight += weight;
+            return;
         }
+        let mut members = Replicas::NONE;
+        members.insert(replica);
+        self.groups.push(Group {
+            answer,
+            members,
+            weight,
+        });
     }
 
     /// `replica` failed, and has no say.

@@ -19,13 +19,15 @@ use std::sync::Arc;
 
 use crate::error::{Cause, Error, Policy, Rejection};
 
+mod blocking;
 mod flight;
 mod future;
 mod layer;
 mod lazy;
 mod service;
 
-pub(crate) use flight::Flights;
+pub(crate) use blocking::block_on;
+use flight::Flights;
 pub use future::CoalesceFuture;
 pub use layer::CoalesceLayer;
 pub(crate) use lazy::Lazy;
@@ -124,6 +126,20 @@ impl<K: Hash + Eq + Clone, T: Clone, E: Clone> Coalesce<K, T, E> {
         F: Future<Output = Result<T, Error<E>>>,
     {
         CoalesceFuture::new(self.clone(), Some(key), future)
+    }
+
+    /// The blocking form of [`call`](Self::call): `work` runs on the thread that leads, and the
+    /// others sleep meanwhile. Threads and asynchronous callers may share a call.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub fn call_blocking(
+        &self,
+        key: K,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, Error<E>> {
+        block_on(self.call(key, async { work() }))
     }
 }
 

@@ -54,6 +54,7 @@ pub use mainstay_core::time::{Deadline, Instant};
 
 pub use breaker::Breaker;
 pub use bulkhead::Bulkhead;
+pub use cache::Cache;
 pub use classify::Classify;
 pub use clock::Clock;
 pub use coalesce::Coalesce;

@@ -25,7 +25,7 @@ use super::Config;
 const SHARDS: usize = 16;
 
 /// All calls in flight.
-pub(crate) struct Flights<K, V> {
+pub(super) struct Flights<K, V> {
     shards: [Mutex<Keys<K, V>>; SHARDS],
     hasher: RandomState,
     flying: AtomicUsize,
@@ -76,7 +76,7 @@ pub(super) enum Role<V> {
 }
 
 impl<K, V> Flights<K, V> {
-    pub(crate) fn new(config: Config) -> Self {
+    pub(super) fn new(config: Config) -> Self {
         let hasher = RandomState::new();
         Self {
             shards: std::array::from_fn(|_| Mutex::new(HashMap::with_hasher(hasher.clone()))),
@@ -170,6 +170,14 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    /// Callers that wait for `key`.
+    #[cfg(test)]
+    pub(super) fn waiting(&self, key: &K) -> usize {
+        let keys = lock(self.shard(key));
+        let flight = keys.get(key);
+        flight.map_or(0, |flight| lock(&flight.seats).waiting.len())
     }
 
     fn remove(&self, key: &K, seat: &Seat<V>) -> Option<(K, Arc<Flight<V>>)> {

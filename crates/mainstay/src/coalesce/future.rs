@@ -44,7 +44,7 @@ enum Step {
 }
 
 impl<K: Hash + Eq + Clone, T, E, F> CoalesceFuture<K, T, E, F> {
-    pub(super) const fn new(coalesce: Coalesce<K, T, E>, key: Option<K>, future: F) -> Self {
+    pub(crate) const fn new(coalesce: Coalesce<K, T, E>, key: Option<K>, future: F) -> Self {
         Self {
             future: Some(future),
             part: Part {
@@ -66,48 +66,56 @@ where
 {
     type Output = Result<T, Error<E>>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            match this.part.step {
-                Step::Begin => this.part.begin()?,
-                Step::Wait => match ready!(this.part.poll_role(cx)) {
-                    Role::Lead => this.part.step = Step::Lead,
-                    Role::Landed(result) => {
-                        this.part.seat = None;
-                        return Poll::Ready(result);
-                    },
+            let part = self.as_mut().project().part;
+            match part.step {
+                Step::Begin => part.begin()?,
+                Step::Wait => match ready!(part.poll_role(cx)) {
+                    Role::Lead => part.step = Step::Lead,
+                    Role::Landed(result) => return Poll::Ready(part.leave(result)),
                     Role::Lost => {
-                        this.part.seat = None;
-                        let error = this.part.coalesce.rejection(Cause::Unanswered);
-                        return Poll::Ready(Err(error));
+                        let lost = part.coalesce.rejection(Cause::Unanswered);
+                        return Poll::Ready(part.leave(Err(lost)));
                     },
                 },
-                Step::Lead => {
-                    let Some(future) = this.future.as_mut().as_pin_mut() else {
-                        return Poll::Pending;
-                    };
-                    let mut fuse = Fuse {
-                        part: &mut *this.part,
-                        armed: true,
-                    };
-                    let polled = future.poll(cx);
-                    fuse.armed = false;
-                    drop(fuse);
-                    let result = ready!(polled);
-                    // What it held is free before others act on its result.
-                    this.future.set(None);
-                    this.part.land(|| Some(result.clone()));
-                    return Poll::Ready(result);
-                },
-                Step::Alone => {
-                    let Some(future) = this.future.as_mut().as_pin_mut() else {
-                        return Poll::Pending;
-                    };
-                    return future.poll(cx);
-                },
+                Step::Lead => return self.poll_lead(cx),
+                Step::Alone => return poll_some(self.project().future, cx),
             }
         }
+    }
+}
+
+impl<K, T, E, F> CoalesceFuture<K, T, E, F>
+where
+    K: Hash + Eq + Clone,
+    T: Clone,
+    E: Clone,
+    F: Future<Output = Result<T, Error<E>>>,
+{
+    /// Makes the call, for all.
+    fn poll_lead(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, Error<E>>> {
+        let mut this = self.project();
+        let mut fuse = Fuse {
+            part: &mut *this.part,
+            armed: true,
+        };
+        let polled = poll_some(this.future.as_mut(), cx);
+        fuse.armed = false;
+        drop(fuse);
+        let result = ready!(polled);
+        // What it held is free before others act on its result.
+        this.future.set(None);
+        this.part.land(|| Some(result.clone()));
+        Poll::Ready(result)
+    }
+}
+
+/// Polls what is there; after its end, when nothing is, there is nothing to wake for.
+fn poll_some<F: Future>(future: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    match future.as_pin_mut() {
+        Some(future) => future.poll(cx),
+        None => Poll::Pending,
     }
 }
 
@@ -129,6 +137,12 @@ impl<K: Hash + Eq + Clone, T, E> Part<K, T, E> {
             },
             Joined::Full => Err(self.coalesce.rejection(Cause::QueueFull)),
         }
+    }
+
+    /// The flight has ended: its seat is given up with nothing to hand over.
+    fn leave<R>(&mut self, result: R) -> R {
+        self.seat = None;
+        result
     }
 
     fn land(&mut self, result: impl FnOnce() -> Option<Result<T, Error<E>>>) {

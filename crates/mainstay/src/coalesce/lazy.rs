@@ -46,21 +46,17 @@ where
     type Output = Result<S::Response, Error<<S::Error as Flat>::Inner>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            match self.as_mut().project() {
-                LazyProjected::Waiting { service, request } => {
-                    ready!(service.poll_ready(cx)).map_err(Flat::into_error)?;
-                    let Some(request) = request.take() else {
-                        // Polled after its end, which a future need not bear.
-                        return Poll::Pending;
-                    };
-                    let call = service.call(request);
-                    self.set(Self::Calling { call });
-                },
-                LazyProjected::Calling { call } => {
-                    return call.poll(cx).map_err(Flat::into_error);
-                },
+        if let LazyProjected::Waiting { service, request } = self.as_mut().project() {
+            ready!(service.poll_ready(cx)).map_err(Flat::into_error)?;
+            if let Some(request) = request.take() {
+                let call = service.call(request);
+                self.set(Self::Calling { call });
             }
+        }
+        match self.project() {
+            LazyProjected::Calling { call } => call.poll(cx).map_err(Flat::into_error),
+            // Its request is there until it is called.
+            LazyProjected::Waiting { .. } => Poll::Pending,
         }
     }
 }

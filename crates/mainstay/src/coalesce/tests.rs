@@ -166,6 +166,11 @@ async fn the_key_is_gone_when_all_callers_are() {
     assert_eq!(shared.in_flight(), 0);
 }
 
+async fn doomed() -> Result<u32, &'static str> {
+    sleep(SECOND).await;
+    panic!("on purpose")
+}
+
 // Pitfall 44: a panic wakes all.
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_leader_is_an_error_of_all_who_wait() {
@@ -173,14 +178,7 @@ async fn a_panic_of_the_leader_is_an_error_of_all_who_wait() {
     let mut callers = JoinSet::new();
     for _ in 0..5 {
         let shared = shared.clone();
-        callers.spawn(async move {
-            shared
-                .call(1, async {
-                    sleep(SECOND).await;
-                    panic!("on purpose")
-                })
-                .await
-        });
+        callers.spawn(async move { shared.call(1, doomed()).await });
     }
     let mut panics = 0;
     while let Some(joined) = callers.join_next().await {
@@ -283,21 +281,50 @@ fn threads_that_cancel_at_random_leave_nobody_waiting() {
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let shared = shared.clone();
-            scope.spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .build()
-                    .expect("a runtime");
-                runtime.block_on(async {
-                    let mut callers = JoinSet::new();
-                    for number in 0..1_000_u32 {
-                        callers.spawn(impatient(shared.clone(), number + thread));
-                    }
-                    callers.join_all().await;
-                });
-            });
+            scope.spawn(move || many(&shared, thread));
         }
     });
     assert_eq!(shared.in_flight(), 0);
+}
+
+#[test]
+fn blocking_callers_share_one_call() {
+    let shared = coalesce(10, 10);
+    let begun = AtomicU32::new(0);
+    let begin = std::sync::Barrier::new(2);
+    let work = || {
+        begun.fetch_add(1, Ordering::SeqCst);
+        begin.wait();
+        // Ends only when the other waits for it.
+        while !shared.has_waiters() {
+            std::thread::yield_now();
+        }
+        Ok(7)
+    };
+    std::thread::scope(|scope| {
+        let leader = scope.spawn(|| shared.call_blocking(1, work));
+        begin.wait();
+        assert_eq!(shared.call_blocking(1, || panic!("waits")), Ok(7));
+        assert_eq!(leader.join().expect("no panic"), Ok(7));
+    });
+    assert_eq!(begun.load(Ordering::SeqCst), 1);
+}
+
+impl Shared {
+    fn has_waiters(&self) -> bool {
+        self.flights().waiting(&1) > 0
+    }
+}
+
+fn many(shared: &Coalesce<u32, u32, ()>, thread: u32) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let mut callers = JoinSet::new();
+    for number in 0..1_000 {
+        callers.spawn_on(impatient(shared.clone(), number + thread), runtime.handle());
+    }
+    runtime.block_on(callers.join_all());
 }
 
 /// One in two is dropped after at most two polls.

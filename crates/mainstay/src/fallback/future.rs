@@ -63,35 +63,33 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        loop {
-            match this.state.as_mut().project() {
-                StateProjected::Primary { call } => {
-                    let result = ready!(call.poll(cx)).map_err(Flat::into_error);
-                    let admitted = this.fallback.admit(result.as_ref(), this.classify);
-                    let (Some(place), Some(substitute)) = (admitted, this.substitute.take()) else {
-                        return Poll::Ready(result);
-                    };
-                    let call = substitute(result.as_ref());
-                    this.state.set(State::Substitute {
-                        call,
-                        failed: Some(result),
-                        place: Some(place),
-                    });
-                },
-                StateProjected::Substitute {
-                    call,
-                    failed,
-                    place,
-                } => {
-                    let stand_in = ready!(call.poll(cx));
-                    let (Some(failed), Some((reason, place))) = (failed.take(), place.take())
-                    else {
-                        // Polled after its end, which a future need not bear.
-                        return Poll::Pending;
-                    };
-                    return Poll::Ready(place.settle(failed, stand_in, reason));
-                },
-            }
+        if let StateProjected::Primary { call } = this.state.as_mut().project() {
+            let result = ready!(call.poll(cx)).map_err(Flat::into_error);
+            let place = this.fallback.admit(result.as_ref(), this.classify);
+            let (Some(_), Some(substitute)) = (&place, this.substitute.take()) else {
+                return Poll::Ready(result);
+            };
+            let call = substitute(result.as_ref());
+            this.state.set(State::Substitute {
+                call,
+                failed: Some(result),
+                place,
+            });
+        }
+        match this.state.project() {
+            StateProjected::Substitute {
+                call,
+                failed,
+                place,
+            } => {
+                let stand_in = ready!(call.poll(cx));
+                let ended = failed.take().zip(place.take());
+                ended.map_or(Poll::Pending, |(failed, (reason, place))| {
+                    Poll::Ready(place.settle(failed, stand_in, reason))
+                })
+            },
+            // It has just become the other.
+            StateProjected::Primary { .. } => Poll::Pending,
         }
     }
 }

@@ -112,18 +112,15 @@ async fn an_answer_that_says_failure_is_stood_in_for_and_returned_if_nothing_can
 #[tokio::test(start_paused = true)]
 async fn substitutes_are_limited_whatever_the_calls_and_beyond_it_the_failure_is_returned() {
     let fallback = fallback(10, Arc::new(()));
-    let mut running = Vec::new();
-    for _ in 0..10 {
-        let fallback = fallback.clone();
-        let mut call = Box::pin(async move {
-            fallback
-                .call(ready(Err::<(), _>("reset")), |_| async { pending().await })
-                .await
-        });
+    let stuck = || {
+        let call = fallback.call(ready(Err::<(), _>("reset")), |_| pending());
+        let mut call = Box::pin(call);
         let polled = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(polled.is_pending());
-        running.push(call);
-    }
+        call
+    };
+    let running: Vec<_> = (0..9).map(|_| stuck()).collect();
+    let last = stuck();
     assert_eq!(fallback.in_flight(), 10);
 
     let beyond = fallback
@@ -139,8 +136,9 @@ async fn substitutes_are_limited_whatever_the_calls_and_beyond_it_the_failure_is
     assert_eq!(good, Ok(()));
 
     // Dropping a call in the middle of its substitute frees the place.
-    running.pop();
+    drop(last);
     assert_eq!(fallback.in_flight(), 9);
+    assert_eq!(running.len(), 9);
     let next = fallback
         .call(ready(Err::<(), _>("reset")), |_| async { Ok(()) })
         .await;
