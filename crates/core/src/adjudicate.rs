@@ -63,6 +63,13 @@ pub enum ConfigError {
         /// The replicas.
         replicas: usize,
     },
+    /// There are not as many weights as replicas.
+    Weights {
+        /// The weights.
+        weights: usize,
+        /// The replicas.
+        replicas: usize,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -75,6 +82,9 @@ impl fmt::Display for ConfigError {
                 f,
                 "the quorum is {quorum}; set at most the number of replicas, which is {replicas}"
             ),
+            Self::Weights { weights, replicas } => {
+                write!(f, "{weights} weights for {replicas} replicas; set one each")
+            },
         }
     }
 }
@@ -371,6 +381,11 @@ impl<A, Q: Fn(&A, &A) -> bool> Adjudicator<A, Q> {
             unheard,
         };
         (result, tally)
+    }
+
+    /// Whether answers differ, chosen or not: at least one replica is wrong.
+    pub const fn disagrees(&self) -> bool {
+        self.groups.len() > 1
     }
 
     /// The replicas that have neither answered nor abstained.

@@ -1,1 +1,2 @@
-//! Gathers single calls into one.
+//! Batch.
+pub struct Batch;

@@ -52,6 +52,8 @@ pub use mainstay_core::outcome::{Outcome, Reason};
 pub use mainstay_core::retry::Sent;
 pub use mainstay_core::time::{Deadline, Instant};
 
+pub use adjudicate::Adjudicator;
+pub use batch::Batch;
 pub use breaker::Breaker;
 pub use bulkhead::Bulkhead;
 pub use cache::Cache;
@@ -60,5 +62,6 @@ pub use clock::Clock;
 pub use coalesce::Coalesce;
 pub use error::{Error, Rejection};
 pub use fallback::Fallback;
+pub use fault::Faults;
 pub use retry::{Retry, RetryBudget};
 pub use timeout::Timeout;
