@@ -140,6 +140,10 @@ impl Faults {
         clippy::disallowed_methods,
         reason = "a blocking call is late by blocking"
     )]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "given as in the asynchronous form"
+    )]
     pub fn call_blocking<T, E>(
         &self,
         key: Option<&str>,

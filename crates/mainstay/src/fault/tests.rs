@@ -1,7 +1,7 @@
 //! Claims about fault injection, in virtual time.
 
 use std::cell::Cell;
-use std::future::{pending, ready};
+use std::future::{pending, poll_fn, ready};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ fn rejected() -> Error<&'static str> {
 }
 
 /// A call that must not begin.
-async fn never() -> Result<u32, &'static str> {
-    panic!("the call began")
+fn never() -> impl Future<Output = Result<u32, &'static str>> {
+    poll_fn(|_| panic!("the call began"))
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,9 +138,7 @@ async fn the_same_seed_breaks_the_same_calls_whatever_is_out_of_scope() {
         faults.enable_for(["in"]);
         let mut results = Vec::new();
         for _ in 0..200 {
-            if noise {
-                assert_eq!(faults.decide(Some("out")), None);
-            }
+            assert!(!noise || faults.decide(Some("out")).is_none());
             let call = faults.call_for(Some("in"), ready(Ok(1)), || "reset");
             results.push(call.await);
         }
