@@ -52,7 +52,7 @@ impl Default for Config {
 ///
 /// let fallback = Fallback::builder("rates").build();
 /// let answer = fallback.call(async { Err("reset") }, |_| async { Ok("yesterday's rates") }).await;
-/// assert_eq!(answer, Ok("yesterday's rates") });
+/// assert_eq!(answer, Ok("yesterday's rates"));
 ///
 /// // Around another policy: what that one refuses is stood in for, too.
 /// let breaker = Breaker::builder("rates").build().unwrap();

@@ -31,6 +31,16 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The word in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Fresh => "fresh",
+            Self::Stale => "stale",
+            Self::InNeed => "in need",
+        }
+    }
+
     /// Of something kept, which a caller does not wait to have refreshed.
     pub(super) const fn of(freshness: Freshness) -> Self {
         match freshness {
