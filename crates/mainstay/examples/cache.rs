@@ -1,14 +1,12 @@
-//! A price is asked for every two seconds, by a thousand readers at once: fresh, refreshed behind
-//! their backs, served in need, and gone when it is too old. Time is virtual, so the example takes
-//! none. `cargo run -p mainstay --example cache`
+//! A thousand readers ask for a price every two seconds: fresh, refreshed behind their backs, served
+//! in need, too old. Time is virtual. `cargo run -p mainstay --example cache`
 #![expect(
     clippy::print_stdout,
     reason = "an example shows what it does on the terminal"
 )]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, atomic};
 use std::time::Duration;
 
 use mainstay::cache::{Config, ConfigError, Served};
@@ -24,8 +22,8 @@ type Prices = Cache<&'static str, u64, &'static str>;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Gives a price, in half a second; goes down after 12 seconds.
-async fn price(start: Instant, loads: Arc<AtomicU32>) -> Price {
-    loads.fetch_add(1, Ordering::Relaxed);
+async fn price(start: Instant, loads: Arc<atomic::AtomicU32>) -> Price {
+    loads.fetch_add(1, atomic::Ordering::Relaxed);
     sleep(SECOND / 2).await;
     match start.elapsed().as_secs() {
         seconds @ ..12 => Ok(100 + seconds),
@@ -43,7 +41,7 @@ where
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn main() -> Result<(), ConfigError> {
-    let (start, loads) = (Instant::now(), Arc::new(AtomicU32::new(0)));
+    let (start, loads) = (Instant::now(), Arc::new(atomic::AtomicU32::new(0)));
     let cache: Prices = Cache::builder("prices")
         .config(Config {
             freshness: freshness::Config {
@@ -60,7 +58,7 @@ async fn main() -> Result<(), ConfigError> {
         })
         .build()?;
 
-    for _ in 0..15 {
+    for _ in 0..12 {
         let asked = start.elapsed().as_secs_f32();
         let mut readers = JoinSet::new();
         for _ in 0..1_000 {
@@ -74,8 +72,8 @@ async fn main() -> Result<(), ConfigError> {
             };
             *answers.entry(answer).or_insert(0) += 1;
         }
-        let loads = loads.swap(0, Ordering::Relaxed);
-        println!("{asked:>5} s, {loads} loads: {answers:?}");
+        let made = loads.swap(0, atomic::Ordering::Relaxed);
+        println!("{asked:>5} s, {made} loads: {answers:?}");
         sleep(SECOND * 2).await;
     }
     Ok(())

@@ -163,8 +163,13 @@ impl<K: Hash + Eq + Clone, T: Clone, E: Clone> Cache<K, T, E> {
         F: Future<Output = Result<T, E>>,
         C: Classify<T, E> + Clone,
     {
+        // Looked at here rather than in the future, so that a hit counts no references.
+        let old = match self.find(&key) {
+            Found::Serve(served) => return served.map_err(Error::Inner),
+            Found::Load(spare, claim) => (spare, claim),
+        };
         let load = async { load.await.map_err(Error::Inner) };
-        self.get_or_nested_with(key, load, classify).await
+        CacheFuture::fly(self.clone(), key, load, classify, old).await
     }
 
     /// As [`get_or_with`](Self::get_or_with), around a call through other policies: what they

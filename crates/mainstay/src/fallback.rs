@@ -167,25 +167,6 @@ impl Fallback {
         place.settle(result, stand_in, reason)
     }
 
-    /// The blocking form of [`call_with`](Self::call_with).
-    ///
-    /// # Errors
-    ///
-    /// As [`call_with`](Self::call_with).
-    pub fn call_blocking_with<T, E>(
-        &self,
-        primary: impl FnOnce() -> Result<T, E>,
-        substitute: impl FnOnce(Result<&T, &Error<E>>) -> Result<T, E>,
-        classify: impl Classify<T, E>,
-    ) -> Result<T, Error<E>> {
-        let result = primary().map_err(Error::Inner);
-        let Some((reason, place)) = self.admit(result.as_ref(), &classify) else {
-            return result;
-        };
-        let stand_in = substitute(result.as_ref());
-        place.settle(result, stand_in, reason)
-    }
-
     /// The blocking form of [`call`](Self::call).
     ///
     /// # Errors
@@ -196,7 +177,27 @@ impl Fallback {
         primary: impl FnOnce() -> Result<T, E>,
         substitute: impl FnOnce(Result<&T, &Error<E>>) -> Result<T, E>,
     ) -> Result<T, Error<E>> {
-        self.call_blocking_with(primary, substitute, ErrorsFail)
+        let primary = || primary().map_err(Error::Inner);
+        self.call_nested_blocking_with(primary, substitute, ErrorsFail)
+    }
+
+    /// The blocking form of [`call_nested_with`](Self::call_nested_with).
+    ///
+    /// # Errors
+    ///
+    /// As [`call_nested_with`](Self::call_nested_with).
+    pub fn call_nested_blocking_with<T, E>(
+        &self,
+        primary: impl FnOnce() -> Result<T, Error<E>>,
+        substitute: impl FnOnce(Result<&T, &Error<E>>) -> Result<T, E>,
+        classify: impl Classify<T, E>,
+    ) -> Result<T, Error<E>> {
+        let result = primary();
+        let Some((reason, place)) = self.admit(result.as_ref(), &classify) else {
+            return result;
+        };
+        let stand_in = substitute(result.as_ref());
+        place.settle(result, stand_in, reason)
     }
 
     /// Substitutes that run just now; 0 where they are not limited.

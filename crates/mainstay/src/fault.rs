@@ -127,7 +127,7 @@ impl Faults {
         forge: impl Forge<T, E>,
     ) -> Result<T, Error<E>> {
         let future = async { future.await.map_err(Error::Inner) };
-        FaultFuture::new(|| future, self.clone(), self.decide(key), forge).await
+        FaultFuture::new(|| future, self, self.decide(key), forge).await
     }
 
     /// The blocking form of [`call_for`](Self::call_for). A latency blocks the thread, and a hang
@@ -153,7 +153,7 @@ impl Faults {
         let fault = self.decide(key);
         match fault {
             Some(Fault::Error) => return Err(Error::Inner(forge.error())),
-            Some(Fault::Reject) => return Err(self.rejection()),
+            Some(Fault::Reject) => return Err(Error::Rejected(self.rejection())),
             Some(Fault::Latency(delay)) => std::thread::sleep(delay),
             Some(Fault::Hang) => std::thread::sleep(LATENCY_MAX),
             Some(Fault::Wrong) | None => {},
@@ -165,13 +165,13 @@ impl Faults {
         })
     }
 
-    fn rejection<E>(&self) -> Error<E> {
-        Error::Rejected(Rejection {
+    fn rejection(&self) -> Rejection {
+        Rejection {
             policy: Policy::Fault,
             name: Arc::clone(&self.0.name),
             cause: Cause::Injected,
             retry_after: None,
-        })
+        }
     }
 }
 

@@ -160,6 +160,15 @@ async fn a_tolerance_decides_what_is_alike_and_a_weight_what_it_counts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_may_be_spawned() {
+    let adjudicator = adjudicator(Rule::Majority, 1, None);
+    let mut calls = tokio::task::JoinSet::new();
+    calls.spawn(async move { adjudicator.call([ready(Ok::<_, &str>("4"))]).await });
+    let verdict = calls.join_all().await.pop().expect("one");
+    assert_eq!(verdict.map(|verdict| verdict.answer), Ok("4"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn replicas_that_cannot_be_judged_are_not_asked() {
     let none: [std::future::Ready<Result<i32, ()>>; 0] = [];
     let adjudicator = adjudicator(Rule::Majority, 3, None);

@@ -434,6 +434,25 @@ fn the_blocking_form_loads_once_and_serves_after() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_form_may_be_spawned() {
+    let users = users(rules());
+    let mut calls = JoinSet::new();
+    let theirs = users.clone();
+    let by_word = classify::by(|result: Result<&u32, &&'static str>| match result {
+        Ok(_) => Outcome::Success,
+        Err(_) => Outcome::Permanent,
+    });
+    calls.spawn(async move { theirs.get_or_with(1, ready(Ok(7)), by_word).await });
+    let theirs = users.clone();
+    let load = async { Ok(7) };
+    calls.spawn(async move { theirs.get_or_revalidate(2, load, by_word).await });
+    calls.spawn(users.get_or_nested_with(3, ready(Ok(7)), by_word));
+    for served in calls.join_all().await {
+        assert_eq!(brief(served), (7, 0, Kind::Loaded));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_layer_serves_from_the_cache_even_when_the_service_is_not_ready() {
     let users: Users = users(rules());
     users.insert(1, 7);

@@ -232,6 +232,9 @@ fn the_blocking_form_does_the_same() {
     assert_eq!(stale, Ok("stale"));
     let both = fallback.call_blocking(|| Err::<(), _>("reset"), |_| Err("empty"));
     assert!(matches!(both, Err(Error::FallbackFailed { .. })));
+    let refused = || Err(rejection(Cause::CircuitOpen));
+    let stale = fallback.call_nested_blocking_with(refused, |_| Ok("stale"), ErrorsFail);
+    assert_eq!(stale, Ok("stale"));
     assert_eq!(fallback.in_flight(), 0);
 }
 

@@ -8,7 +8,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
 use super::{Fault, Faults, Forge};
-use crate::error::{Error, Flat};
+use crate::error::{Error, Flat, Rejection};
 
 pin_project! {
     /// The answer of a [`FaultService`](super::FaultService).
@@ -18,7 +18,8 @@ pin_project! {
         call: Option<F>,
         #[pin]
         delay: Option<Sleep>,
-        faults: Faults,
+        // Made only for a call that is turned away: the others count no references.
+        rejection: Option<Rejection>,
         fault: Option<Fault>,
         forge: G,
     }
@@ -28,7 +29,7 @@ impl<F, G> FaultFuture<F, G> {
     /// `call` makes the call, if it is to be made.
     pub(super) fn new(
         call: impl FnOnce() -> F,
-        faults: Faults,
+        faults: &Faults,
         fault: Option<Fault>,
         forge: G,
     ) -> Self {
@@ -43,7 +44,7 @@ impl<F, G> FaultFuture<F, G> {
         Self {
             call: made.then(call),
             delay,
-            faults,
+            rejection: (fault == Some(Fault::Reject)).then(|| faults.rejection()),
             fault,
             forge,
         }
@@ -62,7 +63,10 @@ where
         let mut this = self.project();
         match this.fault {
             Some(Fault::Error) => return Poll::Ready(Err(Error::Inner(this.forge.error()))),
-            Some(Fault::Reject) => return Poll::Ready(Err(this.faults.rejection())),
+            Some(Fault::Reject) => {
+                let rejection = this.rejection.take().map(Error::Rejected);
+                return rejection.map_or(Poll::Pending, |rejection| Poll::Ready(Err(rejection)));
+            },
             // Ends when it is dropped: a timeout does that.
             Some(Fault::Hang) => return Poll::Pending,
             Some(Fault::Latency(_) | Fault::Wrong) | None => {},

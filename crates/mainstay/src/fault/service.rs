@@ -34,6 +34,6 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let fault = self.faults.decide((self.key)(&request));
         let call = || self.inner.call(request);
-        FaultFuture::new(call, self.faults.clone(), fault, self.forge.clone())
+        FaultFuture::new(call, &self.faults, fault, self.forge.clone())
     }
 }

@@ -149,6 +149,20 @@ async fn the_same_seed_breaks_the_same_calls_whatever_is_out_of_scope() {
     assert!(results.contains(&Ok(1)) && results.contains(&Err(rejected())));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_may_be_spawned() {
+    let faults = faults(Config {
+        wrong: 1.0,
+        ..Config::default()
+    });
+    let mut calls = tokio::task::JoinSet::new();
+    calls.spawn(async move {
+        let forge = falsify(|| "reset", |_: &str| "lie");
+        faults.call(ready(Ok("truth")), forge).await
+    });
+    assert_eq!(calls.join_all().await, [Ok("lie")]);
+}
+
 #[test]
 fn the_blocking_form_does_the_same() {
     let error = faults(Config {
