@@ -53,8 +53,10 @@ use builder::{Spawn, Weigh};
 use load::Spare;
 use shelf::Shelf;
 
-/// A cache. Cheap to clone; all clones share the entries. Values are cloned, under the lock of
-/// their part of the cache: wrap what is large in an `Arc`.
+/// A cache. Cheap to clone; all clones share the entries. A load that hangs has not failed: put a
+/// [`Timeout`](crate::Timeout) into it, so that there is a moment at which the stale answer serves.
+///
+/// Values are cloned under the lock of their part of the cache: wrap what is large in an `Arc`.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

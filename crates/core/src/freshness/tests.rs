@@ -39,7 +39,7 @@ fn each_window_ends_at_its_own_instant() {
     assert_eq!(judge(70_000), Freshness::Expired);
 }
 
-// Pitfall 45: peers without the bound serve last year's answer for as long as the callee is down.
+// Pitfall 45: without the bound, last year's answer is served for as long as the callee is down.
 #[test]
 fn stale_if_error_has_an_age_bound() {
     let answer = stamp(Kept::Answer);

@@ -96,7 +96,7 @@ async fn a_fresh_answer_is_served_without_a_load() {
     assert_eq!(brief(loaded), (2, 0, Kind::Loaded));
 }
 
-// Pitfall 45: without the bound, an answer of last week is served for as long as the callee is down.
+// Pitfall 45: tower-resilience has nothing to serve in need; without a bound, one would for ever.
 #[tokio::test(start_paused = true)]
 async fn a_stale_answer_is_served_in_need_up_to_its_age_bound_and_not_beyond() {
     let (users, callee) = (users(rules()), Callee::default());
@@ -141,7 +141,7 @@ async fn what_other_policies_refuse_or_end_is_a_need_too() {
     assert_eq!(brief(served), (1, 20, Kind::InNeed));
 }
 
-// Pitfall 45: stampede.
+// Pitfall 45: stampede; tower-resilience's cache loads once per caller.
 #[tokio::test(start_paused = true)]
 async fn a_thousand_readers_of_a_missing_key_make_one_load() {
     let (users, callee) = (users(rules()), Callee::default());
@@ -286,7 +286,7 @@ async fn a_permanent_refusal_is_remembered_for_its_own_short_time() {
     assert_eq!(brief(found), (7, 0, Kind::Loaded));
 }
 
-// Pitfall 45: a failure is not a refusal; peers that cache errors make a short outage a long one.
+// Pitfall 45: a failure is not a refusal: remembered, it would make a short outage a long one.
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_never_remembered() {
     let users = users(freshness::Config {

@@ -110,7 +110,7 @@ async fn an_error_is_shared_as_well() {
     assert_eq!(two, Err(Error::Inner("reset")));
 }
 
-// Pitfall 44: with a leader that is a plain caller, peers leave all who wait behind.
+// Pitfall 44: tower-resilience (at 1882067) fails all who wait when their leader is dropped.
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_leader_promotes_the_caller_that_has_waited_longest() {
     let (shared, calls) = (coalesce(10, 10), Arc::new(Calls::default()));
@@ -171,7 +171,7 @@ async fn doomed() -> Result<u32, &'static str> {
     panic!("on purpose")
 }
 
-// Pitfall 44: a panic wakes all.
+// Pitfall 44: a panic wakes all, each with an error that says so.
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_leader_is_an_error_of_all_who_wait() {
     let shared = coalesce(10, 10);

@@ -108,7 +108,7 @@ async fn an_answer_that_says_failure_is_stood_in_for_and_returned_if_nothing_can
     assert_eq!(bad, Ok(503));
 }
 
-// Pitfall 43: peers without a limit of its own move the whole load onto the substitute.
+// Pitfall 43: tower-resilience has no limit for it, and moves the whole load onto the substitute.
 #[tokio::test(start_paused = true)]
 async fn substitutes_are_limited_whatever_the_calls_and_beyond_it_the_failure_is_returned() {
     let fallback = fallback(10, Arc::new(()));
@@ -145,7 +145,7 @@ async fn substitutes_are_limited_whatever_the_calls_and_beyond_it_the_failure_is
     assert_eq!(next, Ok(()));
 }
 
-// Pitfall 43: Hystrix hides the first of the two errors as a suppressed one.
+// Pitfall 43: tower-resilience drops the call's own error before it tries the substitute.
 #[tokio::test(start_paused = true)]
 async fn a_failed_fallback_reports_both_errors() {
     let answer: Answer = silent()
