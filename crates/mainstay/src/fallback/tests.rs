@@ -270,3 +270,37 @@ async fn a_layer_that_is_dropped_in_its_substitute_frees_the_place() {
     }
     assert_eq!(fallback.in_flight(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_layers_that_give_answers_stack_with_one_flat_error() {
+    let faults = crate::Faults::builder("rates")
+        .config(crate::fault::Config {
+            hang: 1.0,
+            ..crate::fault::Config::default()
+        })
+        .build()
+        .expect("valid");
+    let cache = crate::Cache::builder("rates").build().expect("valid");
+    let coalesce = crate::Coalesce::builder("rates").build();
+    let service = ServiceBuilder::new()
+        .layer(silent().layer(|day: &u32| {
+            let day = *day;
+            move |_: Result<&u32, &Error<&str>>| ready(day.checked_sub(1).ok_or("no such day"))
+        }))
+        .layer(cache.layer(|day: &u32| Some(*day)))
+        .layer(coalesce.layer(|day: &u32| Some(*day)))
+        .layer(crate::Timeout::attempt(Duration::from_secs(1)).layer())
+        .layer(faults.layer(|_: &u32| None, || "reset"))
+        .layer(InnermostLayer)
+        .service_fn(|day: u32| ready(Ok::<_, &str>(day)));
+    assert_eq!(service.clone().oneshot(7).await, Ok(7));
+    faults.enable();
+    assert_eq!(service.clone().oneshot(7).await, Ok(7), "from the cache");
+    assert_eq!(service.clone().oneshot(8).await, Ok(7), "a substitute");
+    let both: Result<u32, Error<&str>> = service.oneshot(0).await;
+    let Err(Error::FallbackFailed { primary, fallback }) = both else {
+        panic!("{both:?}");
+    };
+    assert!(matches!(*primary, Error::Timeout { .. }));
+    assert_eq!(fallback, "no such day");
+}
