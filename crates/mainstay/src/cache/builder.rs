@@ -89,7 +89,7 @@ impl<K, T, E> Builder<K, T, E> {
     }
 
     /// Where refreshes of [`Cache::get_or_revalidate`] run: `|refresh| drop(tokio::spawn(refresh))`
-    /// where nobody has to wait for them at the end, a task group where somebody does. A refresh
+    /// where nobody has to wait for them at the end, a group that is joined where somebody does. A refresh
     /// that is dropped is begun by the next reader.
     pub fn revalidate_with(mut self, spawn: impl Fn(Refresh) + Send + Sync + 'static) -> Self {
         self.spawn = Some(Box::new(spawn));

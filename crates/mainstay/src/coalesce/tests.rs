@@ -164,6 +164,38 @@ async fn the_key_is_gone_when_all_callers_are() {
     assert_eq!(shared.in_flight(), 1);
     drop(leader);
     assert_eq!(shared.in_flight(), 0);
+    // Not only not counted: who comes next leads, and waits for nobody.
+    assert_eq!(shared.call(1, async { Ok(7) }).await, Ok(7));
+}
+
+/// Looks, in the moment of being woken, how many calls are in flight.
+struct Witness(Arc<Calls>, AtomicU32);
+
+impl std::task::Wake for Witness {
+    fn wake(self: Arc<Self>) {
+        let flying = self.0.flying.load(Ordering::SeqCst);
+        self.1.store(flying, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_is_promoted_when_the_call_of_the_last_is_dropped_and_not_before() {
+    const NOT_WOKEN: u32 = u32::MAX;
+    let (shared, calls) = (coalesce(10, 10), Arc::new(Calls::default()));
+    let mut leader = Box::pin(shared.call(1, Arc::clone(&calls).answer(SECOND)));
+    let mut second = Box::pin(shared.call(1, Arc::clone(&calls).answer(SECOND)));
+    let witness = Arc::new(Witness(Arc::clone(&calls), AtomicU32::new(NOT_WOKEN)));
+    let waker = Waker::from(Arc::clone(&witness));
+    assert!(poll_once(leader.as_mut()).is_pending());
+    let polled = second.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    assert_eq!(calls.flying.load(Ordering::SeqCst), 1);
+    drop(leader);
+    assert_eq!(
+        witness.1.load(Ordering::SeqCst),
+        0,
+        "woken, with none in flight"
+    );
 }
 
 async fn doomed() -> Result<u32, &'static str> {
