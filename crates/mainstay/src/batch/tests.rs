@@ -280,6 +280,47 @@ fn a_window_that_cannot_work_is_refused() {
     }
 }
 
+#[test]
+fn threads_that_cancel_at_random_leave_nobody_waiting() {
+    let users: Users = Batch::builder("users")
+        .config(config(7, None, 2))
+        .build(|items: Vec<u32>| async move {
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+            items.into_iter().map(|item| Ok(item * 10)).collect()
+        })
+        .expect("valid");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| many(&users));
+        }
+    });
+    assert_eq!((users.queued(), users.in_flight()), (0, 0));
+}
+
+fn many(users: &Users) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let mut callers = JoinSet::new();
+    for item in 0..200 {
+        callers.spawn_on(impatient(users.clone(), item), runtime.handle());
+    }
+    runtime.block_on(callers.join_all());
+}
+
+/// One in three is dropped after one poll.
+async fn impatient(users: Users, item: u32) {
+    let mut call = Box::pin(users.call(item));
+    if item.is_multiple_of(3) {
+        let _polled = poll_once(call.as_mut());
+        tokio::task::yield_now().await;
+    } else {
+        assert_eq!(call.await, Ok(item * 10));
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Caller {
     begins_ms: u64,
