@@ -126,8 +126,12 @@ impl Faults {
         future: impl Future<Output = Result<T, E>>,
         forge: impl Forge<T, E>,
     ) -> Result<T, Error<E>> {
+        let fault = self.decide(key);
+        if fault.is_none() {
+            return future.await.map_err(Error::Inner);
+        }
         let future = async { future.await.map_err(Error::Inner) };
-        FaultFuture::new(|| future, self, self.decide(key), forge).await
+        FaultFuture::new(|| future, self, fault, forge).await
     }
 
     /// The blocking form of [`call_for`](Self::call_for). A latency blocks the thread, and a hang

@@ -166,6 +166,35 @@ async fn a_batch_that_nobody_waits_for_is_dropped_and_its_place_is_free() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_place_of_a_batch_that_nobody_waits_for_goes_to_who_waits() {
+    let sent = Sent::default();
+    let users = sent.users(config(1, None, 1));
+    let clock = Clock::new();
+    let mut calls = JoinSet::new();
+    let (first, second) = (users.call(1), users.call(2));
+    calls.spawn(async move { tokio::time::timeout(MS, first).await.is_ok() });
+    calls.spawn(async move { second.await.is_ok() });
+    let ended = calls.join_all().await;
+    assert_eq!(ended.iter().filter(|ok| **ok).count(), 1);
+    let took = clock.now().since(crate::Instant::ORIGIN);
+    assert_eq!(took, MS * 11, "the second is sent when the first goes away");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_places_that_become_free_at_once_are_both_taken() {
+    let sent = Sent::default();
+    let users = sent.users(config(1, None, 2));
+    let clock = Clock::new();
+    let mut calls = JoinSet::new();
+    for item in 1..=4 {
+        calls.spawn(users.call(item));
+    }
+    calls.join_all().await;
+    let took = clock.now().since(crate::Instant::ORIGIN);
+    assert_eq!(took, MS * 20, "two and two");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_result_too_few_or_too_many_leaves_all_unanswered() {
     for results in [1, 3] {
         let users: Batch<u32, u32, &str> = Batch::builder("users")
