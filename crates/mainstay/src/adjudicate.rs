@@ -1,1 +1,322 @@
-//! Asks several replicas and believes what enough of them say.
+//! Asks several replicas at once, and believes what enough of them say.
+//!
+//! Prevents one wrong answer from being believed, and one slow or dead replica from holding up the
+//! rest: a replica that fails, panics or is late abstains, and who can no longer change the result
+//! is not waited for. The decisions are those of [`mainstay_core::adjudicate`], where the
+//! literature is named.
+//!
+//! Always holds: nothing is spawned; when the answer is there, no replica's future is left.
+//!
+//! There is no layer: one request goes to several services, and only the caller knows which.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::num::NonZeroU32;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use mainstay_core::adjudicate::{self as core, Decision};
+use mainstay_core::edge::Edge;
+use mainstay_core::event::{Event, Observe};
+
+use crate::clock::Clock;
+
+pub use mainstay_core::adjudicate::{ConfigError, REPLICAS_MAX, Replicas, Rule, Tally, Why};
+
+/// How answers are judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// What it takes, and the quorum.
+    pub judge: core::Config,
+    /// When those who are still silent abstain; `None` waits for all who matter.
+    pub total: Option<Duration>,
+}
+
+/// Asks replicas and chooses an answer. Cheap to clone.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use mainstay::Adjudicator;
+///
+/// let adjudicator = Adjudicator::builder("sums").build();
+/// let replicas = [4, 5, 4].map(|sum| async move { Ok::<_, &str>(sum) });
+/// let verdict = adjudicator.call(replicas).await.unwrap();
+/// assert_eq!(verdict.answer, 4);
+/// assert!(verdict.tally.differed.contains(1));
+/// # });
+/// ```
+#[derive(Clone)]
+pub struct Adjudicator(Arc<Court>);
+
+struct Court {
+    config: Config,
+    weights: Vec<NonZeroU32>,
+    edge: Edge,
+    name: Arc<str>,
+    clock: Clock,
+    observer: Arc<dyn Observe>,
+}
+
+/// A chosen answer. Replicas are numbered in the order in which they were given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict<T, E> {
+    /// The answer, as the first replica gave it that agreed.
+    pub answer: T,
+    /// Who said what.
+    pub tally: Tally,
+    /// Why replicas abstained, except those that panicked or were late.
+    pub failures: Vec<(usize, E)>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoVerdict<E> {
+    /// These replicas cannot be judged; none was asked.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The answers do not decide.
+    #[error("no answer of {name}: {}", why.as_str())]
+    Undecided {
+        /// The adjudicator's name.
+        name: Arc<str>,
+        /// Why.
+        why: Why,
+        /// Who said what.
+        tally: Tally,
+        /// Why replicas abstained, except those that panicked or were late.
+        failures: Vec<(usize, E)>,
+    },
+}
+
+/// Makes an [`Adjudicator`].
+#[must_use = "ends with build()"]
+pub struct Builder {
+    name: Arc<str>,
+    config: Config,
+    weights: Vec<NonZeroU32>,
+    clock: Option<Clock>,
+    observer: Arc<dyn Observe>,
+}
+
+/// A replica that was asked, under its number.
+type Running<F> = (usize, Pin<Box<F>>);
+
+impl Adjudicator {
+    /// An adjudicator for the service called `name`.
+    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+        Builder {
+            name: name.into(),
+            config: Config::default(),
+            weights: Vec::new(),
+            clock: None,
+            observer: Arc::new(()),
+        }
+    }
+
+    /// Asks all `replicas` at once. Answers are alike when they are equal; an `Err` abstains.
+    ///
+    /// The futures are polled by the caller's own, each time it is woken, and dropped as soon as
+    /// the answer is certain.
+    ///
+    /// # Errors
+    ///
+    /// [`NoVerdict`] when no answer is chosen, or the replicas cannot be judged.
+    pub async fn call<T, E, F>(
+        &self,
+        replicas: impl IntoIterator<Item = F>,
+    ) -> Result<Verdict<T, E>, NoVerdict<E>>
+    where
+        T: PartialEq,
+        F: Future<Output = Result<T, E>>,
+    {
+        self.call_with(replicas, T::eq).await
+    }
+
+    /// As [`call`](Self::call); `alike` says which answers mean the same: within a tolerance, of
+    /// the same digest, equal except for a timestamp.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub async fn call_with<T, E, F>(
+        &self,
+        replicas: impl IntoIterator<Item = F>,
+        alike: impl Fn(&T, &T) -> bool,
+    ) -> Result<Verdict<T, E>, NoVerdict<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let court = &*self.0;
+        let boxed = replicas.into_iter().map(Box::pin);
+        let mut running: Vec<Running<F>> = boxed.enumerate().collect();
+        let mut answers = court.open(running.len(), alike)?;
+        let mut failures = Vec::new();
+        let mut timer = pin!(court.config.total.map(tokio::time::sleep));
+        poll_fn(|cx| {
+            if hear(&mut running, &mut answers, &mut failures, cx) {
+                return Poll::Ready(());
+            }
+            match timer.as_mut().as_pin_mut() {
+                Some(timer) => timer.poll(cx),
+                None => Poll::Pending,
+            }
+        })
+        .await;
+        // Before anybody acts on the result.
+        drop(running);
+        court.close(answers, failures)
+    }
+}
+
+/// Polls each replica; whether the result is certain.
+fn hear<T, E, F, Q>(
+    running: &mut Vec<Running<F>>,
+    answers: &mut core::Adjudicator<T, Q>,
+    failures: &mut Vec<(usize, E)>,
+    cx: &mut Context<'_>,
+) -> bool
+where
+    F: Future<Output = Result<T, E>>,
+    Q: Fn(&T, &T) -> bool,
+{
+    let mut next = 0;
+    while answers.decision() == Decision::Pending {
+        let Some((replica, future)) = running.get_mut(next) else {
+            return false;
+        };
+        let replica = *replica;
+        // A panic is one replica's failure like any other; what it left behind is dropped.
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => {
+                next += 1;
+                continue;
+            },
+            Ok(Poll::Ready(Ok(answer))) => answers.answer(replica, answer),
+            Ok(Poll::Ready(Err(error))) => {
+                answers.abstain(replica);
+                failures.push((replica, error));
+            },
+            Err(_panic) => answers.abstain(replica),
+        }
+        drop(running.remove(next));
+    }
+    true
+}
+
+impl Court {
+    fn open<T, Q: Fn(&T, &T) -> bool>(
+        &self,
+        replicas: usize,
+        alike: Q,
+    ) -> Result<core::Adjudicator<T, Q>, ConfigError> {
+        let weights = self.weights.len();
+        if self.weights.is_empty() {
+            core::Adjudicator::new(self.config.judge, replicas, alike)
+        } else if weights == replicas {
+            core::Adjudicator::weighted(self.config.judge, &self.weights, alike)
+        } else {
+            Err(ConfigError::Weights { weights, replicas })
+        }
+    }
+
+    fn close<T, E, Q: Fn(&T, &T) -> bool>(
+        &self,
+        answers: core::Adjudicator<T, Q>,
+        failures: Vec<(usize, E)>,
+    ) -> Result<Verdict<T, E>, NoVerdict<E>> {
+        let disagrees = answers.disagrees();
+        let (result, tally) = answers.finish();
+        self.tell(disagrees, &tally);
+        match result {
+            Ok(answer) => Ok(Verdict {
+                answer,
+                tally,
+                failures,
+            }),
+            Err(why) => Err(NoVerdict::Undecided {
+                name: Arc::clone(&self.name),
+                why,
+                tally,
+                failures,
+            }),
+        }
+    }
+
+    /// A replica that is wrong is wrong each time: one event at its first, not one per call.
+    fn tell(&self, disagrees: bool, tally: &Tally) {
+        let now = self.clock.now();
+        if !disagrees {
+            self.edge.passed(now);
+        } else if self.edge.refused(now) {
+            self.observer.observe(Event::AnswersDisagreed {
+                service: Arc::clone(&self.name),
+                agreed: tally.agreed.count(),
+                differed: tally.differed.count(),
+            });
+        }
+    }
+}
+
+impl Builder {
+    /// How answers are judged.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// What each replica's answer counts; without it, they count the same.
+    pub fn weights(mut self, weights: impl Into<Vec<NonZeroU32>>) -> Self {
+        self.weights = weights.into();
+        self
+    }
+
+    /// Who hears that answers differ: the first time, and again after a second without.
+    pub fn observer(mut self, observer: Arc<dyn Observe>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// The clock to read.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// The adjudicator. How many replicas it can judge shows when they are asked.
+    pub fn build(self) -> Adjudicator {
+        Adjudicator(Arc::new(Court {
+            config: self.config,
+            weights: self.weights,
+            edge: Edge::new(),
+            name: self.name,
+            clock: self.clock.unwrap_or_default(),
+            observer: self.observer,
+        }))
+    }
+}
+
+impl fmt::Debug for Adjudicator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Adjudicator")
+            .field("name", &self.0.name)
+            .field("config", &self.0.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("config", &self.config)
+            .field("weights", &self.weights)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

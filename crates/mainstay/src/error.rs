@@ -97,6 +97,8 @@ pub enum Policy {
     Deadline,
     /// The batch that calls are gathered in.
     Batch,
+    /// The call that several callers share.
+    Coalesce,
     /// Fault injection: a call that is turned away on purpose.
     Fault,
 }
@@ -112,6 +114,7 @@ impl Policy {
             Self::Throttle => "client throttle",
             Self::Deadline => "deadline",
             Self::Batch => "batch",
+            Self::Coalesce => "shared call",
             Self::Fault => "fault injection",
         }
     }

@@ -1,0 +1,152 @@
+//! What a cache is told before it begins.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::marker::PhantomData;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use mainstay_core::edge::Edge;
+use mainstay_core::event::Observe;
+use mainstay_core::freshness::{self, ConfigError};
+use mainstay_core::random::SharedRandom;
+
+use super::shelf::Shelf;
+use super::{Cache, Store};
+use crate::clock::Clock;
+use crate::coalesce::Coalesce;
+
+/// How much is kept, and how long it may be used.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Config {
+    /// Most entries.
+    pub entries_max: NonZeroU32,
+    /// Most weight in all, in the unit of [`Builder::weigh`]; `None` is no limit. A large cache is
+    /// split into up to 16 parts, and an entry must fit into one.
+    pub weight_max: Option<NonZeroU64>,
+    /// How long an answer may be used, and for what.
+    pub freshness: freshness::Config,
+}
+
+impl Default for Config {
+    /// 10,000 entries, fresh for a minute.
+    fn default() -> Self {
+        Self {
+            entries_max: const { NonZeroU32::MIN.saturating_add(9_999) },
+            weight_max: None,
+            freshness: freshness::Config::default(),
+        }
+    }
+}
+
+/// A refresh that is to run in the background; ends by itself.
+pub type Refresh = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+pub(super) type Weigh<K, T> = Box<dyn Fn(&K, &T) -> u64 + Send + Sync>;
+pub(super) type Spawn = Box<dyn Fn(Refresh) + Send + Sync>;
+
+/// Makes a [`Cache`].
+#[must_use = "ends with build()"]
+pub struct Builder<K, T, E> {
+    name: Arc<str>,
+    config: Config,
+    weigh: Option<Weigh<K, T>>,
+    spawn: Option<Spawn>,
+    clock: Option<Clock>,
+    observer: Arc<dyn Observe>,
+    seed: Option<u64>,
+    error: PhantomData<fn() -> E>,
+}
+
+impl<K, T, E> Cache<K, T, E> {
+    /// A cache for the service called `name`.
+    pub fn builder(name: impl Into<Arc<str>>) -> Builder<K, T, E> {
+        Builder {
+            name: name.into(),
+            config: Config::default(),
+            weigh: None,
+            spawn: None,
+            clock: None,
+            observer: Arc::new(()),
+            seed: None,
+            error: PhantomData,
+        }
+    }
+}
+
+impl<K, T, E> Builder<K, T, E> {
+    /// How much is kept, and how long it may be used.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// What an answer weighs, for [`Config::weight_max`]. Without it, each weighs 1.
+    pub fn weigh(mut self, weigh: impl Fn(&K, &T) -> u64 + Send + Sync + 'static) -> Self {
+        self.weigh = Some(Box::new(weigh));
+        self
+    }
+
+    /// Where refreshes of [`Cache::get_or_revalidate`] run: `|refresh| drop(tokio::spawn(refresh))`
+    /// where nobody has to wait for them at the end, a group that is joined where somebody does. A refresh
+    /// that is dropped is begun by the next reader.
+    pub fn revalidate_with(mut self, spawn: impl Fn(Refresh) + Send + Sync + 'static) -> Self {
+        self.spawn = Some(Box::new(spawn));
+        self
+    }
+
+    /// Who hears that answers are served in need, and that they no longer are: one pair per
+    /// episode, not one per call.
+    pub fn observer(mut self, observer: Arc<dyn Observe>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// The clock to read.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// The seed of early refreshes. Without one, each cache has its own.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// The cache, empty.
+    ///
+    /// # Errors
+    ///
+    /// A configured value that cannot work.
+    pub fn build(self) -> Result<Cache<K, T, E>, ConfigError> {
+        self.config.freshness.validate()?;
+        let seed = self
+            .seed
+            .unwrap_or_else(|| RandomState::new().hash_one(&*self.name));
+        Ok(Cache {
+            store: Arc::new(Store {
+                shelf: Shelf::new(self.config.entries_max, self.config.weight_max),
+                coalesce: Coalesce::builder(Arc::clone(&self.name)).build(),
+                rules: self.config.freshness,
+                random: SharedRandom::seeded(seed),
+                weigh: self.weigh,
+                spawn: self.spawn,
+                edge: Edge::new(),
+                name: self.name,
+                clock: self.clock.unwrap_or_default(),
+                observer: self.observer,
+            }),
+        })
+    }
+}
+
+impl<K, T, E> fmt::Debug for Builder<K, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
