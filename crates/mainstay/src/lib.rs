@@ -23,6 +23,7 @@
 //! is, and all of them give one flat [`Error`].
 
 pub mod adjudicate;
+mod admission;
 pub mod batch;
 pub mod breaker;
 pub mod bulkhead;
@@ -36,6 +37,7 @@ pub mod detector;
 pub mod error;
 pub mod fallback;
 pub mod fault;
+mod gate;
 #[cfg(test)]
 mod heard;
 pub mod hedge;
@@ -46,6 +48,7 @@ pub mod registry;
 pub mod retry;
 pub mod throttle;
 pub mod timeout;
+mod waiters;
 
 pub use mainstay_core::event::{Event, Observe};
 pub use mainstay_core::outcome::{Outcome, Reason};
