@@ -83,7 +83,13 @@ struct Hull {
     observer: Arc<dyn Observe>,
 }
 
-/// A place in flight; free again when dropped, and only then, so it cannot be given back twice.
+/// A place in flight; free again when dropped, and only then. It cannot be given back twice:
+///
+/// ```compile_fail,E0382
+/// let permit = mainstay::Bulkhead::builder("payment").build().try_acquire().unwrap();
+/// drop(permit);
+/// drop(permit);
+/// ```
 #[must_use = "the place is free again as soon as the permit is dropped"]
 pub struct Held<B: Borrow<Bulkhead>>(B);
 
