@@ -52,38 +52,36 @@ where
     type Output = Result<S::Response, Error<<S::Error as Flat>::Inner>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            let next = match self.as_mut().project() {
-                AdmissionProjected::Waiting { wait, call } => match ready!(wait.poll(cx)) {
-                    Ok(permit) => {
-                        let Some((mut service, request)) = call.take() else {
-                            return Poll::Pending;
-                        };
-                        Self::Running {
-                            inner: service.call(request),
-                            permit: Some(permit),
-                        }
-                    },
-                    Err(rejection) => Self::Rejected {
-                        rejection: Some(rejection),
-                    },
-                },
-                AdmissionProjected::Running { inner, permit } => {
-                    let result = ready!(inner.poll(cx)).map_err(Flat::into_error);
-                    if let Some(permit) = permit.take() {
-                        permit.settle(result.as_ref());
-                    }
-                    return Poll::Ready(result);
-                },
-                // Polled again after its end, it never ends.
-                AdmissionProjected::Rejected { rejection } => {
-                    return match rejection.take() {
-                        Some(rejection) => Poll::Ready(Err(Error::Rejected(rejection))),
-                        None => Poll::Pending,
-                    };
-                },
+        if let AdmissionProjected::Waiting { wait, call } = self.as_mut().project() {
+            let permit = ready!(wait.poll(cx));
+            // Taken together with the permit, which comes once.
+            let Some((mut service, request)) = call.take() else {
+                return Poll::Pending;
             };
-            self.set(next);
+            match permit {
+                Ok(permit) => self.set(Self::Running {
+                    inner: service.call(request),
+                    permit: Some(permit),
+                }),
+                Err(rejection) => self.set(Self::Rejected {
+                    rejection: Some(rejection),
+                }),
+            }
+        }
+        match self.project() {
+            AdmissionProjected::Running { inner, permit } => {
+                let result = ready!(inner.poll(cx)).map_err(Flat::into_error);
+                if let Some(permit) = permit.take() {
+                    permit.settle(result.as_ref());
+                }
+                Poll::Ready(result)
+            },
+            // Polled again after its end, it never ends.
+            AdmissionProjected::Rejected { rejection } => match rejection.take() {
+                Some(rejection) => Poll::Ready(Err(Error::Rejected(rejection))),
+                None => Poll::Pending,
+            },
+            AdmissionProjected::Waiting { .. } => Poll::Pending,
         }
     }
 }

@@ -20,7 +20,7 @@ use tokio::time::Sleep;
 
 use crate::clock::Clock;
 use crate::error::Cause;
-use crate::waiters::{Fate, Ticket, Waiters};
+use crate::waiters::{Fate, Settled, Ticket, Waiters};
 
 /// Places, and those who wait for them.
 #[derive(Debug)]
@@ -151,7 +151,7 @@ impl Gate {
         let wait = line.patience(gate.patience, was_empty, now);
         let ticket = line.waiters.push(priority);
         drop(line);
-        wake(displaced.flatten());
+        wake(displaced);
         let clock = gated.clock();
         Ok(Arrived::Queued(Queued {
             waiting: Waiting {
@@ -177,18 +177,18 @@ impl Gate {
             if !counts.promote() {
                 return;
             }
-            let waker = line.call();
+            let called = line.call();
             drop(line);
-            wake(waker);
+            wake(called);
         }
     }
 
     #[cold]
     fn pass_on(&self, counts: &Bulkhead) {
         let mut line = self.lock();
-        let waker = if counts.pass_on() { line.call() } else { None };
+        let called = if counts.pass_on() { line.call() } else { None };
         drop(line);
-        wake(waker);
+        wake(called);
     }
 
     fn lock(&self) -> MutexGuard<'_, Line> {
@@ -213,15 +213,15 @@ impl Line {
         }
     }
 
-    fn call(&mut self) -> Option<Waker> {
+    fn call(&mut self) -> Option<Settled> {
         // The count says that somebody waits, and it is the queue's length.
-        self.waiters.call(self.order).flatten()
+        self.waiters.call(self.order)
     }
 }
 
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
+fn wake(settled: Option<Settled>) {
+    if let Some(settled) = settled {
+        settled.wake();
     }
 }
 

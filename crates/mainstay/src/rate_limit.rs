@@ -152,20 +152,19 @@ impl RateLimiter {
         let sure = limiter
             .bucket
             .check_within(&limiter.quota, from, from + COARSE_LAG_MAX);
-        if sure == Some(true) {
-            limiter.told.passed();
-            return Ok(());
-        }
-        match limiter
-            .bucket
-            .check(&limiter.quota, limiter.told.clock.now())
-        {
-            Ok(()) => {
-                limiter.told.passed();
-                Ok(())
-            },
-            Err(exceeded) => Err(limiter.told.refuse_exceeded(exceeded)),
-        }
+        let checked = match sure {
+            Some(true) => Ok(()),
+            // Counted from a clock that is behind: who comes back then is not early.
+            Some(false) => Err(Exceeded::Now {
+                retry_after: limiter.bucket.wait(&limiter.quota, 0, from),
+            }),
+            None => limiter
+                .bucket
+                .check(&limiter.quota, limiter.told.clock.now()),
+        };
+        checked.map_err(|exceeded| limiter.told.refuse_exceeded(exceeded))?;
+        limiter.told.passed();
+        Ok(())
     }
 
     /// Takes `calls` out at once, or none of them.

@@ -18,6 +18,12 @@ use mainstay_core::limit::priority::Priority;
 #[derive(Debug)]
 pub(crate) struct Ticket(usize);
 
+/// One whose fate is settled, to be woken when the lock is given back: it may not have left its
+/// waker yet.
+#[derive(Debug)]
+#[must_use = "it does not know yet"]
+pub(crate) struct Settled(Option<Waker>);
+
 /// What became of one that waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -66,15 +72,12 @@ impl Waiters {
             earlier: list.newest,
             later: None,
         };
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.places[index] = place;
-                index
-            },
-            None => {
-                self.places.push(place);
-                self.places.len() - 1
-            },
+        let index = if let Some(index) = self.free.pop() {
+            self.places[index] = place;
+            index
+        } else {
+            self.places.push(place);
+            self.places.len() - 1
         };
         match list.newest.replace(index) {
             Some(before) => self.places[before].later = Some(index),
@@ -83,24 +86,23 @@ impl Waiters {
         Ticket(index)
     }
 
-    /// Calls the next: of the most important ones, the first in `order`. Gives its waker, if it has
-    /// left one, and `None` when nobody waits.
-    pub(crate) fn call(&mut self, order: Order) -> Option<Option<Waker>> {
-        let most = self.lists.iter().rev();
-        let index = most.filter_map(|list| list.first(order)).next()?;
-        Some(self.settle(index, Fate::Called))
+    /// Calls the next: of the most important ones, the first in `order`.
+    pub(crate) fn call(&mut self, order: Order) -> Option<Settled> {
+        let mut most = self.lists.iter().rev();
+        let index = most.find_map(|list| list.first(order))?;
+        Some(Settled(self.settle(index, Fate::Called)))
     }
 
     /// Sends away, of the least important ones, the one that would be called last, if it is less
-    /// important than `priority`. Gives as [`call`](Self::call) does.
-    pub(crate) fn displace(&mut self, priority: Priority, order: Order) -> Option<Option<Waker>> {
+    /// important than `priority`.
+    pub(crate) fn displace(&mut self, priority: Priority, order: Order) -> Option<Settled> {
         let last = match order {
             Order::Fifo => Order::Lifo,
             Order::Lifo => Order::Fifo,
         };
-        let less = self.lists[..priority as usize].iter();
-        let index = less.filter_map(|list| list.first(last)).next()?;
-        Some(self.settle(index, Fate::Displaced))
+        let mut less = self.lists[..priority as usize].iter();
+        let index = less.find_map(|list| list.first(last))?;
+        Some(Settled(self.settle(index, Fate::Displaced)))
     }
 
     /// Whether `ticket` will be called next, first come first served.
@@ -109,11 +111,11 @@ impl Waiters {
         most.find_map(|list| list.oldest) == Some(ticket.0)
     }
 
-    /// The waker of the one that will be called next, first come first served, to tell it so.
-    pub(crate) fn wake_next(&mut self) -> Option<Waker> {
+    /// The one that will be called next, first come first served, to tell it so.
+    pub(crate) fn tell_next(&mut self) -> Option<Settled> {
         let mut most = self.lists.iter().rev();
         let index = most.find_map(|list| list.oldest)?;
-        self.places[index].waker.take()
+        Some(Settled(self.places[index].waker.take()))
     }
 
     /// What became of `ticket`. While it waits, `waker` is woken when that changes; else the place
@@ -162,6 +164,15 @@ impl Waiters {
             None => list.newest = earlier,
         }
         waker
+    }
+}
+
+impl Settled {
+    /// Tells it. Under no lock: what a waker does is up to its task.
+    pub(crate) fn wake(self) {
+        if let Some(waker) = self.0 {
+            waker.wake();
+        }
     }
 }
 

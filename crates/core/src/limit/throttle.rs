@@ -131,7 +131,7 @@ impl Throttle {
             rejection_max,
         } = *config;
         // Written so that NaN fails.
-        if !(multiplier >= 1.0 && multiplier <= MULTIPLIER_MAX) {
+        if !(1.0..=MULTIPLIER_MAX).contains(&multiplier) {
             return Err(ThrottleConfigError::Multiplier(multiplier));
         }
         if window < WINDOW_MIN || window > WINDOW_MAX {

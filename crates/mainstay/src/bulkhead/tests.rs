@@ -346,7 +346,7 @@ fn blocking_callers_wait_in_the_same_queue() {
         .config(Config {
             in_flight: NonZeroU32::MIN,
             queue: NonZeroU32::new(2),
-            queue_wait: Duration::from_secs(60),
+            queue_wait: Duration::from_mins(1),
         })
         .build();
     let held = bulkhead.try_acquire().expect("free");

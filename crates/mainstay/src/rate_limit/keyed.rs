@@ -8,11 +8,6 @@
 //! Always holds: a key that is being limited is never forgotten.
 
 use std::borrow::Borrow;
-#[expect(
-    clippy::disallowed_types,
-    reason = "nothing depends on the order of keys, and a flood must not choose it"
-)]
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::num::NonZeroUsize;
@@ -52,15 +47,21 @@ struct Keys<K> {
     quota: Quota,
     hasher: RandomState,
     shards: Box<[RwLock<Shard<K>>]>,
-    keys_per_shard: usize,
+    /// Most keys of a shard.
+    per_shard: usize,
     /// Of all keys for which there is no room.
     overflow: Bucket,
     told: Told,
 }
 
-#[expect(clippy::disallowed_types, reason = "as at the import")]
+#[expect(
+    clippy::disallowed_types,
+    reason = "nothing depends on the order of keys, and a flood of keys must not choose it"
+)]
+type Buckets<K> = std::collections::HashMap<K, Bucket, RandomState>;
+
 struct Shard<K> {
-    buckets: HashMap<K, Bucket, RandomState>,
+    buckets: Buckets<K>,
     /// When it may look for keys to forget again.
     sweep_at: Instant,
 }
@@ -72,14 +73,14 @@ impl<K> KeyedRateLimiter<K> {
         let shards = keys.get().min(SHARDS_MAX);
         let shard = |_| {
             RwLock::new(Shard {
-                buckets: HashMap::with_hasher(hasher.clone()),
+                buckets: Buckets::with_hasher(hasher.clone()),
                 sweep_at: Instant::ORIGIN,
             })
         };
         Self(Arc::new(Keys {
             quota,
             shards: (0..shards).map(shard).collect(),
-            keys_per_shard: keys.get() / shards,
+            per_shard: keys.get() / shards,
             overflow: Bucket::new(),
             hasher,
             told,
@@ -151,12 +152,12 @@ impl<K: Hash + Eq> Keys<K> {
             if let Some(bucket) = shard.buckets.get(key) {
                 return bucket.check(&self.quota, now);
             }
-            if shard.buckets.len() >= self.keys_per_shard && now < shard.sweep_at {
+            if shard.buckets.len() >= self.per_shard && now < shard.sweep_at {
                 return self.overflow.check(&self.quota, now);
             }
         }
         let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
-        if shard.buckets.len() >= self.keys_per_shard && now >= shard.sweep_at {
+        if shard.buckets.len() >= self.per_shard && now >= shard.sweep_at {
             shard.sweep_at = now + SWEEP_EVERY;
             shard
                 .buckets
@@ -166,7 +167,7 @@ impl<K: Hash + Eq> Keys<K> {
         if let Some(bucket) = shard.buckets.get(key) {
             return bucket.check(&self.quota, now);
         }
-        if shard.buckets.len() >= self.keys_per_shard {
+        if shard.buckets.len() >= self.per_shard {
             return self.overflow.check(&self.quota, now);
         }
         let bucket = shard.buckets.entry(key.to_owned()).or_default();

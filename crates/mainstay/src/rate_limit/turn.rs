@@ -142,7 +142,7 @@ impl<L: Borrow<RateLimiter>> Turn<L> {
         let was_first = line.is_next(&ticket);
         line.remove(ticket);
         limiter.waiting.fetch_sub(1, Ordering::Relaxed);
-        let next = if was_first { line.wake_next() } else { None };
+        let next = if was_first { line.tell_next() } else { None };
         drop(line);
         // The new first one has to set its timer.
         if let Some(next) = next {

@@ -60,6 +60,20 @@ impl Default for Gradient {
     }
 }
 
+impl Gradient {
+    /// The long-term latency after a window of `latency`.
+    fn long_term(&self, known: f64, latency: f64) -> f64 {
+        let weight = 2.0 / (f64::from(self.long.get()) + 1.0);
+        let long = known + (latency - known) * weight;
+        // After a time of much higher latency it comes down faster.
+        if long > latency * 2.0 {
+            long * 0.95
+        } else {
+            long
+        }
+    }
+}
+
 /// Additive increase, multiplicative decrease.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Aimd {
@@ -224,26 +238,18 @@ impl State {
         let Some(latency) = sample.latency else {
             return self;
         };
-        let base = self.base;
-        let base = if base == 0.0 {
-            latency
-        } else if self.phase == Phase::SlowStart {
-            base.min(latency)
-        } else {
-            match algorithm {
-                Algorithm::Gradient(gradient) => {
-                    let weight = 2.0 / (f64::from(gradient.long.get()) + 1.0);
-                    let long = base + (latency - base) * weight;
-                    // After a time of much higher latency it comes down faster.
-                    if long > latency * 2.0 {
-                        long * 0.95
-                    } else {
-                        long
-                    }
-                },
-                Algorithm::Vegas(_) if latency < base => base + (latency - base) / 4.0,
-                Algorithm::Vegas(_) | Algorithm::Aimd(_) => base,
-            }
+        let known = self.base;
+        if known == 0.0 {
+            return Self {
+                base: latency,
+                ..self
+            };
+        }
+        let base = match algorithm {
+            _ if self.phase == Phase::SlowStart => known.min(latency),
+            Algorithm::Gradient(gradient) => gradient.long_term(known, latency),
+            Algorithm::Vegas(_) if latency < known => known + (latency - known) / 4.0,
+            Algorithm::Vegas(_) | Algorithm::Aimd(_) => known,
         };
         Self { base, ..self }
     }
