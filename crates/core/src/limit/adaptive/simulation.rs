@@ -52,6 +52,7 @@ impl World {
         let config = AdaptiveConfig {
             algorithm,
             max: NonZeroU32::new(1_000).expect("positive"),
+            window: Duration::from_millis(100),
             ..AdaptiveConfig::default()
         };
         Self {
@@ -169,7 +170,12 @@ const fn most(algorithm: &Algorithm) -> (f64, f64) {
 fn assert_settled(name: &str, algorithm: &Algorithm, servers: u32, seen: &Seen) {
     let servers = f64::from(servers);
     let busy = seen.served_per_second / (servers * 50.0);
-    assert!(busy > 0.95, "{name}: busy {busy}, seed {SEED}");
+    // Drops cost: the callee works for callers that have given up.
+    let busy_min = match algorithm {
+        Algorithm::Gradient(_) | Algorithm::Vegas(_) => 0.95,
+        Algorithm::Aimd(_) => 0.85,
+    };
+    assert!(busy > busy_min, "{name}: busy {busy}, seed {SEED}");
     let (times, more) = most(algorithm);
     let mean = seen.mean();
     assert!(
@@ -181,12 +187,12 @@ fn assert_settled(name: &str, algorithm: &Algorithm, servers: u32, seen: &Seen) 
 #[test]
 fn under_twice_the_load_each_limit_settles_where_the_callee_is_busy_and_stays_there() {
     for (name, algorithm) in algorithms() {
-        for servers in [5, 40] {
+        for servers in [5, 20] {
             let mut world = World::new(algorithm, servers as usize);
-            world.run(overload(servers), secs(60));
-            let first = world.run(overload(servers), secs(60));
-            world.run(overload(servers), secs(120));
-            let last = world.run(overload(servers), secs(60));
+            world.run(overload(servers), secs(25));
+            let first = world.run(overload(servers), secs(25));
+            world.run(overload(servers), secs(50));
+            let last = world.run(overload(servers), secs(25));
             assert_settled(name, &algorithm, servers, &first);
             assert_settled(name, &algorithm, servers, &last);
             let drift = last.mean() / first.mean();
@@ -201,16 +207,16 @@ fn under_twice_the_load_each_limit_settles_where_the_callee_is_busy_and_stays_th
 #[test]
 fn each_limit_follows_a_capacity_that_falls_and_rises() {
     for (name, algorithm) in algorithms() {
-        let mut world = World::new(algorithm, 40);
-        world.run(overload(40), secs(60));
-        world.set_servers(10);
-        world.run(overload(40), secs(30));
-        let fallen = world.run(overload(40), secs(60));
-        assert_settled(name, &algorithm, 10, &fallen);
-        world.set_servers(60);
-        world.run(overload(60), secs(60));
-        let risen = world.run(overload(60), secs(60));
-        assert_settled(name, &algorithm, 60, &risen);
+        let mut world = World::new(algorithm, 20);
+        world.run(overload(20), secs(20));
+        world.set_servers(5);
+        world.run(overload(20), secs(15));
+        let fallen = world.run(overload(20), secs(20));
+        assert_settled(name, &algorithm, 5, &fallen);
+        world.set_servers(30);
+        world.run(overload(30), secs(30));
+        let risen = world.run(overload(30), secs(20));
+        assert_settled(name, &algorithm, 30, &risen);
     }
 }
 
@@ -219,13 +225,13 @@ fn each_limit_follows_a_capacity_that_falls_and_rises() {
 #[test]
 fn a_callee_that_becomes_slower_for_good_is_used_in_full_again() {
     for (name, algorithm) in algorithms() {
-        let mut world = World::new(algorithm, 40);
-        world.run(overload(40), secs(60));
+        let mut world = World::new(algorithm, 20);
+        world.run(overload(20), secs(20));
         world.service *= 2;
         world.timeout *= 2;
-        world.run(overload(40), secs(120));
-        let seen = world.run(overload(40), secs(60));
-        let busy = seen.served_per_second / (40.0 * 25.0);
+        world.run(overload(20), secs(40));
+        let seen = world.run(overload(20), secs(20));
+        let busy = seen.served_per_second / (20.0 * 25.0);
         assert!(busy > 0.9, "{name}: busy {busy}, seed {SEED}");
     }
 }
@@ -236,7 +242,7 @@ fn a_callee_that_becomes_slower_for_good_is_used_in_full_again() {
 fn load_that_does_not_reach_the_limit_does_not_raise_it() {
     for (name, algorithm) in algorithms() {
         let mut world = World::new(algorithm, 100);
-        let seen = world.run(100, secs(300));
+        let seen = world.run(100, secs(60));
         let most = seen.limits.iter().max();
         assert_eq!(most, Some(&20), "{name}, seed {SEED}");
     }
