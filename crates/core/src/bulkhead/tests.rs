@@ -90,6 +90,18 @@ fn a_lower_limit_is_paid_for_by_those_who_leave() {
 }
 
 #[test]
+fn a_place_that_was_owed_is_gone_when_the_limit_falls_before_it_is_passed_on() {
+    let bulkhead = bulkhead(2, 1);
+    for _ in 0..3 {
+        assert!(bulkhead.arrive(u32::MAX).is_ok());
+    }
+    assert_eq!(bulkhead.leave(), Left::Owed);
+    assert!(!bulkhead.resize(count(1)));
+    assert!(!bulkhead.pass_on(), "two would be in flight");
+    assert_eq!(counts(&bulkhead), (1, 1));
+}
+
+#[test]
 fn a_higher_limit_lets_as_many_through_as_it_has_room_for() {
     let bulkhead = bulkhead(1, 8);
     for _ in 0..6 {

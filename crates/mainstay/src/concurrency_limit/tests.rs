@@ -225,7 +225,38 @@ async fn a_waiting_call_that_is_dropped_in_the_moment_it_is_granted_hands_its_pl
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_wait_are_let_in_when_the_limit_rises() {
+async fn a_limit_that_rises_lets_in_as_many_as_it_has_room_for() {
+    let limit = ConcurrencyLimit::builder("search")
+        .config(Config {
+            limit: AdaptiveConfig {
+                initial: count(2),
+                samples_min: NonZeroU32::MIN,
+                ..AdaptiveConfig::default()
+            },
+            ..Config::default()
+        })
+        .build()
+        .expect("valid");
+    advance(Duration::from_secs(1)).await;
+    let (first, _second) = (limit.try_acquire(), limit.try_acquire());
+    let mut waiting: Vec<_> = (0..4)
+        .map(|_| Box::pin(limit.acquire(Deadline::NEVER, Priority::Critical)))
+        .collect();
+    let mut let_in = || {
+        let polled = waiting.iter_mut().map(|call| poll_once(call.as_mut()));
+        // All at first: a permit that is dropped lets in the next.
+        let polled: Vec<_> = polled.collect();
+        polled.iter().filter(|polled| polled.is_ready()).count()
+    };
+    assert_eq!(let_in(), 0);
+    first.expect("free").success();
+    assert_eq!(limit.limit(), count(4));
+    assert_eq!(counts(&limit), (4, 1));
+    assert_eq!(let_in(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_wait_are_served_while_the_limit_moves() {
     let limit = limit(2, 50);
     let mut tasks = JoinSet::new();
     for _ in 0..1_000 {

@@ -195,6 +195,19 @@ fn a_full_bucket_equals_a_new_one() {
 }
 
 #[test]
+fn a_bucket_that_may_be_full_gives_no_answer_without_the_exact_time() {
+    let rate = rate(10, 5);
+    assert_eq!(passed(&rate, 5, at(0)), 5);
+    let ask = |from, to| rate.bucket().check_within(rate.quota(), at(from), at(to));
+    // It is full at 500: whether before or after now makes a difference to what a call leaves.
+    assert_eq!(ask(499, 501), None);
+    assert_eq!(ask(500, 501), None);
+    assert_eq!(ask(10, 99), Some(false), "too early at the end as well");
+    assert_eq!(ask(10, 101), None, "perhaps too early");
+    assert_eq!(ask(100, 499), Some(true));
+}
+
+#[test]
 fn the_wait_is_until_the_calls_before_have_had_their_turns() {
     let rate = rate(10, 2);
     let wait = |before| rate.bucket().wait(rate.quota(), before, at(0));
