@@ -144,25 +144,12 @@ impl RateLimiter {
     /// [`Rejection`] that says when to come back.
     pub fn try_acquire(&self) -> Result<(), Rejection> {
         let limiter = &*self.0;
-        if limiter.waiting.load(Ordering::Relaxed) > 0 {
+        if limiter.somebody_waits() {
             return Err(limiter.refuse_behind());
         }
-        // The coarse clock is four times as fast, and often good enough for the exact answer.
-        let from = limiter.told.clock.coarse();
-        let sure = limiter
-            .bucket
-            .check_within(&limiter.quota, from, from + COARSE_LAG_MAX);
-        let checked = match sure {
-            Some(true) => Ok(()),
-            // Counted from a clock that is behind: who comes back then is not early.
-            Some(false) => Err(Exceeded::Now {
-                retry_after: limiter.bucket.wait(&limiter.quota, 0, from),
-            }),
-            None => limiter
-                .bucket
-                .check(&limiter.quota, limiter.told.clock.now()),
-        };
-        checked.map_err(|exceeded| limiter.told.refuse_exceeded(exceeded))?;
+        limiter
+            .check()
+            .map_err(|exceeded| limiter.told.refuse_exceeded(exceeded))?;
         limiter.told.passed();
         Ok(())
     }
@@ -175,7 +162,7 @@ impl RateLimiter {
     /// that can never pass.
     pub fn try_acquire_n(&self, calls: NonZeroU32) -> Result<(), Rejection> {
         let limiter = &*self.0;
-        if limiter.waiting.load(Ordering::Relaxed) > 0 {
+        if limiter.somebody_waits() {
             return Err(limiter.refuse_behind());
         }
         let now = limiter.told.clock.now();
@@ -250,6 +237,35 @@ impl RateLimiter {
 }
 
 impl Limiter {
+    /// Whether a call that has just come would pass others.
+    fn somebody_waits(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes one call out, if it is time.
+    fn check(&self) -> Result<(), Exceeded> {
+        // The coarse clock is many times as fast, and often good enough for the exact answer.
+        let from = self.told.clock.coarse();
+        let to = from + COARSE_LAG_MAX;
+        match self.bucket.check_within(&self.quota, from, to) {
+            Some(true) => Ok(()),
+            // Counted from a clock that is behind: who comes back then is not early.
+            Some(false) => Err(Exceeded::Now {
+                retry_after: self.bucket.wait(&self.quota, 0, from),
+            }),
+            None => self.bucket.check(&self.quota, self.told.clock.now()),
+        }
+    }
+
+    /// Takes one call out if it is time and nobody waits for it.
+    fn pass(&self) -> bool {
+        let passes = !self.somebody_waits() && self.check().is_ok();
+        if passes {
+            self.told.passed();
+        }
+        passes
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiters> {
         // No user's code runs under the lock, so a poisoned one is whole.
         self.line.lock().unwrap_or_else(PoisonError::into_inner)

@@ -43,7 +43,12 @@ impl<S: Service<R>, R> RateLimitFuture<S, R> {
         request: R,
         take: impl FnOnce(&mut S) -> S,
     ) -> Self {
-        let admission = match Turn::arrive(limiter.clone(), Deadline::NEVER) {
+        let turn = if limiter.0.pass() {
+            Ok(None)
+        } else {
+            Turn::arrive(limiter.clone(), Deadline::NEVER)
+        };
+        let admission = match turn {
             Ok(None) => Admission::Running {
                 inner: service.call(request),
                 permit: None,

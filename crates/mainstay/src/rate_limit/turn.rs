@@ -48,12 +48,10 @@ impl<L: Borrow<RateLimiter>> Turn<L> {
     pub(super) fn arrive(handle: L, deadline: Deadline) -> Result<Option<Self>, Rejection> {
         let limiter = &*handle.borrow().0;
         let told = &limiter.told;
-        let now = told.clock.now();
-        let nobody_waits = || limiter.waiting.load(Ordering::Relaxed) == 0;
-        if nobody_waits() && limiter.bucket.check(&limiter.quota, now).is_ok() {
-            told.passed();
+        if limiter.pass() {
             return Ok(None);
         }
+        let now = told.clock.now();
         let until = Deadline::after(now, limiter.queue_wait).earlier(deadline);
         let mut line = limiter.lock();
         let before = limiter.waiting.load(Ordering::Relaxed);
