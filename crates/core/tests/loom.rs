@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use loom::thread;
 use mainstay_core::breaker::{Breaker, CELLS, Config, Counts, Permit, State, Transition, Window};
-use mainstay_core::bulkhead::{self, Bulkhead};
 use mainstay_core::edge::Edge;
 use mainstay_core::outcome::Reason;
 use mainstay_core::retry::{Budget, BudgetConfig};
@@ -334,22 +333,6 @@ fn two_threads_that_turn_the_slot_together_file_it_once() {
         assert_eq!(budget.tokens(at(200)), 3);
         // The slot of the first deposit is filed under its own time: it expires with it.
         assert_eq!(budget.tokens(at(1_500)), 2);
-    });
-}
-
-#[test]
-fn a_bulkhead_of_one_place_lets_one_of_two_in_and_one_wait() {
-    loom::model(|| {
-        let limits = bulkhead::Limits {
-            in_flight: count(1),
-            queue: Some(count(1)),
-        };
-        let bulkhead = Arc::new(Bulkhead::new(limits));
-        let enter = |bulkhead: &Bulkhead| bulkhead.enter().is_ok() || bulkhead.queue().is_err();
-        let (a, b) = race(&bulkhead, enter, enter);
-        assert_ne!(a, b);
-        let counts = bulkhead.counts();
-        assert_eq!((counts.in_flight, counts.queued), (1, 1));
     });
 }
 

@@ -1,4 +1,5 @@
-//! Twelve calls at once where two fit and four may wait: the rest is turned away at once.
+//! Twelve calls at once where two fit and four may wait: the rest is turned away at once. Then the
+//! bulkhead is made larger while it is in use.
 //! `cargo run -p mainstay --example bulkhead`
 #![expect(
     clippy::print_stdout,
@@ -43,6 +44,17 @@ async fn main() {
         });
     }
     calls.join_all().await;
+
+    println!("now three fit, and one of them is a blocking call:");
+    bulkhead.resize(NonZeroU32::MIN.saturating_add(2), None);
+    let permit = bulkhead.acquire(Deadline::NEVER).await;
+    let work = tokio::task::spawn_blocking(move || {
+        // The place is taken as long as the work runs, whoever waits for it.
+        let _place = permit;
+        "computed"
+    });
+    let paid = bulkhead.call(Deadline::NEVER, pay()).await;
+    println!("{:?}, {:?}", work.await.ok(), paid.ok());
     println!(
         "{} in flight, {} waiting",
         bulkhead.in_flight(),

@@ -1,13 +1,14 @@
-//! The bulkhead for asynchronous code: so many calls at a time, a bounded queue, a bounded wait.
+//! The bulkhead: so many calls at a time, a bounded queue, a bounded wait.
 //!
 //! Prevents one slow upstream from using up every task and all memory: what does not fit is turned
 //! away at once, and what waits does not wait for ever. Waiting calls go first come, first served.
 //!
 //! Always holds: never more than the limit in flight, never more than the limit in the queue, and
-//! no place is lost when a waiting call is dropped, not even in the moment when it is granted. The
-//! semaphore owns the places and their order; [`mainstay_core::bulkhead`] owns the limits and the
-//! counts. A call leaves the counts before it gives its place back, so they never run ahead.
+//! no place is lost when a waiting call is dropped, not even in the moment when it is granted.
+//! [`mainstay_core::bulkhead`] owns the limits and the counts. A call that finds a place free, and
+//! gives it back with nobody waiting, takes no lock and no memory.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -16,18 +17,28 @@ use std::time::Duration;
 use mainstay_core::bulkhead::{self, Counts, Limits};
 use mainstay_core::edge::Edge;
 use mainstay_core::event::{Event, Observe};
+use mainstay_core::limit::priority::Priority;
 use mainstay_core::time::Deadline;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Clock;
 use crate::error::{Cause, Error, Policy, Rejection};
+use crate::gate::{Arrived, Gate, Gated, Patience};
+
+mod future;
+mod layer;
+mod service;
+
+pub use future::BulkheadFuture;
+pub use layer::BulkheadLayer;
+pub use service::BulkheadService;
 
 /// How many calls at a time, and how many may wait how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Calls in flight.
+    /// Calls in flight, at most [`IN_FLIGHT_MAX`](bulkhead::IN_FLIGHT_MAX).
     pub in_flight: NonZeroU32,
-    /// Calls that may wait for a place; none when `None`.
+    /// Calls that may wait for a place, at most [`QUEUE_MAX`](bulkhead::QUEUE_MAX); none when
+    /// `None`.
     pub queue: Option<NonZeroU32>,
     /// How long one may wait.
     pub queue_wait: Duration,
@@ -65,28 +76,29 @@ pub struct Bulkhead(Arc<Hull>);
 
 struct Hull {
     counts: bulkhead::Bulkhead,
-    places: Arc<Semaphore>,
-    queue_wait: Duration,
+    gate: Gate,
     edge: Edge,
     name: Arc<str>,
     clock: Clock,
     observer: Arc<dyn Observe>,
 }
 
-/// A place in flight; free again when dropped. May move into another task or a blocking thread,
-/// and should: the place is taken as long as the work runs, not as long as somebody waits for it.
+/// A place in flight; free again when dropped, and only then. It cannot be given back twice:
+///
+/// ```compile_fail,E0382
+/// let permit = mainstay::Bulkhead::builder("payment").build().try_acquire().unwrap();
+/// drop(permit);
+/// drop(permit);
+/// ```
 #[must_use = "the place is free again as soon as the permit is dropped"]
-pub struct BulkheadPermit {
-    hull: Arc<Hull>,
-    /// Released after the counts, see the order of `drop`.
-    _place: OwnedSemaphorePermit,
-}
+pub struct Held<B: Borrow<Bulkhead>>(B);
 
-/// A place in the queue; free again when dropped.
-struct Waiting<'a> {
-    hull: &'a Arc<Hull>,
-    promoted: bool,
-}
+/// A place that borrows its bulkhead: for a call that is awaited where it is made.
+pub type Permit<'a> = Held<&'a Bulkhead>;
+
+/// A place that may move into another task or a blocking thread, and should: it is taken as long
+/// as the work runs, not as long as somebody waits for it.
+pub type BulkheadPermit = Held<Bulkhead>;
 
 /// Makes a [`Bulkhead`].
 #[must_use = "ends with build()"]
@@ -119,16 +131,46 @@ impl Bulkhead {
     pub async fn acquire(&self, deadline: Deadline) -> Result<BulkheadPermit, Rejection> {
         match self.try_acquire() {
             Some(permit) => Ok(permit),
-            None => self.0.wait(deadline).await,
+            None => take(self.clone(), deadline).await,
+        }
+    }
+
+    /// Takes a place as [`acquire`](Self::acquire) does, in a permit that borrows the bulkhead.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire).
+    pub async fn enter(&self, deadline: Deadline) -> Result<Permit<'_>, Rejection> {
+        match self.try_enter() {
+            Some(permit) => Ok(permit),
+            None => take(self, deadline).await,
+        }
+    }
+
+    /// Takes a place, stopping this thread until it has one. For blocking code only: a runtime's
+    /// thread must not be stopped.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire).
+    pub fn acquire_blocking(&self, deadline: Deadline) -> Result<BulkheadPermit, Rejection> {
+        match self.try_acquire() {
+            Some(permit) => Ok(permit),
+            None => take_blocking(self.clone(), deadline),
         }
     }
 
     /// Takes a place if one is free and nobody waits for it.
     pub fn try_acquire(&self) -> Option<BulkheadPermit> {
-        let place = Arc::clone(&self.0.places).try_acquire_owned().ok()?;
-        // Holding a place means that the counts have room.
         self.0.counts.enter().ok()?;
-        Some(self.0.admit(place))
+        Some(admit(self.clone()))
+    }
+
+    /// Takes a place as [`try_acquire`](Self::try_acquire) does, in a permit that borrows the
+    /// bulkhead.
+    pub fn try_enter(&self) -> Option<Permit<'_>> {
+        self.0.counts.enter().ok()?;
+        Some(admit(self))
     }
 
     /// Runs `future` in a place; nothing of it starts without one.
@@ -141,8 +183,40 @@ impl Bulkhead {
         deadline: Deadline,
         future: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Error<E>> {
-        let _place = self.acquire(deadline).await.map_err(Error::Rejected)?;
+        let _place = self.enter(deadline).await.map_err(Error::Rejected)?;
         future.await.map_err(Error::Inner)
+    }
+
+    /// Runs `work` in a place, on this thread, which is stopped until there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub fn call_blocking<T, E>(
+        &self,
+        deadline: Deadline,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, Error<E>> {
+        let _place = match self.try_enter() {
+            Some(permit) => permit,
+            None => take_blocking(self, deadline).map_err(Error::Rejected)?,
+        };
+        work().map_err(Error::Inner)
+    }
+
+    /// Sets how many calls may be in flight and how many may wait. Calls in flight stay, so after
+    /// a lower limit nobody enters until enough of them have left; after a higher one, those who
+    /// wait enter at once.
+    pub fn resize(&self, in_flight: NonZeroU32, queue: Option<NonZeroU32>) {
+        self.0.counts.resize_queue(queue);
+        if self.0.counts.resize(in_flight) {
+            self.0.gate.promote(&self.0.counts);
+        }
+    }
+
+    /// Most calls in flight and in the queue.
+    pub fn limits(&self) -> Limits {
+        self.0.counts.limits()
     }
 
     /// Calls in flight.
@@ -156,36 +230,70 @@ impl Bulkhead {
     }
 }
 
+impl Gated for Bulkhead {
+    fn gate(&self) -> &Gate {
+        &self.0.gate
+    }
+
+    fn counts(&self) -> &bulkhead::Bulkhead {
+        &self.0.counts
+    }
+
+    fn clock(&self) -> Clock {
+        self.0.clock
+    }
+}
+
+/// The handle has a place, which the permit gives back.
+fn admit<B: Borrow<Bulkhead>>(bulkhead: B) -> Held<B> {
+    bulkhead.borrow().0.passed();
+    Held(bulkhead)
+}
+
+/// Takes a place or lines up for one.
+fn arrive<B>(bulkhead: B, deadline: Deadline) -> Result<Arrived<B>, Rejection>
+where
+    B: Borrow<Bulkhead> + Gated + Clone,
+{
+    let refused = bulkhead.clone();
+    Gate::arrive(bulkhead, Priority::Normal, deadline)
+        .map_err(|counts| refused.borrow().0.refuse(Cause::QueueFull, counts))
+}
+
+async fn take<B>(bulkhead: B, deadline: Deadline) -> Result<Held<B>, Rejection>
+where
+    B: Borrow<Bulkhead> + Gated + Clone,
+{
+    let handle = bulkhead.clone();
+    match arrive(bulkhead, deadline)? {
+        Arrived::Entered(bulkhead) => Ok(admit(bulkhead)),
+        Arrived::Queued(queued) => settle(queued.wait().await, handle.borrow()),
+    }
+}
+
+fn take_blocking<B>(bulkhead: B, deadline: Deadline) -> Result<Held<B>, Rejection>
+where
+    B: Borrow<Bulkhead> + Gated + Clone,
+{
+    let handle = bulkhead.clone();
+    match arrive(bulkhead, deadline)? {
+        Arrived::Entered(bulkhead) => Ok(admit(bulkhead)),
+        Arrived::Queued(queued) => settle(queued.block(), handle.borrow()),
+    }
+}
+
+/// What came of waiting.
+fn settle<B>(ended: Result<B, Cause>, bulkhead: &Bulkhead) -> Result<Held<B>, Rejection>
+where
+    B: Borrow<Bulkhead>,
+{
+    match ended {
+        Ok(bulkhead) => Ok(admit(bulkhead)),
+        Err(cause) => Err(bulkhead.0.refuse(cause, bulkhead.0.counts.counts())),
+    }
+}
+
 impl Hull {
-    async fn wait(self: &Arc<Self>, deadline: Deadline) -> Result<BulkheadPermit, Rejection> {
-        if let Err(bulkhead::Full(counts)) = self.counts.queue() {
-            return Err(self.refuse(Cause::QueueFull, counts));
-        }
-        let waiting = Waiting {
-            hull: self,
-            promoted: false,
-        };
-        let wait_until = Deadline::after(self.clock.now(), self.queue_wait).earlier(deadline);
-        let timer = self.clock.timer(wait_until.instant());
-        // A place that is granted while the timer fires goes to the next in the queue: dropping
-        // the semaphore's future hands it on.
-        let place = tokio::time::timeout_at(timer, Arc::clone(&self.places).acquire_owned()).await;
-        match place {
-            Ok(Ok(place)) if waiting.promote() => Ok(self.admit(place)),
-            // The semaphore is never closed, and a place means that the counts have room: both
-            // other cases are the one that is left, the time being up.
-            Ok(_) | Err(_) => Err(self.refuse(Cause::QueueWait, self.counts.counts())),
-        }
-    }
-
-    fn admit(self: &Arc<Self>, place: OwnedSemaphorePermit) -> BulkheadPermit {
-        self.passed();
-        BulkheadPermit {
-            hull: Arc::clone(self),
-            _place: place,
-        }
-    }
-
     fn passed(&self) {
         if !self.edge.is_active() {
             return;
@@ -215,27 +323,11 @@ impl Hull {
     }
 }
 
-impl Waiting<'_> {
-    /// Moves into flight.
-    fn promote(mut self) -> bool {
-        self.promoted = self.hull.counts.promote().is_ok();
-        self.promoted
-    }
-}
-
-impl Drop for Waiting<'_> {
+impl<B: Borrow<Bulkhead>> Drop for Held<B> {
     fn drop(&mut self) {
-        if !self.promoted {
-            self.hull.counts.give_up();
-        }
-    }
-}
-
-impl Drop for BulkheadPermit {
-    fn drop(&mut self) {
-        // Before the place goes to another call, which then finds room in the counts.
-        self.hull.counts.leave();
-        self.hull.passed();
+        let hull = &self.0.borrow().0;
+        hull.gate.leave(&hull.counts);
+        hull.passed();
     }
 }
 
@@ -266,11 +358,9 @@ impl Builder {
             queue,
             queue_wait,
         } = self.config;
-        let places = usize::try_from(in_flight.get()).unwrap_or(Semaphore::MAX_PERMITS);
         Bulkhead(Arc::new(Hull {
             counts: bulkhead::Bulkhead::new(Limits { in_flight, queue }),
-            places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
-            queue_wait,
+            gate: Gate::new(Patience::Fixed(queue_wait)),
             edge: Edge::new(),
             name: self.name,
             clock: self.clock.unwrap_or_default(),
@@ -288,9 +378,11 @@ impl fmt::Debug for Bulkhead {
     }
 }
 
-impl fmt::Debug for BulkheadPermit {
+impl<B: Borrow<Bulkhead>> fmt::Debug for Held<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BulkheadPermit").finish_non_exhaustive()
+        f.debug_tuple("BulkheadPermit")
+            .field(self.0.borrow())
+            .finish()
     }
 }
 

@@ -24,6 +24,7 @@
 //! is, and all of them give one flat [`Error`].
 
 pub mod adjudicate;
+mod admission;
 pub mod batch;
 pub mod breaker;
 pub mod bulkhead;
@@ -37,6 +38,7 @@ pub mod detector;
 pub mod error;
 pub mod fallback;
 pub mod fault;
+mod gate;
 #[cfg(test)]
 mod heard;
 pub mod hedge;
@@ -48,6 +50,7 @@ pub mod registry;
 pub mod retry;
 pub mod throttle;
 pub mod timeout;
+mod waiters;
 
 pub use mainstay_core::event::{Event, Observe};
 pub use mainstay_core::outcome::{Outcome, Reason};
@@ -62,12 +65,14 @@ pub use cache::Cache;
 pub use classify::Classify;
 pub use clock::Clock;
 pub use coalesce::Coalesce;
+pub use concurrency_limit::ConcurrencyLimit;
 pub use detector::Detector;
-pub use error::{Error, Rejection};
 pub use error::{Error, Rejection};
 pub use fallback::Fallback;
 pub use fault::Faults;
 pub use hedge::Hedge;
 pub use outlier::Outliers;
+pub use rate_limit::RateLimiter;
 pub use retry::{Retry, RetryBudget};
+pub use throttle::Throttle;
 pub use timeout::Timeout;

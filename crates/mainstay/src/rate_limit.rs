@@ -1,1 +1,404 @@
-//! So many calls per time.
+//! The rate limit: so many calls per period, a burst on top, and a bounded queue of calls that wait
+//! for their turn.
+//!
+//! Prevents one caller from taking what all share. The decisions are those of
+//! [`mainstay_core::limit::rate`] (the generic cell rate algorithm, ITU-T I.371). Waiting calls go
+//! first come, first served, and nobody passes them. A call that could not have its turn in time is
+//! turned away when it comes, not after it has waited.
+//!
+//! Always holds: a call that waits has taken nothing yet, so one that goes away while it waits uses
+//! nothing up. A call that need not wait takes no lock.
+
+use std::fmt;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mainstay_core::edge::Edge;
+use mainstay_core::event::{Event, Observe};
+use mainstay_core::limit::rate::{Bucket, Exceeded, Quota, RateConfig};
+use mainstay_core::time::Deadline;
+
+use crate::clock::Clock;
+use crate::error::{Cause, Error, Policy, Rejection};
+use crate::waiters::Waiters;
+
+mod future;
+mod keyed;
+mod layer;
+mod service;
+mod turn;
+
+pub use future::RateLimitFuture;
+pub use keyed::KeyedRateLimiter;
+pub use layer::RateLimitLayer;
+pub use mainstay_core::limit::rate::RateConfigError as ConfigError;
+pub use service::RateLimitService;
+use turn::Turn;
+
+/// How far the coarse clock may be behind: two ticks of the slowest kernel.
+const COARSE_LAG_MAX: Duration = Duration::from_millis(20);
+
+/// How many calls in which time, and how many may wait how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Calls per `period`.
+    pub per_period: NonZeroU32,
+    /// The period, at most a year; at most one call per nanosecond fits in it.
+    pub period: Duration,
+    /// Calls at once after a quiet time; one that takes longer than a year to earn is refused.
+    pub burst: NonZeroU32,
+    /// Calls that may wait for their turn; none when `None`. Timers count milliseconds: calls
+    /// that wait get a higher rate than a thousand per second only with a burst.
+    pub queue: Option<NonZeroU32>,
+    /// How long one may wait.
+    pub queue_wait: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let RateConfig {
+            per_period,
+            period,
+            burst,
+        } = RateConfig::default();
+        Self {
+            per_period,
+            period,
+            burst,
+            queue: Some(const { NonZeroU32::MIN.saturating_add(255) }),
+            queue_wait: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A rate limit. Cheap to clone; all clones share one bucket.
+///
+/// ```
+/// use std::num::NonZeroU32;
+/// use std::time::Duration;
+/// use mainstay::rate_limit::{Config, RateLimiter};
+///
+/// let limiter = RateLimiter::builder("mail")
+///     .config(Config {
+///         per_period: NonZeroU32::MIN,
+///         period: Duration::from_secs(60),
+///         burst: NonZeroU32::new(2).unwrap(),
+///         ..Config::default()
+///     })
+///     .build()
+///     .unwrap();
+/// assert!(limiter.try_acquire().is_ok());
+/// assert!(limiter.try_acquire().is_ok());
+/// let rejection = limiter.try_acquire().unwrap_err();
+/// assert!(rejection.retry_after.unwrap() <= Duration::from_secs(60));
+/// ```
+#[derive(Clone)]
+pub struct RateLimiter(Arc<Limiter>);
+
+struct Limiter {
+    quota: Quota,
+    bucket: Bucket,
+    /// How many wait; the length of `line`, written under its lock.
+    waiting: AtomicU32,
+    line: Mutex<Waiters>,
+    queue: u32,
+    queue_wait: Duration,
+    told: Told,
+}
+
+/// What a limiter tells, and its clock.
+struct Told {
+    edge: Edge,
+    name: Arc<str>,
+    clock: Clock,
+    observer: Arc<dyn Observe>,
+}
+
+/// Makes a [`RateLimiter`] or a [`KeyedRateLimiter`].
+#[must_use = "ends with build()"]
+pub struct Builder {
+    name: Arc<str>,
+    config: Config,
+    clock: Option<Clock>,
+    observer: Arc<dyn Observe>,
+}
+
+impl RateLimiter {
+    /// A limiter called `name`: what it guards.
+    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+        Builder {
+            name: name.into(),
+            config: Config::default(),
+            clock: None,
+            observer: Arc::new(()),
+        }
+    }
+
+    /// Takes one call out, if it is time and nobody waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection`] that says when to come back.
+    pub fn try_acquire(&self) -> Result<(), Rejection> {
+        let limiter = &*self.0;
+        if limiter.somebody_waits() {
+            return Err(limiter.refuse_behind());
+        }
+        limiter
+            .check()
+            .map_err(|exceeded| limiter.told.refuse_exceeded(exceeded))?;
+        limiter.told.passed();
+        Ok(())
+    }
+
+    /// Takes `calls` out at once, or none of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection`] that says when to come back, and not so when `calls` is more than the burst:
+    /// that can never pass.
+    pub fn try_acquire_n(&self, calls: NonZeroU32) -> Result<(), Rejection> {
+        let limiter = &*self.0;
+        if limiter.somebody_waits() {
+            return Err(limiter.refuse_behind());
+        }
+        let now = limiter.told.clock.now();
+        limiter
+            .bucket
+            .check_n(&limiter.quota, calls, now)
+            .map_err(|exceeded| limiter.told.refuse_exceeded(exceeded))?;
+        limiter.told.passed();
+        Ok(())
+    }
+
+    /// Takes one call out, waiting for its turn if it must, at most for the configured wait and
+    /// until `deadline`.
+    ///
+    /// Dropping the returned future leaves the queue, and uses nothing up.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection`], at once, when the queue is full or the turn would come too late.
+    pub async fn acquire(&self, deadline: Deadline) -> Result<(), Rejection> {
+        match Turn::arrive(self, deadline)? {
+            None => Ok(()),
+            Some(turn) => turn.wait().await,
+        }
+    }
+
+    /// Takes one call out as [`acquire`](Self::acquire) does, stopping this thread until then. For
+    /// blocking code only: a runtime's thread must not be stopped.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire).
+    pub fn acquire_blocking(&self, deadline: Deadline) -> Result<(), Rejection> {
+        match Turn::arrive(self, deadline)? {
+            None => Ok(()),
+            Some(turn) => turn.block(),
+        }
+    }
+
+    /// Runs `future` when it is its turn; nothing of it starts before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rejected`] as [`acquire`](Self::acquire), [`Error::Inner`] when the call failed.
+    pub async fn call<T, E>(
+        &self,
+        deadline: Deadline,
+        future: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Error<E>> {
+        self.acquire(deadline).await.map_err(Error::Rejected)?;
+        future.await.map_err(Error::Inner)
+    }
+
+    /// Runs `work` when it is its turn, on this thread, which is stopped until then.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub fn call_blocking<T, E>(
+        &self,
+        deadline: Deadline,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, Error<E>> {
+        self.acquire_blocking(deadline).map_err(Error::Rejected)?;
+        work().map_err(Error::Inner)
+    }
+
+    /// Calls that wait for their turn.
+    pub fn queued(&self) -> u32 {
+        self.0.waiting.load(Ordering::Relaxed)
+    }
+}
+
+impl Limiter {
+    /// Whether a call that has just come would pass others.
+    fn somebody_waits(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes one call out, if it is time.
+    fn check(&self) -> Result<(), Exceeded> {
+        // The coarse clock is many times as fast, and often good enough for the exact answer.
+        let from = self.told.clock.coarse();
+        let to = from + COARSE_LAG_MAX;
+        match self.bucket.check_within(&self.quota, from, to) {
+            Some(true) => Ok(()),
+            // Counted from a clock that is behind: who comes back then is not early.
+            Some(false) => Err(Exceeded::Now {
+                retry_after: self.bucket.wait(&self.quota, 0, from),
+            }),
+            None => self.bucket.check(&self.quota, self.told.clock.now()),
+        }
+    }
+
+    /// Takes one call out if it is time and nobody waits for it.
+    fn pass(&self) -> bool {
+        let passes = !self.somebody_waits() && self.check().is_ok();
+        if passes {
+            self.told.passed();
+        }
+        passes
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiters> {
+        // No user's code runs under the lock, so a poisoned one is whole.
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call that will not wait came behind some that do.
+    #[cold]
+    fn refuse_behind(&self) -> Rejection {
+        let before = self.waiting.load(Ordering::Relaxed);
+        let now = self.told.clock.now();
+        let retry_after = self.bucket.wait(&self.quota, before, now);
+        self.told.refuse(Cause::RateReached, Some(retry_after))
+    }
+}
+
+impl Told {
+    fn passed(&self) {
+        if !self.edge.is_active() {
+            return;
+        }
+        if let Some(rejected) = self.edge.passed(self.clock.now()) {
+            self.observer.observe(Event::RateLimitRecovered {
+                service: Arc::clone(&self.name),
+                rejected,
+            });
+        }
+    }
+
+    fn refuse_exceeded(&self, exceeded: Exceeded) -> Rejection {
+        let retry_after = match exceeded {
+            Exceeded::Now { retry_after } => Some(retry_after),
+            Exceeded::Never { burst: _ } => None,
+        };
+        self.refuse(Cause::RateReached, retry_after)
+    }
+
+    fn refuse(&self, cause: Cause, retry_after: Option<Duration>) -> Rejection {
+        if self.edge.refused(self.clock.coarse()) {
+            self.observer.observe(Event::RateLimitReached {
+                service: Arc::clone(&self.name),
+            });
+        }
+        Rejection {
+            policy: Policy::RateLimit,
+            name: Arc::clone(&self.name),
+            cause,
+            retry_after,
+        }
+    }
+}
+
+impl Builder {
+    /// How many calls in which time, and how many may wait.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Who hears that the limit is reached and that calls are within it again: one pair per
+    /// overload, not one per call.
+    pub fn observer(mut self, observer: Arc<dyn Observe>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// The clock to read.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// The limiter, with a full bucket.
+    ///
+    /// # Errors
+    ///
+    /// A configured value that cannot work.
+    pub fn build(self) -> Result<RateLimiter, ConfigError> {
+        Ok(RateLimiter(Arc::new(Limiter {
+            quota: self.quota()?,
+            bucket: Bucket::new(),
+            waiting: AtomicU32::new(0),
+            line: Mutex::default(),
+            queue: self.config.queue.map_or(0, NonZeroU32::get),
+            queue_wait: self.config.queue_wait,
+            told: self.told(),
+        })))
+    }
+
+    /// A limiter with a bucket for each of at most `keys` keys. Calls with a key never wait.
+    ///
+    /// # Errors
+    ///
+    /// A configured value that cannot work.
+    pub fn build_keyed<K>(self, keys: NonZeroUsize) -> Result<KeyedRateLimiter<K>, ConfigError> {
+        Ok(KeyedRateLimiter::new(self.quota()?, keys, self.told()))
+    }
+
+    fn quota(&self) -> Result<Quota, ConfigError> {
+        Quota::new(&RateConfig {
+            per_period: self.config.per_period,
+            period: self.config.period,
+            burst: self.config.burst,
+        })
+    }
+
+    fn told(self) -> Told {
+        Told {
+            edge: Edge::new(),
+            name: self.name,
+            clock: self.clock.unwrap_or_default(),
+            observer: self.observer,
+        }
+    }
+}
+
+impl fmt::Debug for RateLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimiter")
+            .field("name", &self.0.told.name)
+            .field("quota", &self.0.quota)
+            .field("bucket", &self.0.bucket)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,9 +8,11 @@ use std::task::{Context, Poll, Waker};
 use mainstay_core::random::Random;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{advance, sleep};
+use tower::{ServiceBuilder, ServiceExt as _};
 
 use super::*;
 use crate::heard::Heard;
+use crate::innermost::InnermostLayer;
 
 const WAIT: Duration = Duration::from_millis(200);
 
@@ -249,4 +251,180 @@ async fn after_a_thousand_calls_of_which_many_are_cancelled_every_place_is_free(
     assert_eq!(counts(&bulkhead), (0, 0));
     let places: Vec<_> = std::iter::from_fn(|| bulkhead.try_acquire()).collect();
     assert_eq!(places.len(), 4);
+}
+
+// Pitfall 32: a limit that is changed while calls are in flight loses or invents places
+// (resilience4j and failsafe build a new semaphore).
+#[tokio::test(start_paused = true)]
+async fn a_lower_limit_holds_as_soon_as_enough_calls_have_left() {
+    let bulkhead = silent(3, 4);
+    let held = [
+        take(&bulkhead).await,
+        take(&bulkhead).await,
+        take(&bulkhead).await,
+    ];
+    bulkhead.resize(NonZeroU32::MIN, NonZeroU32::new(4));
+    let mut waiting = pin!(bulkhead.acquire(Deadline::NEVER));
+    assert!(poll_once(waiting.as_mut()).is_pending());
+    let [first, second, third] = held;
+    drop((first, second));
+    assert!(poll_once(waiting.as_mut()).is_pending(), "one is in flight");
+    assert_eq!(counts(&bulkhead), (1, 1));
+    drop(third);
+    let granted = waiting.await.expect("its turn");
+    assert!(bulkhead.try_acquire().is_none());
+    drop(granted);
+    assert_eq!(counts(&bulkhead), (0, 0));
+}
+
+// Pitfall 32.
+#[tokio::test(start_paused = true)]
+async fn a_higher_limit_lets_those_who_wait_in_at_once_in_their_order() {
+    let bulkhead = silent(1, 8);
+    let _held = take(&bulkhead).await;
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut tasks = JoinSet::new();
+    for number in 0..4 {
+        let (bulkhead, order) = (bulkhead.clone(), Arc::clone(&order));
+        tasks.spawn(async move {
+            let place = take(&bulkhead).await;
+            order.lock().expect("no panics").push(number);
+            sleep(WAIT / 2).await;
+            drop(place);
+        });
+        yield_now().await;
+    }
+    bulkhead.resize(NonZeroU32::MIN.saturating_add(2), None);
+    assert_eq!(counts(&bulkhead), (3, 2));
+    yield_now().await;
+    assert_eq!(*order.lock().expect("no panics"), [0, 1]);
+    let rejection = bulkhead.acquire(Deadline::NEVER).await.expect_err("full");
+    assert_eq!(rejection.cause, Cause::QueueFull, "nobody new may wait");
+    tasks.join_all().await;
+    assert_eq!(*order.lock().expect("no panics"), [0, 1, 2, 3]);
+    assert_eq!(counts(&bulkhead), (1, 0));
+}
+
+// Pitfall 33: resilience4j #263 and #1569 give one place back twice. Here that does not compile; see
+// the example of `Held`.
+#[tokio::test(start_paused = true)]
+async fn a_place_is_given_back_once() {
+    let bulkhead = silent(2, 0);
+    let (first, second) = (take(&bulkhead).await, take(&bulkhead).await);
+    drop(first);
+    assert_eq!(bulkhead.in_flight(), 1);
+    drop(second);
+    assert_eq!(bulkhead.in_flight(), 0);
+}
+
+// Pitfall 34: xberg #1641 frees the place when the caller goes away, while the blocking work runs on.
+#[tokio::test]
+async fn a_place_is_taken_as_long_as_blocking_work_runs_whether_or_not_its_caller_waits() {
+    let bulkhead = silent(1, 0);
+    let (finish, work) = std::sync::mpsc::channel::<()>();
+    let permit = take(&bulkhead).await;
+    let running = tokio::task::spawn_blocking(move || {
+        let _place = permit;
+        work.recv()
+    });
+    {
+        // The caller waits for a while, and goes away.
+        let mut caller = pin!(running);
+        assert!(poll_once(caller.as_mut()).is_pending());
+    }
+    assert!(bulkhead.try_acquire().is_none(), "the work runs");
+    finish.send(()).expect("the work runs");
+    while bulkhead.in_flight() > 0 {
+        yield_now().await;
+    }
+    assert!(bulkhead.try_acquire().is_some());
+}
+
+#[test]
+fn blocking_callers_wait_in_the_same_queue() {
+    let bulkhead = Bulkhead::builder("payment")
+        .config(Config {
+            in_flight: NonZeroU32::MIN,
+            queue: NonZeroU32::new(2),
+            queue_wait: Duration::from_mins(1),
+        })
+        .build();
+    let held = bulkhead.try_acquire().expect("free");
+    std::thread::scope(|scope| {
+        let call = || bulkhead.call_blocking(Deadline::NEVER, || Ok::<_, ()>("paid"));
+        let waits = scope.spawn(call);
+        let acquires = scope.spawn(|| bulkhead.acquire_blocking(Deadline::NEVER).is_ok());
+        while bulkhead.queued() < 2 {
+            std::thread::yield_now();
+        }
+        drop(held);
+        assert_eq!(waits.join().expect("no panics"), Ok("paid"));
+        assert!(acquires.join().expect("no panics"));
+    });
+    assert_eq!(counts(&bulkhead), (0, 0));
+}
+
+#[test]
+fn a_blocking_caller_whose_time_is_up_leaves_the_queue() {
+    let bulkhead = silent(1, 1);
+    let _held = bulkhead.try_acquire().expect("free");
+    let deadline = Deadline::at(mainstay_core::time::Instant::ORIGIN);
+    let rejection = bulkhead.acquire_blocking(deadline).expect_err("no time");
+    assert_eq!(rejection.cause, Cause::QueueWait);
+    assert_eq!(counts(&bulkhead), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_is_borrowed_is_a_place() {
+    let bulkhead = silent(1, 1);
+    let place = bulkhead.enter(Deadline::NEVER).await.expect("free");
+    assert!(bulkhead.try_enter().is_none());
+    let mut waiting = pin!(bulkhead.enter(Deadline::NEVER));
+    assert!(poll_once(waiting.as_mut()).is_pending());
+    drop(place);
+    assert!(waiting.await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_in_a_layer_starts_nothing_without_a_place() {
+    let bulkhead = silent(1, 1);
+    let started = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&started);
+    let service = ServiceBuilder::new()
+        .layer(bulkhead.layer())
+        .layer(InnermostLayer)
+        .service_fn(move |name: &'static str| {
+            log.lock().expect("no panics").push(name);
+            async move {
+                sleep(WAIT / 2).await;
+                Ok::<_, &str>(name)
+            }
+        });
+    let mut first = pin!(service.clone().oneshot("first"));
+    let mut second = pin!(service.clone().oneshot("second"));
+    let mut third = pin!(service.clone().oneshot("third"));
+    assert!(poll_once(first.as_mut()).is_pending());
+    assert!(poll_once(second.as_mut()).is_pending());
+    assert!(poll_once(third.as_mut()).is_ready(), "rejected");
+    assert_eq!(*started.lock().expect("no panics"), ["first"]);
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!((first, second), (Ok("first"), Ok("second")));
+    assert_eq!(counts(&bulkhead), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_a_layer_that_is_dropped_leaves_the_queue_or_gives_its_place_back() {
+    let bulkhead = silent(1, 1);
+    let service = ServiceBuilder::new()
+        .layer(bulkhead.layer())
+        .layer(InnermostLayer)
+        .service_fn(|()| pending::<Result<(), &str>>());
+    {
+        let mut running = pin!(service.clone().oneshot(()));
+        let mut waiting = pin!(service.clone().oneshot(()));
+        assert!(poll_once(running.as_mut()).is_pending());
+        assert!(poll_once(waiting.as_mut()).is_pending());
+        assert_eq!(counts(&bulkhead), (1, 1));
+    }
+    assert_eq!(counts(&bulkhead), (0, 0));
 }
