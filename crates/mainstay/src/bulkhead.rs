@@ -22,6 +22,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::clock::Clock;
 use crate::error::{Cause, Error, Policy, Rejection};
 
+mod stage;
+
 /// How many calls at a time, and how many may wait how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {

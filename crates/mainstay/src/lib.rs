@@ -57,5 +57,6 @@ pub use bulkhead::Bulkhead;
 pub use classify::Classify;
 pub use clock::Clock;
 pub use error::{Error, Rejection};
+pub use pipeline::Pipeline;
 pub use retry::{Retry, RetryBudget};
 pub use timeout::Timeout;

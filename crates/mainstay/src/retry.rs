@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Scope};
 
 mod budget;
+mod stage;
 
 pub use budget::{BudgetConfig, BudgetConfigError, Builder as BudgetBuilder, RetryBudget};
 

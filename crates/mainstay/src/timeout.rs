@@ -14,6 +14,7 @@ use crate::error::{Error, Scope};
 mod future;
 mod layer;
 mod service;
+mod stage;
 
 pub use future::TimeoutFuture;
 pub use layer::TimeoutLayer;
