@@ -12,25 +12,28 @@ use crate::pipeline::{Context, Ended, Next, Stage, block_within};
 /// An attempt holds its place while it runs, and not during a backoff further out.
 impl Stage for Bulkhead {
     async fn run<T, E, N: Next<T, E>>(&self, cx: &Context<'_>, next: N) -> Ended<T, E> {
-        match self.try_acquire() {
-            Some(_place) => next.run(cx).await,
-            None => match self.queue(cx).await {
-                Ok(_place) => next.run(&cx.refreshed()).await,
-                Err(rejection) => cx.refreshed().rejected(rejection),
-            },
+        let mut cx = *cx;
+        match self.enter(&mut cx).await {
+            Ok(_place) => next.run(&cx).await,
+            Err(rejection) => cx.rejected(rejection),
         }
     }
 }
 
 impl Bulkhead {
-    /// Waits for a place until the call `cx` is over. The context's moment is in the past then.
-    pub(crate) async fn queue(&self, cx: &Context<'_>) -> Result<BulkheadPermit, Rejection> {
+    /// Lets the call `cx` in, or turns it away, after a wait that ends when the call must.
+    pub(crate) async fn enter(&self, cx: &mut Context<'_>) -> Result<BulkheadPermit, Rejection> {
+        if let Some(place) = self.try_acquire() {
+            return Ok(place);
+        }
         let deadline = cx.deadline_by(&self.0.clock);
-        if cx.is_blocking() {
+        let waited = if cx.is_blocking() {
             self.0.wait_blocking(deadline)
         } else {
             self.0.wait(deadline).await
-        }
+        };
+        cx.refresh();
+        waited
     }
 }
 

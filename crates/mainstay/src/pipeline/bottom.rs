@@ -9,7 +9,7 @@ use super::context::{Context, Ended};
 use super::limited::Limited;
 use super::stage::Next;
 use crate::classify::Classify;
-use crate::error::{Cause, Error, Policy, Rejection};
+use crate::error::{Cause, Policy, Rejection};
 use crate::retry::Attempt;
 
 /// An asynchronous call.
@@ -51,17 +51,6 @@ impl<F, C> Bottom<'_, F, C> {
             retry_after: None,
         })
     }
-
-    fn ended<T, E>(&self, result: Result<T, E>, cx: &Context<'_>) -> Ended<T, E>
-    where
-        C: Classify<T, E>,
-    {
-        Ended {
-            outcome: self.classify.classify(result.as_ref()),
-            result: result.map_err(Error::Inner),
-            at: cx.clock().now(),
-        }
-    }
 }
 
 impl<F, Fut, C, T, E> Next<T, E> for Bottom<'_, F, C>
@@ -70,14 +59,15 @@ where
     Fut: Future<Output = Result<T, E>>,
     C: Classify<T, E>,
 {
-    async fn run(self, cx: &Context<'_>) -> Ended<T, E> {
-        if let Some(rejection) = self.too_late(cx) {
-            return cx.rejected(rejection);
-        }
-        let call = (self.call)(cx.attempt());
-        match Limited::new(call, cx.deadline(), cx.clock()).await {
-            Some(result) => self.ended(result, cx),
-            None => cx.timed_out(),
+    fn run(self, cx: &Context<'_>) -> impl Future<Output = Ended<T, E>> {
+        match self.too_late(cx) {
+            None => Limited::Running {
+                call: (self.call)(cx.attempt()),
+                timer: None,
+                classify: self.classify,
+                cx,
+            },
+            rejection @ Some(_) => Limited::TooLate { rejection, cx },
         }
     }
 }
@@ -95,7 +85,7 @@ where
             // A thread cannot be stopped from outside: the attempt carries the deadline, for the
             // call's own sockets.
             let result = (self.0.call)(cx.attempt());
-            self.0.ended(result, cx)
+            cx.ended(result, self.0.classify)
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::context::{Context, Ended};
 use super::stage::{Next, Stage};
-use crate::breaker::Breaker;
+use crate::breaker::{Breaker, Permit};
 use crate::bulkhead::Bulkhead;
 use crate::error::Scope;
 use crate::retry::Retry;
@@ -56,27 +56,25 @@ impl<N: Next<T, E>, T, E> Next<T, E> for Attempt<'_, N> {
             timeout,
         } = self.stages;
         let mut cx = *cx;
-        // A rejection drops what is held so far: a permit of the breaker counts as abandoned.
-        let permit = match breaker
-            .as_ref()
-            .map(|breaker| breaker.enter(&cx))
-            .transpose()
-        {
+        let entered = match breaker {
+            None => Ok(None),
+            Some(breaker) => breaker.enter(&cx).map(Some),
+        };
+        let permit = match entered {
             Ok(permit) => permit,
             Err(rejection) => return cx.rejected(rejection),
         };
-        let place = match bulkhead {
-            None => None,
-            Some(bulkhead) => match bulkhead.try_acquire() {
-                Some(place) => Some(place),
-                None => {
-                    let waited = bulkhead.queue(&cx).await;
-                    cx.refresh();
-                    match waited {
-                        Ok(place) => Some(place),
-                        Err(rejection) => return cx.rejected(rejection),
-                    }
-                },
+        let entered = match bulkhead {
+            None => Ok(None),
+            Some(bulkhead) => bulkhead.enter(&mut cx).await.map(Some),
+        };
+        let place = match entered {
+            Ok(place) => place,
+            Err(rejection) => {
+                // Not dropped: its caller did not abandon the call, it was turned away.
+                let ended = cx.rejected(rejection);
+                leave(permit, &cx, &ended);
+                return ended;
             },
         };
         if let Some(after) = *timeout {
@@ -84,9 +82,13 @@ impl<N: Next<T, E>, T, E> Next<T, E> for Attempt<'_, N> {
         }
         let ended = self.next.run(&cx).await;
         drop(place);
-        if let Some(permit) = permit {
-            permit.leave(&cx, &ended);
-        }
+        leave(permit, &cx, &ended);
         ended
+    }
+}
+
+fn leave<T, E>(permit: Option<Permit<'_>>, cx: &Context<'_>, ended: &Ended<T, E>) {
+    if let Some(permit) = permit {
+        permit.leave(cx, ended);
     }
 }

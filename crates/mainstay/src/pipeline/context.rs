@@ -12,6 +12,7 @@ use mainstay_core::retry::Sent;
 use mainstay_core::time::{Deadline, Instant, nanos};
 
 use super::wait::Wait;
+use crate::classify::Classify;
 use crate::clock::Clock;
 use crate::error::{Error, Rejection, Scope};
 use crate::retry::Attempt;
@@ -221,6 +222,19 @@ impl<'a> Context<'a> {
             result: Err(Error::Rejected(rejection)),
             outcome: Outcome::Ignored,
             at: self.now,
+        }
+    }
+
+    /// The call gave `result`.
+    pub(super) fn ended<T, E>(
+        &self,
+        result: Result<T, E>,
+        classify: &impl Classify<T, E>,
+    ) -> Ended<T, E> {
+        Ended {
+            outcome: classify.classify(result.as_ref()),
+            result: result.map_err(Error::Inner),
+            at: self.clock.now(),
         }
     }
 

@@ -1,62 +1,85 @@
-//! The one timer of a pipeline: around the innermost call, at the deadline.
+//! The future of the innermost call: the one timer of a pipeline, and the one place where a result
+//! is classified.
 //!
 //! Prevents two costs: a timer per time limit, and a timer for a call that is over before anybody
 //! waits for it. It is made when the call is first found pending.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{self, Poll};
 
 use mainstay_core::time::Deadline;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep_until};
 
-use crate::clock::Clock;
+use super::context::{Context, Ended};
+use crate::classify::Classify;
+use crate::error::Rejection;
 
 pin_project! {
-    /// A call that ends at a deadline: `None` when the time was up first.
+    /// A call that ends at its deadline, and is classified when it ends.
     #[derive(Debug)]
-    pub(super) struct Limited<'a, F> {
-        #[pin]
-        call: F,
-        #[pin]
-        timer: Option<Sleep>,
-        deadline: Deadline,
-        clock: &'a Clock,
+    #[project = LimitedProjection]
+    pub(super) enum Limited<'a, 'b, 'c, F, C> {
+        Running {
+            #[pin]
+            call: F,
+            #[pin]
+            timer: Option<Sleep>,
+            classify: &'c C,
+            cx: &'a Context<'b>,
+        },
+        TooLate {
+            rejection: Option<Rejection>,
+            cx: &'a Context<'b>,
+        },
     }
 }
 
-impl<'a, F> Limited<'a, F> {
-    pub(super) const fn new(call: F, deadline: Deadline, clock: &'a Clock) -> Self {
-        Self {
-            call,
-            timer: None,
-            deadline,
-            clock,
+impl<F, C, T, E> Future for Limited<'_, '_, '_, F, C>
+where
+    F: Future<Output = Result<T, E>>,
+    C: Classify<T, E>,
+{
+    type Output = Ended<T, E>;
+
+    fn poll(self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Ended<T, E>> {
+        match self.project() {
+            LimitedProjection::Running {
+                call,
+                timer,
+                classify,
+                cx,
+            } => {
+                // Before the timer: an answer in the same tick wins.
+                if let Poll::Ready(result) = call.poll(task) {
+                    return Poll::Ready(cx.ended(result, *classify));
+                }
+                wait(timer, cx, task).map(|()| cx.timed_out())
+            },
+            LimitedProjection::TooLate { rejection, cx } => match rejection.take() {
+                Some(rejection) => Poll::Ready(cx.rejected(rejection)),
+                None => Poll::Pending,
+            },
         }
     }
 }
 
-impl<F: Future> Future for Limited<'_, F> {
-    type Output = Option<F::Output>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        // Before the timer: an answer in the same tick wins.
-        if let Poll::Ready(output) = this.call.poll(cx) {
-            return Poll::Ready(Some(output));
-        }
-        if *this.deadline == Deadline::NEVER {
-            return Poll::Pending;
-        }
-        if this.timer.is_none() {
-            let at = this.clock.timer(this.deadline.instant());
-            this.timer.set(Some(sleep_until(at)));
-        }
-        let Some(timer) = this.timer.as_mut().as_pin_mut() else {
-            return Poll::Pending;
-        };
+/// Ready once the deadline has passed.
+fn wait(
+    mut timer: Pin<&mut Option<Sleep>>,
+    cx: &Context<'_>,
+    task: &mut task::Context<'_>,
+) -> Poll<()> {
+    if cx.deadline() == Deadline::NEVER {
+        return Poll::Pending;
+    }
+    if timer.is_none() {
+        let at = cx.clock().timer(cx.deadline().instant());
+        timer.set(Some(sleep_until(at)));
+    }
+    match timer.as_pin_mut() {
         // Unconstrained: a call that uses up the task's budget at each poll would starve the timer.
-        let timer = std::pin::pin!(tokio::task::unconstrained(timer));
-        timer.poll(cx).map(|()| None)
+        Some(timer) => std::pin::pin!(tokio::task::unconstrained(timer)).poll(task),
+        None => Poll::Pending,
     }
 }

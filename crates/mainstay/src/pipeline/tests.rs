@@ -1,29 +1,793 @@
-#[test]
-fn futures_are_send() {
-    fn is_send<F: Future + Send>(f: F) -> F {
-        f
+//! Claims about policies around each other, in virtual time.
+
+use std::cell::{Cell, RefCell};
+use std::future::pending;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use mainstay_core::event::Observe;
+use mainstay_core::outcome::{Outcome, Reason};
+use mainstay_core::retry::Sent;
+use mainstay_core::time::Deadline;
+use tokio::time::{advance, sleep, timeout};
+
+use super::*;
+use crate::breaker::{self, Breaker, State};
+use crate::bulkhead::{self, Bulkhead};
+use crate::classify;
+use crate::error::{Cause, Policy, Scope};
+use crate::heard::Heard;
+use crate::retry::{BudgetConfig, Retry, RetryBudget};
+use crate::timeout::Timeout;
+
+fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Three attempts, backoff up to 100 ms, and a budget that does not run dry.
+fn retry(clock: Clock) -> Retry {
+    let budget = RetryBudget::builder("payment")
+        .config(BudgetConfig {
+            floor: 1_000,
+            ..BudgetConfig::default()
+        })
+        .clock(clock)
+        .build()
+        .expect("the test's configuration is valid");
+    Retry::builder(budget)
+        .backoff(millis(100), millis(100))
+        .clock(clock)
+        .seed(3)
+        .build()
+}
+
+/// Opens at the fifth failure in a row, for about ten seconds.
+fn breaker(clock: Clock) -> Breaker {
+    breaker_heard(clock, Arc::new(()))
+}
+
+fn breaker_heard(clock: Clock, observer: Arc<dyn Observe>) -> Breaker {
+    Breaker::builder("payment")
+        .config(breaker::Config {
+            reopen: millis(10_000),
+            ..breaker::Config::default()
+        })
+        .observer(observer)
+        .clock(clock)
+        .seed(3)
+        .build()
+        .expect("the test's configuration is valid")
+}
+
+/// One call at a time; one may wait for up to 200 ms.
+fn bulkhead(clock: Clock) -> Bulkhead {
+    Bulkhead::builder("payment")
+        .config(bulkhead::Config {
+            in_flight: NonZeroU32::MIN,
+            queue: Some(NonZeroU32::MIN),
+            queue_wait: millis(200),
+        })
+        .clock(clock)
+        .build()
+}
+
+fn built<C>(builder: Builder<C>, clock: Clock) -> Pipeline<Canonical, C> {
+    builder
+        .clock(clock)
+        .build()
+        .expect("the test's configuration is valid")
+}
+
+fn rejection<T: fmt::Debug, E: fmt::Debug>(result: Result<T, Error<E>>) -> (Policy, Cause) {
+    match result {
+        Err(Error::Rejected(rejection)) => (rejection.policy, rejection.cause),
+        other => panic!("it was not rejected: {other:?}"),
     }
-    let p = crate::Pipeline::builder("x").build().unwrap();
-    let mutable = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
-    let s = String::from("x");
-    drop(is_send(async move {
-        let p2 = p.clone();
-        let r = p
-            .call(async |a| {
-                tokio::task::yield_now().await;
-                mutable.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                Err::<usize, _>(format!("{}{}", &s, a.number))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_passes_through_all_stages() {
+    let clock = Clock::new();
+    let builder = Pipeline::builder("payment")
+        .deadline(millis(3_000))
+        .retry(retry(clock))
+        .breaker(breaker(clock))
+        .bulkhead(bulkhead(clock))
+        .timeout(millis(1_000));
+    let answer = built(builder, clock)
+        .call(async |_| Ok::<_, &str>("paid"))
+        .await;
+    assert_eq!(answer, Ok("paid"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_counts_every_attempt_of_a_retried_call() {
+    let clock = Clock::new();
+    let breaker = breaker(clock);
+    let builder = Pipeline::builder("payment")
+        .retry(retry(clock))
+        .breaker(breaker.clone());
+    let pipeline = built(builder, clock);
+    let result = pipeline.call(async |_| Err::<(), _>("reset")).await;
+    assert_eq!(result, Err(Error::Inner("reset")));
+    assert_eq!(breaker.counts().failed, 3, "three attempts, three failures");
+    assert_eq!(breaker.state(), State::Closed);
+
+    // The fifth failure in a row is the second attempt of the second call.
+    let attempts = Cell::new(0);
+    let result = pipeline
+        .call(async |_| {
+            attempts.set(attempts.get() + 1);
+            Err::<(), _>("reset")
+        })
+        .await;
+    assert!(matches!(breaker.state(), State::Open { .. }));
+    assert_eq!(attempts.get(), 2);
+    assert!(matches!(result, Err(Error::Rejected(_))), "{result:?}");
+}
+
+// Pitfall of order (complaint 14): in Resilience4j and Polly a retry around an open breaker asks
+// it again and again.
+#[tokio::test(start_paused = true)]
+async fn an_open_circuit_is_not_hammered_by_retries() {
+    let clock = Clock::new();
+    let breaker = breaker(clock);
+    for _ in 0..5 {
+        let permit = breaker.try_acquire().expect("the circuit is closed");
+        permit.failure(Reason::Error);
+    }
+    let builder = Pipeline::builder("payment")
+        .deadline(millis(3_000))
+        .retry(retry(clock))
+        .breaker(breaker.clone());
+    let start = clock.now();
+    let result = built(builder, clock)
+        .call(async |_| Ok::<_, &str>("paid"))
+        .await;
+    assert_eq!(rejection(result), (Policy::Breaker, Cause::CircuitOpen));
+    assert_eq!(
+        clock.now(),
+        start,
+        "the cooldown ends after the deadline: fail now"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_waits_for_an_open_circuit_when_the_deadline_leaves_that_time() {
+    let clock = Clock::new();
+    let breaker = breaker(clock);
+    for _ in 0..5 {
+        let permit = breaker.try_acquire().expect("the circuit is closed");
+        permit.failure(Reason::Error);
+    }
+    let retry_after = breaker.try_acquire().expect_err("open").retry_after;
+    let builder = Pipeline::builder("payment")
+        .deadline(millis(60_000))
+        .retry(retry(clock))
+        .breaker(breaker);
+    let start = clock.now();
+    let answer = built(builder, clock)
+        .call(async |attempt| Ok::<_, &str>(attempt.number))
+        .await;
+    assert_eq!(answer, Ok(2), "the rejected attempt is the first");
+    let waited = clock.now().since(start);
+    assert!(
+        waited >= retry_after,
+        "{waited:?} is before {retry_after:?}"
+    );
+    assert!(waited <= retry_after + millis(101), "{waited:?}");
+}
+
+// Pitfall 14 of the complaints: a full bulkhead counts as a failure of the callee (Resilience4j
+// #1012, Kevlar #21).
+#[tokio::test(start_paused = true)]
+async fn a_full_bulkhead_does_not_trip_the_breaker_and_is_not_retried() {
+    let clock = Clock::new();
+    let breaker = breaker(clock);
+    let bulkhead = bulkhead(clock);
+    let builder = Pipeline::builder("payment")
+        .retry(retry(clock))
+        .breaker(breaker.clone())
+        .bulkhead(bulkhead.clone());
+    let pipeline = built(builder, clock);
+    let held = bulkhead.try_acquire().expect("the bulkhead is empty");
+    let start = clock.now();
+    for _ in 0..50 {
+        let result = pipeline.call(async |_| Ok::<_, &str>("paid")).await;
+        assert_eq!(rejection(result), (Policy::Bulkhead, Cause::QueueWait));
+    }
+    // 200 ms in the queue each, and no backoff: a timer fires with the millisecond after it.
+    assert!(clock.now().since(start) <= 50 * millis(201));
+    assert_eq!(breaker.state(), State::Closed);
+    assert_eq!(breaker.counts().failed, 0);
+    drop(held);
+    assert_eq!(pipeline.call(async |_| Ok::<_, &str>(())).await, Ok(()));
+}
+
+// Pitfall 22: Sentinel #1638 never gives the outer slot back when an inner rule rejects.
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_an_inner_stage_turns_away_gives_its_slot_back() {
+    let clock = Clock::new();
+    let outer = breaker(clock);
+    let inner = breaker(clock);
+    for _ in 0..5 {
+        let permit = outer.try_acquire().expect("the circuit is closed");
+        permit.failure(Reason::Error);
+    }
+    advance(millis(60_000)).await;
+    for _ in 0..5 {
+        let permit = inner.try_acquire().expect("the circuit is closed");
+        permit.failure(Reason::Error);
+    }
+    let pipeline = stack(outer.clone())
+        .then(inner)
+        .clock(clock)
+        .build("payment");
+    for _ in 0..20 {
+        let result = pipeline.call(async |_| Ok::<_, &str>("paid")).await;
+        assert!(matches!(result, Err(Error::Rejected(_))));
+    }
+    assert_eq!(outer.state(), State::HalfOpen);
+    advance(millis(60_000)).await;
+    for _ in 0..3 {
+        let answer = pipeline.call(async |_| Ok::<_, &str>("paid")).await;
+        assert_eq!(answer, Ok("paid"));
+    }
+    assert_eq!(outer.state(), State::Closed);
+}
+
+// Pitfall 22, for a full bulkhead in the canonical order.
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_finds_the_bulkhead_full_gives_its_slot_back() {
+    let clock = Clock::new();
+    let breaker = breaker(clock);
+    let bulkhead = bulkhead(clock);
+    let builder = Pipeline::builder("payment")
+        .breaker(breaker.clone())
+        .bulkhead(bulkhead.clone());
+    let pipeline = built(builder, clock);
+    for _ in 0..5 {
+        let result = pipeline.call(async |_| Err::<(), _>("reset")).await;
+        assert_eq!(result, Err(Error::Inner("reset")));
+    }
+    advance(millis(60_000)).await;
+    let held = bulkhead.try_acquire().expect("the bulkhead is empty");
+    for _ in 0..10 {
+        let result = pipeline.call(async |_| Ok::<_, &str>("paid")).await;
+        assert_eq!(rejection(result), (Policy::Bulkhead, Cause::QueueWait));
+    }
+    drop(held);
+    for _ in 0..3 {
+        let answer = pipeline.call(async |_| Ok::<_, &str>("paid")).await;
+        assert_eq!(answer, Ok("paid"));
+    }
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+// Pitfall 30: a bulkhead around a retry keeps its place through every backoff.
+#[tokio::test(start_paused = true)]
+async fn a_place_is_not_held_during_a_backoff() {
+    let clock = Clock::new();
+    let bulkhead = bulkhead(clock);
+    let builder = Pipeline::builder("payment")
+        .retry(retry(clock))
+        .bulkhead(bulkhead.clone());
+    let pipeline = built(builder, clock);
+    let attempts = AtomicU32::new(0);
+    let call = pipeline.call(async |_| {
+        attempts.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(bulkhead.in_flight(), 1, "an attempt holds a place");
+        Err::<(), _>("reset")
+    });
+    let watch = async {
+        while attempts.load(Ordering::Relaxed) < 3 {
+            assert_eq!(bulkhead.in_flight(), 0, "nothing runs");
+            sleep(millis(1)).await;
+        }
+    };
+    let (result, ()) = tokio::join!(call, watch);
+    assert_eq!(result, Err(Error::Inner("reset")));
+    assert_eq!(attempts.load(Ordering::Relaxed), 3);
+}
+
+// Pitfall 27: three layers of three attempts are 27 calls with every peer whose layers do not know
+// of each other.
+#[tokio::test(start_paused = true)]
+async fn nested_pipelines_do_not_multiply_their_attempts() {
+    let clock = Clock::new();
+    let layer = || built(Pipeline::builder("payment").retry(retry(clock)), clock);
+    let (outer, middle, inner) = (layer(), layer(), layer());
+    let calls = Cell::new(0);
+    let result = outer
+        .call(async |attempt| {
+            let flat = |error: Error<Error<&'static str>>| error.flatten();
+            middle
+                .call_on(Terms::within(attempt), async |attempt| {
+                    inner
+                        .call_on(Terms::within(attempt), async |_| {
+                            calls.set(calls.get() + 1);
+                            Err::<(), _>("reset")
+                        })
+                        .await
+                })
+                .await
+                .map_err(flat)
+        })
+        .await
+        .map_err(Error::flatten);
+    assert_eq!(result, Err(Error::Inner("reset")));
+    assert_eq!(calls.get(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_retries_in_one_stack_the_outer_one_tries_again() {
+    let clock = Clock::new();
+    let pipeline = stack(retry(clock))
+        .then(retry(clock))
+        .clock(clock)
+        .build("payment");
+    let calls = Cell::new(0);
+    let result = pipeline
+        .call(async |_| {
+            calls.set(calls.get() + 1);
+            Err::<(), _>("reset")
+        })
+        .await;
+    assert_eq!(result, Err(Error::Inner("reset")));
+    assert_eq!(calls.get(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_covers_queue_backoff_and_attempts() {
+    let clock = Clock::new();
+    let bulkhead = bulkhead(clock);
+    let builder = Pipeline::builder("payment")
+        .deadline(millis(500))
+        .retry(retry(clock))
+        .bulkhead(bulkhead.clone())
+        .timeout(millis(200));
+    let pipeline = built(builder, clock);
+    let held = bulkhead.try_acquire().expect("the bulkhead is empty");
+    let start = clock.now();
+    let free = async {
+        sleep(millis(150)).await;
+        drop(held);
+    };
+    let call = pipeline.call(async |_| pending::<Result<(), &str>>().await);
+    let (result, ()) = tokio::join!(call, free);
+    // 150 ms in the queue, 200 ms of the first attempt, a backoff, what is left for the second.
+    assert_eq!(
+        result,
+        Err(Error::Timeout {
+            scope: Scope::Total,
+            after: millis(500)
+        })
+    );
+    assert_eq!(clock.now().since(start), millis(500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_waits_in_a_queue_until_its_deadline_at_most() {
+    let clock = Clock::new();
+    let bulkhead = bulkhead(clock);
+    let builder = Pipeline::builder("payment")
+        .deadline(millis(50))
+        .bulkhead(bulkhead.clone());
+    let pipeline = built(builder, clock);
+    let _held = bulkhead.try_acquire().expect("the bulkhead is empty");
+    let start = clock.now();
+    let result = pipeline.call(async |_| Ok::<_, &str>("paid")).await;
+    assert_eq!(rejection(result), (Policy::Bulkhead, Cause::QueueWait));
+    assert_eq!(clock.now().since(start), millis(50));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_late_before_it_starts_is_never_sent() {
+    let clock = Clock::new();
+    let pipeline = built(Pipeline::builder("payment").retry(retry(clock)), clock);
+    let terms = Terms {
+        deadline: Deadline::at(clock.now()),
+        ..Terms::default()
+    };
+    let result = pipeline
+        .call_on(terms, async |_| Ok::<_, &str>("it must not run"))
+        .await;
+    let error = result.expect_err("there is no time");
+    assert_eq!(error.was_sent(), Sent::Never);
+    assert_eq!(
+        rejection(Err::<(), _>(error)),
+        (Policy::Deadline, Cause::NoTime)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_attempt_is_a_failure_that_the_breaker_sees_and_the_retry_mends() {
+    let clock = Clock::new();
+    let breaker = breaker(clock);
+    let builder = Pipeline::builder("payment")
+        .retry(retry(clock))
+        .breaker(breaker.clone())
+        .timeout(millis(100));
+    let answer = built(builder, clock)
+        .call(async |attempt| {
+            if attempt.number == 1 {
+                pending::<()>().await;
+            }
+            Ok::<_, &str>(attempt.number)
+        })
+        .await;
+    assert_eq!(answer, Ok(2));
+    assert_eq!(breaker.counts().failed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callee_that_hangs_opens_the_circuit_even_when_only_the_total_is_limited() {
+    let clock = Clock::new();
+    let breaker = breaker(clock);
+    let builder = Pipeline::builder("payment")
+        .deadline(millis(100))
+        .breaker(breaker.clone());
+    let pipeline = built(builder, clock);
+    for _ in 0..5 {
+        let result = pipeline
+            .call(async |_| pending::<Result<(), &str>>().await)
+            .await;
+        assert_eq!(
+            result,
+            Err(Error::Timeout {
+                scope: Scope::Total,
+                after: millis(100)
             })
-            .await;
-        let q = p2
-            .call_with(
-                async |_| {
-                    tokio::task::yield_now().await;
-                    Ok::<_, ()>(s.len())
-                },
-                crate::classify::ErrorsFail,
-            )
-            .await;
-        (r, q)
-    }));
+        );
+    }
+    assert!(matches!(breaker.state(), State::Open { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_in_the_same_tick_as_the_deadline_wins() {
+    let clock = Clock::new();
+    let pipeline = built(Pipeline::builder("payment").timeout(millis(100)), clock);
+    let answer = pipeline
+        .call(async |_| {
+            sleep(millis(100)).await;
+            Ok::<_, &str>("paid")
+        })
+        .await;
+    assert_eq!(answer, Ok("paid"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_call_gives_everything_back() {
+    let clock = Clock::new();
+    let breaker = breaker(clock);
+    let bulkhead = bulkhead(clock);
+    let builder = Pipeline::builder("payment")
+        .deadline(millis(3_000))
+        .retry(retry(clock))
+        .breaker(breaker.clone())
+        .bulkhead(bulkhead.clone())
+        .timeout(millis(1_000));
+    let pipeline = built(builder, clock);
+    let running = pipeline.call(async |_| pending::<Result<(), &str>>().await);
+    let queued = pipeline.call(async |_| pending::<Result<(), &str>>().await);
+    let both = async { tokio::join!(running, queued) };
+    assert!(timeout(millis(10), both).await.is_err());
+    assert_eq!((bulkhead.in_flight(), bulkhead.queued()), (0, 0));
+    assert_eq!(breaker.counts().failed, 0, "the callee is not to blame");
+
+    // Cancelled in a backoff.
+    let failing = pipeline.call(async |_| Err::<(), _>("reset"));
+    assert!(timeout(millis(1), failing).await.is_err());
+    assert_eq!((bulkhead.in_flight(), bulkhead.queued()), (0, 0));
+    assert_eq!(pipeline.call(async |_| Ok::<_, &str>(())).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_classifier_is_asked_once_per_attempt() {
+    let clock = Clock::new();
+    let asked = Arc::new(AtomicU32::new(0));
+    let counting = {
+        let asked = Arc::clone(&asked);
+        classify::by(move |result: Result<&u16, &&str>| {
+            asked.fetch_add(1, Ordering::Relaxed);
+            match result {
+                Ok(500..) | Err(_) => Outcome::Failure(Reason::Status),
+                Ok(400..) => Outcome::Permanent,
+                Ok(_) => Outcome::Success,
+            }
+        })
+    };
+    let breaker = breaker(clock);
+    let builder = Pipeline::builder("payment")
+        .retry(retry(clock))
+        .breaker(breaker.clone())
+        .bulkhead(bulkhead(clock))
+        .timeout(millis(100))
+        .classify(counting);
+    let pipeline = built(builder, clock);
+    // An `Ok` that means a failure is tried again, and handed out when no attempt is left.
+    let answer = pipeline.call(async |_| Ok::<_, &str>(503)).await;
+    assert_eq!(answer, Ok(503));
+    assert_eq!(asked.load(Ordering::Relaxed), 3);
+    assert_eq!(breaker.counts().failed, 3);
+    // A refusal for good is not tried again, and no failure of the callee.
+    let answer = pipeline.call(async |_| Ok::<_, &str>(404)).await;
+    assert_eq!(answer, Ok(404));
+    assert_eq!(asked.load(Ordering::Relaxed), 4);
+    assert_eq!(breaker.counts().failed, 3);
+}
+
+// Pitfall 28: never earlier than the callee asked for.
+#[tokio::test(start_paused = true)]
+async fn the_callees_wish_is_a_lower_bound_of_the_backoff() {
+    let clock = Clock::new();
+    let wish = millis(700);
+    let throttled = classify::by(move |result: Result<&u32, &&str>| match result {
+        Ok(_) => Outcome::Success,
+        Err(_) => Outcome::Throttled {
+            retry_after: Some(wish),
+        },
+    });
+    let pipeline = built(Pipeline::builder("payment").retry(retry(clock)), clock);
+    let starts = RefCell::new(Vec::new());
+    let answer = pipeline
+        .call_with(
+            async |attempt| {
+                starts.borrow_mut().push(clock.now());
+                if attempt.number < 3 {
+                    Err("slow down")
+                } else {
+                    Ok(attempt.number)
+                }
+            },
+            throttled,
+        )
+        .await;
+    assert_eq!(answer, Ok(3));
+    let starts = starts.into_inner();
+    assert!(starts[1].since(starts[0]) >= wish);
+    assert!(starts[2].since(starts[1]) >= wish);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_must_not_be_made_twice_is_tried_again_only_if_it_was_never_sent() {
+    let clock = Clock::new();
+    let by_error = classify::by(|result: Result<&(), &&str>| match result {
+        Ok(()) => Outcome::Success,
+        Err(&"refused") => Outcome::Failure(Reason::Connect),
+        Err(_) => Outcome::Failure(Reason::Reset),
+    });
+    let builder = Pipeline::builder("payment")
+        .retry(retry(clock))
+        .classify(by_error);
+    let pipeline = built(builder, clock);
+    let terms = Terms {
+        idempotent: false,
+        ..Terms::default()
+    };
+    let attempts = |error: &'static str| {
+        let pipeline = pipeline.clone();
+        async move {
+            let attempts = Cell::new(0);
+            let result = pipeline
+                .call_on(terms, async |attempt| {
+                    attempts.set(attempt.number);
+                    Err::<(), _>(error)
+                })
+                .await;
+            assert_eq!(result, Err(Error::Inner(error)));
+            attempts.get()
+        }
+    };
+    assert_eq!(attempts("reset").await, 1);
+    assert_eq!(attempts("refused").await, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_is_used_up_ends_the_call_with_its_last_error() {
+    let clock = Clock::new();
+    let budget = RetryBudget::builder("payment")
+        .config(BudgetConfig {
+            ratio: 0.001,
+            floor: 0,
+            ..BudgetConfig::default()
+        })
+        .clock(clock)
+        .build()
+        .expect("the test's configuration is valid");
+    let retry = Retry::builder(budget).clock(clock).build();
+    let pipeline = built(Pipeline::builder("payment").retry(retry), clock);
+    let result = pipeline.call(async |_| Err::<(), _>("reset")).await;
+    assert_eq!(result, Err(Error::BudgetExhausted("reset")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stages_with_clocks_of_their_own_agree_on_what_time_it_is() {
+    let early = Clock::new();
+    advance(millis(100_000)).await;
+    let late = Clock::new();
+    let heard = Heard::new();
+    let breaker = breaker_heard(early, Arc::<Heard>::clone(&heard));
+    let builder = Pipeline::builder("payment")
+        .deadline(millis(500))
+        .retry(retry(early))
+        .breaker(breaker.clone())
+        .bulkhead(bulkhead(early))
+        .timeout(millis(100));
+    let pipeline = built(builder, late);
+    for _ in 0..2 {
+        let result = pipeline.call(async |_| Err::<(), _>("reset")).await;
+        assert!(result.is_err());
+    }
+    assert_eq!(heard.names(), ["circuit_open"]);
+    advance(millis(60_000)).await;
+    for _ in 0..3 {
+        assert_eq!(pipeline.call(async |_| Ok::<_, &str>(())).await, Ok(()));
+    }
+    assert_eq!(heard.names(), ["circuit_half_open", "circuit_closed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expert_may_choose_another_order() {
+    let clock = Clock::new();
+    let breaker = breaker(clock);
+    // A breaker outside of the retry counts calls, not attempts.
+    let pipeline = stack(Timeout::total(millis(1_000)))
+        .then(breaker.clone())
+        .then(retry(clock))
+        .then(None::<Bulkhead>)
+        .then(Timeout::attempt(millis(100)))
+        .clock(clock)
+        .build("payment");
+    let attempts = Cell::new(0);
+    let result = pipeline
+        .call(async |_| {
+            attempts.set(attempts.get() + 1);
+            Err::<(), _>("reset")
+        })
+        .await;
+    assert_eq!(result, Err(Error::Inner("reset")));
+    assert_eq!(attempts.get(), 3);
+    assert_eq!(breaker.counts().failed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stage_of_ones_own_sees_what_passes() {
+    /// Counts attempts that failed.
+    struct Counter(AtomicU32);
+
+    impl Stage for Counter {
+        async fn run<T, E, N: Next<T, E>>(&self, cx: &Context<'_>, next: N) -> Ended<T, E> {
+            let ended = next.run(cx).await;
+            if ended.outcome.callee_worked() == Some(false) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+            ended
+        }
+    }
+
+    let clock = Clock::new();
+    let pipeline = stack(retry(clock))
+        .then(Counter(AtomicU32::new(0)))
+        .clock(clock)
+        .build("payment");
+    let result = pipeline.call(async |_| Err::<(), _>("reset")).await;
+    assert_eq!(result, Err(Error::Inner("reset")));
+}
+
+#[test]
+fn a_blocking_call_has_the_same_stages() {
+    let clock = Clock::new();
+    let budget = RetryBudget::builder("payment")
+        .clock(clock)
+        .build()
+        .expect("the defaults are valid");
+    // No backoff: this is the one test that no runtime can give virtual time.
+    let retry = Retry::builder(budget)
+        .backoff(Duration::ZERO, Duration::ZERO)
+        .clock(clock)
+        .build();
+    let breaker = breaker(clock);
+    let bulkhead = Bulkhead::builder("payment")
+        .config(bulkhead::Config {
+            in_flight: NonZeroU32::MIN,
+            queue: Some(NonZeroU32::MIN),
+            queue_wait: Duration::ZERO,
+        })
+        .clock(clock)
+        .build();
+    let builder = Pipeline::builder("payment")
+        .retry(retry)
+        .breaker(breaker.clone())
+        .bulkhead(bulkhead.clone());
+    let pipeline = built(builder, clock);
+    let answer = pipeline.call_blocking(|attempt| match attempt.number {
+        3 => Ok("paid"),
+        _ => Err("reset"),
+    });
+    assert_eq!(answer, Ok("paid"));
+    assert_eq!(breaker.counts().failed, 2);
+
+    let held = bulkhead.try_acquire().expect("the bulkhead is empty");
+    let result = pipeline.call_blocking(|_| Ok::<_, &str>("paid"));
+    assert_eq!(rejection(result), (Policy::Bulkhead, Cause::QueueWait));
+    assert_eq!(bulkhead.queued(), 0);
+    drop(held);
+}
+
+#[test]
+fn a_blocking_call_in_the_queue_is_woken_when_its_place_is_free() {
+    let clock = Clock::new();
+    let bulkhead = Bulkhead::builder("payment")
+        .config(bulkhead::Config {
+            in_flight: NonZeroU32::MIN,
+            queue: Some(NonZeroU32::MIN),
+            // Longer than any test runs: only being woken ends it.
+            queue_wait: Duration::from_hours(1),
+        })
+        .clock(clock)
+        .build();
+    let pipeline = built(
+        Pipeline::builder("payment").bulkhead(bulkhead.clone()),
+        clock,
+    );
+    let held = bulkhead.try_acquire().expect("the bulkhead is empty");
+    let answer = std::thread::scope(|threads| {
+        let waiting = threads.spawn(|| pipeline.call_blocking(|_| Ok::<_, &str>("paid")));
+        while bulkhead.queued() == 0 {
+            std::thread::yield_now();
+        }
+        drop(held);
+        waiting.join().expect("it does not panic")
+    });
+    assert_eq!(answer, Ok("paid"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_future_is_send_when_the_call_is() {
+    const fn is_send<F: Future + Send>(future: F) -> F {
+        future
+    }
+    let clock = Clock::new();
+    let builder = Pipeline::builder("payment")
+        .deadline(millis(100))
+        .retry(retry(clock))
+        .breaker(breaker(clock))
+        .bulkhead(bulkhead(clock))
+        .timeout(millis(10));
+    let canonical = built(builder, clock);
+    let expert = stack(retry(clock))
+        .then(Some(breaker(clock)))
+        .then(bulkhead(clock))
+        .then(Timeout::attempt(millis(10)))
+        .clock(clock)
+        .build("payment");
+    let account = String::from("payment-1");
+    let calls = Arc::new(AtomicU32::new(0));
+    let call = is_send(async move {
+        let borrowing = async |attempt: Attempt| {
+            tokio::task::yield_now().await;
+            calls.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, String>(format!("{account} {}", attempt.number))
+        };
+        let first = canonical.call(&borrowing).await;
+        let second = expert.call(&borrowing).await;
+        first.is_ok() && second.is_ok()
+    });
+    assert!(call.await);
+}
+
+#[test]
+fn a_time_limit_of_zero_or_years_is_refused() {
+    let built = Pipeline::builder("payment")
+        .deadline(Duration::ZERO)
+        .build();
+    let error = built.expect_err("zero never means off");
+    assert_eq!(
+        error.to_string(),
+        "deadline is 0ns; set more than zero and at most a year"
+    );
+    let built = Pipeline::builder("payment").timeout(Duration::MAX).build();
+    assert_eq!(built.expect_err("a year is a mistake").field, "timeout");
 }
