@@ -26,12 +26,25 @@ mod stage;
 
 /// How many calls at a time, and how many may wait how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Config {
     /// Calls in flight.
     pub in_flight: NonZeroU32,
     /// Calls that may wait for a place; none when `None`.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::or_off")
+    )]
     pub queue: Option<NonZeroU32>,
     /// How long one may wait.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::duration")
+    )]
     pub queue_wait: Duration,
 }
 

@@ -46,6 +46,7 @@ use crate::retry::Attempt;
 mod bottom;
 mod builder;
 mod canonical;
+mod config;
 mod context;
 mod limited;
 mod stack;
@@ -54,6 +55,7 @@ mod wait;
 
 pub use builder::{Builder, ConfigError};
 pub use canonical::Canonical;
+pub use config::{Config, RetryConfig, TimeoutConfig};
 pub use context::{Context, Ended, Terms};
 pub use stack::{Stack, stack};
 pub use stage::{Chain, Next, Stage};

@@ -8,11 +8,11 @@ use mainstay_core::breaker::DURATION_MAX;
 
 use super::Pipeline;
 use super::canonical::Canonical;
-use crate::breaker::Breaker;
+use crate::breaker::{self, Breaker};
 use crate::bulkhead::Bulkhead;
 use crate::classify::ErrorsFail;
 use crate::clock::Clock;
-use crate::retry::Retry;
+use crate::retry::{BudgetConfigError, Retry};
 
 /// Makes a [`Pipeline`]. A stage that is not named is not there.
 #[must_use = "ends with build()"]
@@ -24,13 +24,34 @@ pub struct Builder<C = ErrorsFail> {
 }
 
 /// A value that no pipeline can work with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is {value:?}; set more than zero and at most a year")]
-pub struct ConfigError {
-    /// Which value.
-    pub field: &'static str,
-    /// What it was set to.
-    pub value: Duration,
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A time limit is zero or longer than a year.
+    #[error("{field} is {value:?}; set more than zero and at most a year")]
+    Limit {
+        /// Which one.
+        field: &'static str,
+        /// What it was set to.
+        value: Duration,
+    },
+    /// The longest backoff is below the first.
+    #[error(
+        "retry: backoff_max is {backoff_max:?}, below backoff, which is {backoff:?}; \
+         set it as long or longer"
+    )]
+    BackoffMax {
+        /// The first.
+        backoff: Duration,
+        /// The longest.
+        backoff_max: Duration,
+    },
+    /// The retry budget.
+    #[error("retry: {0}")]
+    Budget(#[from] BudgetConfigError),
+    /// The breaker.
+    #[error("breaker: {0}")]
+    Breaker(#[from] breaker::ConfigError),
 }
 
 impl Builder {
@@ -115,7 +136,9 @@ impl<C> Builder<C> {
 /// A year is a mistake in the unit.
 fn checked(field: &'static str, value: Option<Duration>) -> Result<(), ConfigError> {
     match value {
-        Some(value) if value.is_zero() || value > DURATION_MAX => Err(ConfigError { field, value }),
+        Some(value) if value.is_zero() || value > DURATION_MAX => {
+            Err(ConfigError::Limit { field, value })
+        },
         Some(_) | None => Ok(()),
     }
 }

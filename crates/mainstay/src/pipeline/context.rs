@@ -54,7 +54,6 @@ enum Repeat {
 /// # assert!(!terms.idempotent);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Terms {
     /// Whether it may be made twice. A call that may not is tried again only when the attempt was
     /// provably never sent.
