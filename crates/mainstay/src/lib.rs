@@ -22,6 +22,7 @@
 //! hands what happened to an observer. One [`classify::Classify`] tells all of them what a failure
 //! is, and all of them give one flat [`Error`].
 
+pub mod adapter;
 pub mod adjudicate;
 pub mod batch;
 pub mod breaker;
@@ -57,6 +58,6 @@ pub use bulkhead::Bulkhead;
 pub use classify::Classify;
 pub use clock::Clock;
 pub use error::{Error, Rejection};
-pub use pipeline::Pipeline;
+pub use pipeline::{Config, Pipeline};
 pub use retry::{Retry, RetryBudget};
 pub use timeout::Timeout;
