@@ -56,11 +56,11 @@ mod wait;
 pub use builder::{Builder, ConfigError};
 pub use canonical::Canonical;
 pub use config::{Config, RetryConfig, TimeoutConfig};
-pub use context::{Context, Ended, Terms};
+pub use context::{Context, Ended, Repeat, Terms};
 pub use stack::{Stack, stack};
 pub use stage::{Chain, Next, Stage};
 
-pub(crate) use wait::block_within;
+pub(crate) use wait::block_until;
 
 use bottom::{BlockingBottom, Bottom};
 use wait::{Wait, block_on};
@@ -226,11 +226,15 @@ impl<S: Stage, C> Pipeline<S, C> {
             classify: &plan.classify,
             name: &plan.name,
         });
-        block_on(plan.stages.run(&cx, bottom)).result
+        block_on(plan.stages.run(cx, bottom)).result
     }
 }
 
 impl<S: Stage, C> Plan<S, C> {
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps its arguments twice, and its caller moves them all"
+    )]
     fn run<T, E, F>(
         &self,
         terms: Terms,
@@ -248,7 +252,7 @@ impl<S: Stage, C> Plan<S, C> {
                 classify: &classify,
                 name: &self.name,
             };
-            self.stages.run(&cx, bottom).await.result
+            self.stages.run(cx, bottom).await.result
         }
     }
 }

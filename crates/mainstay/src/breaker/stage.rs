@@ -7,11 +7,11 @@ use crate::pipeline::{Context, Ended, Next, Stage};
 /// Each attempt counts. What stages further in turn away counts as nothing, and gives a probe's
 /// slot back.
 impl Stage for Breaker {
-    async fn run<T, E, N: Next<T, E>>(&self, cx: &Context<'_>, next: N) -> Ended<T, E> {
-        match self.enter(cx) {
+    async fn run<T, E, N: Next<T, E>>(&self, cx: Context<'_>, next: N) -> Ended<T, E> {
+        match self.enter(&cx) {
             Ok(permit) => {
                 let ended = next.run(cx).await;
-                permit.leave(cx, &ended);
+                permit.leave(&cx, &ended);
                 ended
             },
             Err(rejection) => cx.rejected(rejection),

@@ -7,25 +7,25 @@ use mainstay_core::time::Deadline;
 
 use super::{Bulkhead, BulkheadPermit, Hull, Waiting};
 use crate::error::{Cause, Rejection};
-use crate::pipeline::{Context, Ended, Next, Stage, block_within};
+use crate::pipeline::{Context, Ended, Next, Stage, block_until};
 
 /// An attempt holds its place while it runs, and not during a backoff further out.
 impl Stage for Bulkhead {
-    async fn run<T, E, N: Next<T, E>>(&self, cx: &Context<'_>, next: N) -> Ended<T, E> {
-        let mut cx = *cx;
-        match self.enter(&mut cx).await {
-            Ok(_place) => next.run(&cx).await,
+    async fn run<T, E, N: Next<T, E>>(&self, mut cx: Context<'_>, next: N) -> Ended<T, E> {
+        let entered = match self.try_acquire() {
+            Some(place) => Ok(place),
+            None => self.queue(&mut cx).await,
+        };
+        match entered {
+            Ok(_place) => next.run(cx).await,
             Err(rejection) => cx.rejected(rejection),
         }
     }
 }
 
 impl Bulkhead {
-    /// Lets the call `cx` in, or turns it away, after a wait that ends when the call must.
-    pub(crate) async fn enter(&self, cx: &mut Context<'_>) -> Result<BulkheadPermit, Rejection> {
-        if let Some(place) = self.try_acquire() {
-            return Ok(place);
-        }
+    /// Waits for a place for the call `cx`, until the call must end.
+    pub(crate) async fn queue(&self, cx: &mut Context<'_>) -> Result<BulkheadPermit, Rejection> {
         let deadline = cx.deadline_by(&self.0.clock);
         let waited = if cx.is_blocking() {
             self.0.wait_blocking(deadline)
@@ -47,9 +47,9 @@ impl Hull {
             hull: self,
             promoted: false,
         };
-        let left = deadline.remaining(self.clock.now()).unwrap_or_default();
+        let wait_until = Deadline::after(self.clock.now(), self.queue_wait).earlier(deadline);
         let place = Arc::clone(&self.places).acquire_owned();
-        match block_within(place, left.min(self.queue_wait)) {
+        match block_until(place, wait_until, &self.clock) {
             Some(Ok(place)) if waiting.promote() => Ok(self.admit(place)),
             Some(_) | None => Err(self.refuse(Cause::QueueWait, self.counts.counts())),
         }

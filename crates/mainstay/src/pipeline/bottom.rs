@@ -59,8 +59,8 @@ where
     Fut: Future<Output = Result<T, E>>,
     C: Classify<T, E>,
 {
-    fn run(self, cx: &Context<'_>) -> impl Future<Output = Ended<T, E>> {
-        match self.too_late(cx) {
+    fn run(self, cx: Context<'_>) -> impl Future<Output = Ended<T, E>> {
+        match self.too_late(&cx) {
             None => Limited::Running {
                 call: (self.call)(cx.attempt()),
                 timer: None,
@@ -77,15 +77,13 @@ where
     F: Fn(Attempt) -> Result<T, E>,
     C: Classify<T, E>,
 {
-    fn run(self, cx: &Context<'_>) -> impl Future<Output = Ended<T, E>> {
-        async move {
-            if let Some(rejection) = self.0.too_late(cx) {
-                return cx.rejected(rejection);
-            }
-            // A thread cannot be stopped from outside: the attempt carries the deadline, for the
-            // call's own sockets.
-            let result = (self.0.call)(cx.attempt());
-            cx.ended(result, self.0.classify)
+    async fn run(self, cx: Context<'_>) -> Ended<T, E> {
+        if let Some(rejection) = self.0.too_late(&cx) {
+            return cx.rejected(rejection);
         }
+        // A thread cannot be stopped from outside: the attempt carries the deadline, for the
+        // call's own sockets.
+        let result = (self.0.call)(cx.attempt());
+        cx.ended(result, self.0.classify)
     }
 }

@@ -9,7 +9,7 @@ use super::context::{Context, Ended};
 use super::stage::{Next, Stage};
 use crate::breaker::{Breaker, Permit};
 use crate::bulkhead::Bulkhead;
-use crate::error::Scope;
+use crate::error::{Rejection, Scope};
 use crate::retry::Retry;
 
 /// All stages in the order that [`pipeline`](super) gives reasons for; those that are `None` let
@@ -32,59 +32,63 @@ struct Attempt<'a, N> {
 
 /// Whole calls: deadline, rate limit, retry.
 impl Stage for Canonical {
-    async fn run<T, E, N: Next<T, E>>(&self, cx: &Context<'_>, next: N) -> Ended<T, E> {
-        let mut cx = *cx;
+    fn run<T, E, N: Next<T, E>>(
+        &self,
+        mut cx: Context<'_>,
+        next: N,
+    ) -> impl Future<Output = Ended<T, E>> {
         if let Some(total) = self.deadline {
             cx.limit(Scope::Total, total);
         }
-        let attempt = Attempt { stages: self, next };
-        match &self.retry {
-            Some(retry) => retry.run(&cx, attempt).await,
-            None => attempt.run(&cx).await,
-        }
+        self.retry.run(cx, Attempt { stages: self, next })
     }
 }
 
 /// Single attempts: breaker, bulkhead, time limit.
 impl<N: Next<T, E>, T, E> Next<T, E> for Attempt<'_, N> {
-    async fn run(self, cx: &Context<'_>) -> Ended<T, E> {
-        let Canonical {
-            deadline: _,
-            retry: _,
-            breaker,
-            bulkhead,
-            timeout,
-        } = self.stages;
-        let mut cx = *cx;
-        let entered = match breaker {
-            None => Ok(None),
-            Some(breaker) => breaker.enter(&cx).map(Some),
-        };
-        let permit = match entered {
-            Ok(permit) => permit,
-            Err(rejection) => return cx.rejected(rejection),
-        };
-        let entered = match bulkhead {
-            None => Ok(None),
-            Some(bulkhead) => bulkhead.enter(&mut cx).await.map(Some),
-        };
-        let place = match entered {
-            Ok(place) => place,
-            Err(rejection) => {
-                // Not dropped: its caller did not abandon the call, it was turned away.
-                let ended = cx.rejected(rejection);
-                leave(permit, &cx, &ended);
-                return ended;
-            },
-        };
-        if let Some(after) = *timeout {
-            cx.limit(Scope::Attempt, after);
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps its arguments twice, and its caller moves them all"
+    )]
+    fn run(self, mut cx: Context<'_>) -> impl Future<Output = Ended<T, E>> {
+        async move {
+            let Self { stages, next } = self;
+            let permit = match enter(stages.breaker.as_ref(), &cx) {
+                Ok(permit) => permit,
+                Err(rejection) => return cx.rejected(rejection),
+            };
+            let place = match &stages.bulkhead {
+                None => Ok(None),
+                Some(bulkhead) => match bulkhead.try_acquire() {
+                    Some(place) => Ok(Some(place)),
+                    None => bulkhead.queue(&mut cx).await.map(Some),
+                },
+            };
+            let place = match place {
+                Ok(place) => place,
+                Err(rejection) => {
+                    // Not dropped: its caller did not abandon the call, it was turned away.
+                    let ended = cx.rejected(rejection);
+                    leave(permit, &cx, &ended);
+                    return ended;
+                },
+            };
+            if let Some(after) = stages.timeout {
+                cx.limit(Scope::Attempt, after);
+            }
+            let ended = next.run(cx).await;
+            drop(place);
+            leave(permit, &cx, &ended);
+            ended
         }
-        let ended = self.next.run(&cx).await;
-        drop(place);
-        leave(permit, &cx, &ended);
-        ended
     }
+}
+
+fn enter<'a>(
+    breaker: Option<&'a Breaker>,
+    cx: &Context<'_>,
+) -> Result<Option<Permit<'a>>, Rejection> {
+    breaker.map(|breaker| breaker.enter(cx)).transpose()
 }
 
 fn leave<T, E>(permit: Option<Permit<'_>>, cx: &Context<'_>, ended: &Ended<T, E>) {

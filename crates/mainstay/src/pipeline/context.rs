@@ -15,7 +15,7 @@ use super::wait::Wait;
 use crate::classify::Classify;
 use crate::clock::Clock;
 use crate::error::{Error, Rejection, Scope};
-use crate::retry::Attempt;
+use crate::retry::{Again, Attempt};
 
 /// A call on its way in. Cheap to copy: a stage changes its own copy.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ pub struct Context<'a> {
 
 /// Whether a call may be made twice, and by whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Repeat {
+pub enum Repeat {
     /// By the next stage that tries again.
     Idempotent,
     /// By the next stage that tries again, if it was provably never sent.
@@ -160,16 +160,6 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Whether the call may be made twice.
-    pub const fn is_idempotent(&self) -> bool {
-        matches!(self.repeat, Repeat::Idempotent)
-    }
-
-    /// Whether somebody further out tries again, so that a stage must not.
-    pub const fn is_retried(&self) -> bool {
-        matches!(self.repeat, Repeat::Outside)
-    }
-
     /// Whether waits block the thread.
     pub const fn is_blocking(&self) -> bool {
         matches!(self.wait, Wait::Thread)
@@ -185,11 +175,11 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The same call, tried again by the stage that asks: those further in do not.
-    #[must_use]
-    pub const fn retried(mut self) -> Self {
+    /// Whether the stage that asks may try the call again. From here on, stages further in may not.
+    pub const fn try_again(&mut self) -> Repeat {
+        let repeat = self.repeat;
         self.repeat = Repeat::Outside;
-        self
+        repeat
     }
 
     /// From here on, the next attempt.
@@ -268,18 +258,18 @@ impl<T, E> Ended<T, E> {
         }
     }
 
-    /// Whether another attempt may do better, and how long to leave the callee alone before it.
+    /// Whether another attempt may do better.
     ///
-    /// `None` when it succeeded, would fail again, or was turned away by a stage that does not
-    /// know when it will have room: asking again at once would hammer it.
-    pub fn again(&self) -> Option<Option<Duration>> {
+    /// Not when it succeeded, would fail again, or was turned away by a stage that does not know
+    /// when it will have room: asking again at once would hammer it.
+    pub fn again(&self) -> Again {
         match self.outcome {
-            Outcome::Failure(_) => Some(None),
-            Outcome::Throttled { retry_after } => Some(retry_after),
-            Outcome::Success | Outcome::Permanent => None,
-            Outcome::Ignored => {
-                let error = self.result.as_ref().err()?;
-                error.retry_after().map(Some)
+            Outcome::Failure(_) => Again::Yes,
+            Outcome::Throttled { retry_after } => retry_after.map_or(Again::Yes, Again::After),
+            Outcome::Success | Outcome::Permanent => Again::No,
+            Outcome::Ignored => match &self.result {
+                Ok(_) => Again::No,
+                Err(error) => error.retry_after().map_or(Again::No, Again::After),
             },
         }
     }

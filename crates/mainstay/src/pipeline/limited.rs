@@ -19,23 +19,23 @@ pin_project! {
     /// A call that ends at its deadline, and is classified when it ends.
     #[derive(Debug)]
     #[project = LimitedProjection]
-    pub(super) enum Limited<'a, 'b, 'c, F, C> {
+    pub(super) enum Limited<'b, 'c, F, C> {
         Running {
             #[pin]
             call: F,
             #[pin]
             timer: Option<Sleep>,
             classify: &'c C,
-            cx: &'a Context<'b>,
+            cx: Context<'b>,
         },
         TooLate {
             rejection: Option<Rejection>,
-            cx: &'a Context<'b>,
+            cx: Context<'b>,
         },
     }
 }
 
-impl<F, C, T, E> Future for Limited<'_, '_, '_, F, C>
+impl<F, C, T, E> Future for Limited<'_, '_, F, C>
 where
     F: Future<Output = Result<T, E>>,
     C: Classify<T, E>,

@@ -20,7 +20,7 @@ pub trait Stage {
     /// Runs the call `cx`, of which `next` is the rest.
     fn run<T, E, N: Next<T, E>>(
         &self,
-        cx: &Context<'_>,
+        cx: Context<'_>,
         next: N,
     ) -> impl Future<Output = Ended<T, E>>;
 }
@@ -28,7 +28,7 @@ pub trait Stage {
 /// The rest of a call, as a stage sees it.
 pub trait Next<T, E>: Copy {
     /// Makes one attempt at it.
-    fn run(self, cx: &Context<'_>) -> impl Future<Output = Ended<T, E>>;
+    fn run(self, cx: Context<'_>) -> impl Future<Output = Ended<T, E>>;
 }
 
 /// Two stages around each other; itself one.
@@ -70,7 +70,7 @@ impl<S, N: Clone> Clone for Then<'_, S, N> {
 impl<S, N: Copy> Copy for Then<'_, S, N> {}
 
 impl<S: Stage, N: Next<T, E>, T, E> Next<T, E> for Then<'_, S, N> {
-    fn run(self, cx: &Context<'_>) -> impl Future<Output = Ended<T, E>> {
+    fn run(self, cx: Context<'_>) -> impl Future<Output = Ended<T, E>> {
         self.stage.run(cx, self.next)
     }
 }
@@ -78,7 +78,7 @@ impl<S: Stage, N: Next<T, E>, T, E> Next<T, E> for Then<'_, S, N> {
 impl<O: Stage, I: Stage> Stage for Chain<O, I> {
     fn run<T, E, N: Next<T, E>>(
         &self,
-        cx: &Context<'_>,
+        cx: Context<'_>,
         next: N,
     ) -> impl Future<Output = Ended<T, E>> {
         self.outer.run(cx, Then::new(&self.inner, next))
@@ -88,7 +88,7 @@ impl<O: Stage, I: Stage> Stage for Chain<O, I> {
 impl<S: Stage> Stage for Option<S> {
     fn run<T, E, N: Next<T, E>>(
         &self,
-        cx: &Context<'_>,
+        cx: Context<'_>,
         next: N,
     ) -> impl Future<Output = Ended<T, E>> {
         match self {

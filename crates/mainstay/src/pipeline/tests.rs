@@ -658,7 +658,7 @@ async fn a_stage_of_ones_own_sees_what_passes() {
     struct Counter(AtomicU32);
 
     impl Stage for Counter {
-        async fn run<T, E, N: Next<T, E>>(&self, cx: &Context<'_>, next: N) -> Ended<T, E> {
+        async fn run<T, E, N: Next<T, E>>(&self, cx: Context<'_>, next: N) -> Ended<T, E> {
             let ended = next.run(cx).await;
             if ended.outcome.callee_worked() == Some(false) {
                 self.0.fetch_add(1, Ordering::Relaxed);

@@ -7,7 +7,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use mainstay_core::time::Deadline;
+
+use crate::clock::Clock;
 
 /// What a wait does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,18 +59,20 @@ pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Runs `future` on this thread for at most `wait`; `None` when it was not ready in time.
-pub(crate) fn block_within<F: Future>(future: F, wait: Duration) -> Option<F::Output> {
+/// Runs `future` on this thread until `deadline`; `None` when it was not ready in time.
+pub(crate) fn block_until<F: Future>(
+    future: F,
+    deadline: Deadline,
+    clock: &Clock,
+) -> Option<F::Output> {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut cx = Context::from_waker(&waker);
-    let start = Instant::now();
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
             return Some(output);
         }
-        let left = wait.checked_sub(start.elapsed())?;
-        thread::park_timeout(left);
+        thread::park_timeout(deadline.remaining(clock.now())?);
     }
 }
 

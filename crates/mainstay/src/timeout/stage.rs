@@ -8,11 +8,10 @@ use crate::pipeline::{Context, Ended, Next, Stage};
 impl Stage for Timeout {
     fn run<T, E, N: Next<T, E>>(
         &self,
-        cx: &Context<'_>,
+        mut cx: Context<'_>,
         next: N,
     ) -> impl Future<Output = Ended<T, E>> {
-        let mut cx = *cx;
         cx.limit(self.scope, self.after);
-        async move { next.run(&cx).await }
+        next.run(cx)
     }
 }
