@@ -44,12 +44,7 @@ async fn main() -> Result<(), ConfigError> {
         let result = pipeline
             .call(async |attempt| {
                 attempts.set(attempt.number);
-                match phase {
-                    "one reset" if attempt.number == 1 => return Err("connection reset"),
-                    "hangs" => sleep(Duration::from_secs(60)).await,
-                    _ => {},
-                }
-                Ok("paid")
+                pay(phase, attempt.number).await
             })
             .await;
         match result {
@@ -58,4 +53,13 @@ async fn main() -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+async fn pay(phase: &str, attempt: u32) -> Result<&'static str, &'static str> {
+    match (phase, attempt) {
+        ("one reset", 1) => return Err("connection reset"),
+        ("hangs", _) => sleep(Duration::from_mins(1)).await,
+        _ => {},
+    }
+    Ok("paid")
 }

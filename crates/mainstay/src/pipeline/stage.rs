@@ -34,8 +34,10 @@ pub trait Next<T, E>: Copy {
 /// Two stages around each other; itself one.
 #[derive(Clone, Copy, Debug)]
 pub struct Chain<O, I> {
-    outer: O,
-    inner: I,
+    /// The stage around the other.
+    pub outer: O,
+    /// The stage inside.
+    pub inner: I,
 }
 
 /// A stage and what is inside of it, as the rest of a call.

@@ -299,23 +299,16 @@ async fn nested_pipelines_do_not_multiply_their_attempts() {
     let layer = || built(Pipeline::builder("payment").retry(retry(clock)), clock);
     let (outer, middle, inner) = (layer(), layer(), layer());
     let calls = Cell::new(0);
-    let result = outer
-        .call(async |attempt| {
-            let flat = |error: Error<Error<&'static str>>| error.flatten();
-            middle
-                .call_on(Terms::within(attempt), async |attempt| {
-                    inner
-                        .call_on(Terms::within(attempt), async |_| {
-                            calls.set(calls.get() + 1);
-                            Err::<(), _>("reset")
-                        })
-                        .await
-                })
-                .await
-                .map_err(flat)
-        })
-        .await
-        .map_err(Error::flatten);
+    let call = async |_| {
+        calls.set(calls.get() + 1);
+        Err::<(), _>("reset")
+    };
+    let inner = async |attempt| inner.call_on(Terms::within(attempt), call).await;
+    let middle = async |attempt| {
+        let result = middle.call_on(Terms::within(attempt), inner).await;
+        result.map_err(Error::flatten)
+    };
+    let result = outer.call(middle).await.map_err(Error::flatten);
     assert_eq!(result, Err(Error::Inner("reset")));
     assert_eq!(calls.get(), 3);
 }
@@ -566,19 +559,15 @@ async fn a_call_that_must_not_be_made_twice_is_tried_again_only_if_it_was_never_
         idempotent: false,
         ..Terms::default()
     };
-    let attempts = |error: &'static str| {
-        let pipeline = pipeline.clone();
-        async move {
-            let attempts = Cell::new(0);
-            let result = pipeline
-                .call_on(terms, async |attempt| {
-                    attempts.set(attempt.number);
-                    Err::<(), _>(error)
-                })
-                .await;
-            assert_eq!(result, Err(Error::Inner(error)));
-            attempts.get()
-        }
+    let attempts = async |error: &'static str| {
+        let attempts = Cell::new(0);
+        let call = async |attempt: Attempt| {
+            attempts.set(attempt.number);
+            Err::<(), _>(error)
+        };
+        let result = pipeline.call_on(terms, call).await;
+        assert_eq!(result, Err(Error::Inner(error)));
+        attempts.get()
     };
     assert_eq!(attempts("reset").await, 1);
     assert_eq!(attempts("refused").await, 3);
@@ -654,26 +643,29 @@ async fn an_expert_may_choose_another_order() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stage_of_ones_own_sees_what_passes() {
-    /// Counts attempts that failed.
-    struct Counter(AtomicU32);
-
-    impl Stage for Counter {
-        async fn run<T, E, N: Next<T, E>>(&self, cx: Context<'_>, next: N) -> Ended<T, E> {
-            let ended = next.run(cx).await;
-            if ended.outcome.callee_worked() == Some(false) {
-                self.0.fetch_add(1, Ordering::Relaxed);
-            }
-            ended
-        }
-    }
-
     let clock = Clock::new();
     let pipeline = stack(retry(clock))
-        .then(Counter(AtomicU32::new(0)))
+        .then(Counter::default())
         .clock(clock)
         .build("payment");
     let result = pipeline.call(async |_| Err::<(), _>("reset")).await;
     assert_eq!(result, Err(Error::Inner("reset")));
+    let Chain { inner: counter, .. } = pipeline.stages();
+    assert_eq!(counter.0.load(Ordering::Relaxed), 3);
+}
+
+/// A stage that counts attempts that failed.
+#[derive(Default)]
+struct Counter(AtomicU32);
+
+impl Stage for Counter {
+    async fn run<T, E, N: Next<T, E>>(&self, cx: Context<'_>, next: N) -> Ended<T, E> {
+        let ended = next.run(cx).await;
+        if ended.outcome.callee_worked() == Some(false) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        ended
+    }
 }
 
 #[test]

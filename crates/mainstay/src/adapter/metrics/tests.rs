@@ -165,14 +165,13 @@ fn transitions_at_once_never_leave_two_states() {
         metrics.show(&Arc::from("payment"), &Arc::from(""), Shown::Closed);
         metrics
     });
+    let (service, endpoint) = (Arc::from("payment"), Arc::from(""));
+    let show = |shown| metrics.show(&service, &endpoint, shown);
     for _ in 0..100 {
         std::thread::scope(|threads| {
-            for shown in [Shown::Open, Shown::HalfOpen, Shown::Closed] {
-                let metrics = &metrics;
-                threads.spawn(move || {
-                    metrics.show(&Arc::from("payment"), &Arc::from(""), shown);
-                });
-            }
+            threads.spawn(|| show(Shown::Open));
+            threads.spawn(|| show(Shown::HalfOpen));
+            threads.spawn(|| show(Shown::Closed));
         });
         assert_eq!(recording.states().len(), 1);
     }
