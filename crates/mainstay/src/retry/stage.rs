@@ -10,33 +10,62 @@ use crate::pipeline::{Context, Ended, Next, Repeat, Stage};
 
 /// Stages further in see each attempt. Around another retry, only this one tries again.
 impl Stage for Retry {
-    async fn run<T, E, N: Next<T, E>>(&self, mut cx: Context<'_>, next: N) -> Ended<T, E> {
-        let plan = &*self.0;
-        let repeat = cx.try_again();
-        if repeat == Repeat::Outside {
-            return next.run(cx).await;
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps its arguments twice, and its caller moves them all"
+    )]
+    fn run<T, E, N: Next<T, E>>(
+        &self,
+        mut cx: Context<'_>,
+        next: N,
+    ) -> impl Future<Output = Ended<T, E>> {
+        async move {
+            let plan = &*self.0;
+            let repeat = cx.try_again();
+            if repeat != Repeat::Outside {
+                plan.begin(&mut cx);
+            }
+            let ended = next.run(cx).await;
+            if repeat == Repeat::Outside || ended.again() == Again::No {
+                return ended;
+            }
+            plan.mend(ended, repeat, cx, next).await
         }
-        plan.budget.deposit_at(cx.now_by(&plan.clock));
-        if let Some(total) = plan.total {
+    }
+}
+
+impl Plan {
+    /// Counts a call.
+    fn begin(&self, cx: &mut Context<'_>) {
+        self.budget.deposit_at(cx.now_by(&self.clock));
+        if let Some(total) = self.total {
             cx.limit(Scope::Total, total);
         }
+    }
+
+    /// Tries again after the first attempt, which ended so.
+    async fn mend<T, E, N: Next<T, E>>(
+        &self,
+        mut ended: Ended<T, E>,
+        repeat: Repeat,
+        mut cx: Context<'_>,
+        next: N,
+    ) -> Ended<T, E> {
         loop {
-            let ended = next.run(cx).await;
-            match plan.after(&ended, &cx, repeat) {
+            match self.after(&ended, &cx, repeat) {
                 Ok(backoff) => {
                     drop(ended);
                     // Nothing is held meanwhile: all stages further in have let go.
                     cx.sleep(backoff).await;
                     cx.count();
+                    ended = next.run(cx).await;
                 },
                 Err(Some(GiveUpReason::Budget)) => return ended.without_budget(),
                 Err(_) => return ended,
             }
         }
     }
-}
 
-impl Plan {
     /// How long to wait before another attempt, or why there is none; `None` when there is nothing
     /// to be mended.
     fn after<T, E>(
