@@ -1,7 +1,6 @@
 //! Claims about policies around each other, in virtual time.
 
 use std::cell::{Cell, RefCell};
-use std::future::pending;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -70,6 +69,13 @@ fn bulkhead(clock: Clock) -> Bulkhead {
         })
         .clock(clock)
         .build()
+}
+
+/// Longer than any limit here, and not for ever: a limit that is missing fails a test instead of
+/// stopping it.
+async fn hang() -> Result<(), &'static str> {
+    sleep(Duration::from_hours(1)).await;
+    Err("no limit ended it")
 }
 
 fn built<C>(builder: Builder<C>, clock: Clock) -> Pipeline<Canonical, C> {
@@ -347,7 +353,7 @@ async fn the_deadline_covers_queue_backoff_and_attempts() {
         sleep(millis(150)).await;
         drop(held);
     };
-    let call = pipeline.call(async |_| pending::<Result<(), &str>>().await);
+    let call = pipeline.call(async |_| hang().await);
     let (result, ()) = tokio::join!(call, free);
     // 150 ms in the queue, 200 ms of the first attempt, a backoff, what is left for the second.
     assert_eq!(
@@ -405,7 +411,7 @@ async fn a_slow_attempt_is_a_failure_that_the_breaker_sees_and_the_retry_mends()
     let answer = built(builder, clock)
         .call(async |attempt| {
             if attempt.number == 1 {
-                pending::<()>().await;
+                hang().await?;
             }
             Ok::<_, &str>(attempt.number)
         })
@@ -423,9 +429,7 @@ async fn a_callee_that_hangs_opens_the_circuit_even_when_only_the_total_is_limit
         .breaker(breaker.clone());
     let pipeline = built(builder, clock);
     for _ in 0..5 {
-        let result = pipeline
-            .call(async |_| pending::<Result<(), &str>>().await)
-            .await;
+        let result = pipeline.call(async |_| hang().await).await;
         assert_eq!(
             result,
             Err(Error::Timeout {
@@ -462,8 +466,8 @@ async fn a_cancelled_call_gives_everything_back() {
         .bulkhead(bulkhead.clone())
         .timeout(millis(1_000));
     let pipeline = built(builder, clock);
-    let running = pipeline.call(async |_| pending::<Result<(), &str>>().await);
-    let queued = pipeline.call(async |_| pending::<Result<(), &str>>().await);
+    let running = pipeline.call(async |_| hang().await);
+    let queued = pipeline.call(async |_| hang().await);
     let both = async { tokio::join!(running, queued) };
     assert!(timeout(millis(10), both).await.is_err());
     assert_eq!((bulkhead.in_flight(), bulkhead.queued()), (0, 0));
