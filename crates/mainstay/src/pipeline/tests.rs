@@ -614,6 +614,10 @@ async fn stages_with_clocks_of_their_own_agree_on_what_time_it_is() {
         assert!(result.is_err());
     }
     assert_eq!(heard.names(), ["circuit_open"]);
+    let State::Open { retry_after } = breaker.state() else {
+        panic!("the circuit is open");
+    };
+    assert!(retry_after > millis(1_000), "it has just opened");
     advance(millis(60_000)).await;
     for _ in 0..3 {
         assert_eq!(pipeline.call(async |_| Ok::<_, &str>(())).await, Ok(()));
