@@ -1,7 +1,7 @@
 //! The order of stages that [`Pipeline::builder`](super::Pipeline::builder) builds.
 //!
 //! Written as one function per loop, not as a [`Chain`](super::Chain) of the same stages: each
-//! future inside of another costs several nanoseconds, even when it is ready at once.
+//! future inside of another costs some twenty nanoseconds, even when it is ready at once.
 
 use std::time::Duration;
 
