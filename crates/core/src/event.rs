@@ -6,6 +6,7 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use core::fmt;
 
 use crate::health::Verdict;
 use crate::outcome::Reason;
@@ -71,6 +72,48 @@ pub struct Kind {
     pub fields: &'static [(&'static str, &'static str)],
 }
 
+/// The value of one field of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field<'a> {
+    /// A name, or words.
+    Text(&'a str),
+    /// A count, or a time in the unit that the field's name ends in.
+    Number(u64),
+    /// Yes or no.
+    Flag(bool),
+}
+
+impl fmt::Display for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Flag(flag) => write!(f, "{flag}"),
+        }
+    }
+}
+
+macro_rules! field {
+    ($($type:ty: |$value:ident| $field:expr;)*) => {
+        $(impl<'a> From<&'a $type> for Field<'a> {
+            fn from($value: &'a $type) -> Self {
+                $field
+            }
+        })*
+    };
+}
+
+field! {
+    Arc<str>: |text| Self::Text(text);
+    String: |text| Self::Text(text);
+    Reason: |reason| Self::Text(reason.as_str());
+    Verdict: |verdict| Self::Text(verdict.as_str());
+    u64: |number| Self::Number(*number);
+    u32: |number| Self::Number((*number).into());
+    u16: |number| Self::Number((*number).into());
+    bool: |flag| Self::Flag(*flag);
+}
+
 macro_rules! events {
     ($(
         #[doc = $summary:literal]
@@ -106,6 +149,13 @@ macro_rules! events {
                 // The variants number the entries of `KINDS`: both come from one list.
                 enum Index { $($variant,)* }
                 match self { $(Self::$variant { .. } => &Self::KINDS[Index::$variant as usize],)* }
+            }
+
+            /// Shows each field, in the order of its [`Kind`], to `visit`.
+            pub fn visit<'a>(&'a self, mut visit: impl FnMut(&'static str, Field<'a>)) {
+                match self { $(Self::$variant { $($field,)* } => {
+                    $(visit(stringify!($field), Field::from($field));)*
+                },)* }
             }
         }
     };
@@ -394,6 +444,27 @@ mod tests {
         assert_eq!(event.kind().name, "node_stopped");
         let fields = event.kind().fields;
         assert_eq!(fields[0].0, "cut_off");
+    }
+
+    #[test]
+    fn the_fields_of_an_event_are_those_of_its_kind() {
+        let event = Event::CircuitOpen {
+            service: "payment".into(),
+            reason: Reason::Timeout,
+            endpoint: "payment-1".into(),
+            retry_after_ms: 5_000,
+        };
+        let mut fields = alloc::vec::Vec::new();
+        event.visit(|name, field| fields.push((name, field)));
+        let expected = [
+            ("service", Field::Text("payment")),
+            ("reason", Field::Text("timeout")),
+            ("endpoint", Field::Text("payment-1")),
+            ("retry_after_ms", Field::Number(5_000)),
+        ];
+        assert_eq!(fields, expected);
+        let named = event.kind().fields.iter().map(|(name, _)| *name);
+        assert!(named.eq(fields.iter().map(|(name, _)| *name)));
     }
 
     #[cfg(feature = "serde")]

@@ -4,6 +4,9 @@
 
 use core::time::Duration;
 
+#[cfg(feature = "serde")]
+pub mod text;
+
 /// Why a typed string is wrong, in words that follow "expected".
 pub type Expected = &'static str;
 

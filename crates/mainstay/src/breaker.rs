@@ -21,6 +21,8 @@ use crate::classify::{Classify, ErrorsFail};
 use crate::clock::Clock;
 use crate::error::{Cause, Error, Policy, Rejection};
 
+mod stage;
+
 pub use mainstay_core::breaker::{Config, ConfigError, Counts, Rejected, State};
 
 /// A circuit breaker. Cheap to clone; all clones are one circuit.

@@ -32,15 +32,30 @@ pub use future::BulkheadFuture;
 pub use layer::BulkheadLayer;
 pub use service::BulkheadService;
 
+mod stage;
+
 /// How many calls at a time, and how many may wait how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Config {
     /// Calls in flight, at most [`IN_FLIGHT_MAX`](bulkhead::IN_FLIGHT_MAX).
     pub in_flight: NonZeroU32,
     /// Calls that may wait for a place, at most [`QUEUE_MAX`](bulkhead::QUEUE_MAX); none when
     /// `None`.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::or_off")
+    )]
     pub queue: Option<NonZeroU32>,
     /// How long one may wait.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::duration")
+    )]
     pub queue_wait: Duration,
 }
 

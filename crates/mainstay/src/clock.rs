@@ -44,6 +44,16 @@ impl Clock {
         self.coarse.now(self)
     }
 
+    /// `instant` of another clock as this one counts. Two comparisons when they are one.
+    pub fn translate(&self, instant: Instant, other: &Self) -> Instant {
+        if self.origin == other.origin {
+            return instant;
+        }
+        let ahead = Instant::ORIGIN + other.origin.saturating_duration_since(self.origin);
+        let behind = Instant::ORIGIN + self.origin.saturating_duration_since(other.origin);
+        Instant::ORIGIN + (instant + ahead.since(Instant::ORIGIN)).since(behind)
+    }
+
     /// `instant` as the runtime's timers want it; at most 30 years from the clock's origin, beyond
     /// which platforms may not count.
     pub fn timer(&self, instant: Instant) -> time::Instant {
@@ -125,6 +135,17 @@ mod tests {
         assert_eq!(clock.now(), Instant::ORIGIN);
         time::advance(Duration::from_hours(1)).await;
         assert_eq!(clock.now(), Instant::from_millis(3_600_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_instant_of_another_clock_is_the_same_moment() {
+        let early = Clock::new();
+        time::advance(Duration::from_secs(3)).await;
+        let late = Clock::new();
+        time::advance(Duration::from_secs(1)).await;
+        assert_eq!(late.translate(early.now(), &early), late.now());
+        assert_eq!(early.translate(late.now(), &late), early.now());
+        assert_eq!(early.translate(early.now(), &early), early.now());
     }
 
     #[tokio::test(start_paused = true)]

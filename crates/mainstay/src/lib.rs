@@ -23,6 +23,7 @@
 //! hands what happened to an observer. One [`classify::Classify`] tells all of them what a failure
 //! is, and all of them give one flat [`Error`].
 
+pub mod adapter;
 pub mod adjudicate;
 mod admission;
 pub mod batch;
@@ -72,6 +73,7 @@ pub use fallback::Fallback;
 pub use fault::Faults;
 pub use hedge::Hedge;
 pub use outlier::Outliers;
+pub use pipeline::{Config, Pipeline};
 pub use rate_limit::RateLimiter;
 pub use retry::{Retry, RetryBudget};
 pub use throttle::Throttle;

@@ -44,6 +44,7 @@ mod future;
 mod layer;
 mod repeat;
 mod service;
+mod stage;
 
 use course::{Course, Next};
 

@@ -24,6 +24,7 @@ mod future;
 mod layer;
 mod limited;
 mod service;
+mod stage;
 
 pub use future::TimeoutFuture;
 pub use layer::TimeoutLayer;

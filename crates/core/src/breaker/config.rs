@@ -21,25 +21,58 @@ pub const DURATION_MAX: Duration = Duration::from_hours(365 * 24);
 
 /// When a circuit opens, and how it closes again.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Config {
     /// Share of failed calls that opens the circuit, above 0 and at most 1; reached is enough.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::share")
+    )]
     pub error_rate: f64,
     /// Calls in the window before the rate counts; the call that completes them decides already.
     pub calls_min: NonZeroU32,
     /// Failures in a row that open the circuit, however few calls there were.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::or_off")
+    )]
     pub consecutive: Option<NonZeroU32>,
     /// How far back the rate looks.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub window: Duration,
     /// First cooldown; doubles each time the circuit opens again.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub reopen: Duration,
     /// Cap of the cooldown.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub reopen_max: Duration,
     /// Calls that half-open lets through at a time, and results that decide it.
     pub probes: NonZeroU32,
     /// How long all probes may stay without a result before they are given up and others are let
     /// through in their place. Longer than a call's timeout.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub lease: Duration,
     /// Staying closed this long takes the cooldown back to `reopen`.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub stable_after: Duration,
 }
 

@@ -60,12 +60,25 @@ const TOKEN: u64 = 1_000_000;
 
 /// How many retries a service may send.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct BudgetConfig {
     /// Retries per request: 0.2 is 20 %.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::share")
+    )]
     pub ratio: f64,
     /// Retries per second that are always allowed.
     pub floor: u32,
     /// The time over which both are counted.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub ttl: Duration,
 }
 

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use mainstay_core::outcome::Outcome;
-use mainstay_core::retry::{Decision, Failed, GiveUpReason};
+use mainstay_core::outcome::{Outcome, Reason};
+use mainstay_core::retry::{Decision, Failed, GiveUpReason, Sent};
 use mainstay_core::time::Deadline;
 
 use super::{Attempt, Retry};
@@ -158,6 +158,34 @@ impl Course {
         error: Option<&Error<E>>,
         outcome: Outcome,
     ) -> Option<Failed> {
+        let mendable = Mendable::of(error, outcome)?;
+        Some(Failed {
+            attempts_used: self.number,
+            sent: mendable.sent,
+            idempotent: retry.idempotent,
+            retry_after: mendable.retry_after,
+            waited: self.waited,
+            deadline: self.deadline,
+        })
+    }
+}
+
+/// A result that another attempt may mend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mendable {
+    /// Whether the attempt may have had an effect.
+    pub(super) sent: Sent,
+    /// When asking again may help, if somebody said so.
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Mendable {
+    /// What `error`, or an answer that is none, and its `outcome` mean; `None` when the result
+    /// stands.
+    ///
+    /// Not when a policy further in turned the call away and does not know when it will have room:
+    /// asking again at once would hammer it.
+    pub(super) fn of<E>(error: Option<&Error<E>>, outcome: Outcome) -> Option<Self> {
         // An inner retry with this budget, or one as empty, has given up.
         if matches!(error, Some(Error::BudgetExhausted(_))) {
             return None;
@@ -169,13 +197,15 @@ impl Course {
             // Turned away by an inner policy, which may have said when that will be over.
             Outcome::Ignored => Some(error?.retry_after()?),
         };
-        Some(Failed {
-            attempts_used: self.number,
-            sent: error.map_or(mainstay_core::retry::Sent::Maybe, Error::was_sent),
-            idempotent: retry.idempotent,
-            retry_after,
-            waited: self.waited,
-            deadline: self.deadline,
-        })
+        let sent = match outcome {
+            // Without a connection nothing can have been sent.
+            Outcome::Failure(Reason::Connect) => Sent::Never,
+            Outcome::Success
+            | Outcome::Failure(_)
+            | Outcome::Throttled { .. }
+            | Outcome::Permanent
+            | Outcome::Ignored => error.map_or(Sent::Maybe, Error::was_sent),
+        };
+        Some(Self { sent, retry_after })
     }
 }

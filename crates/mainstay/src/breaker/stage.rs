@@ -1,0 +1,36 @@
+//! [`Breaker`] as a stage of a pipeline.
+
+use super::{Breaker, Permit};
+use crate::error::Rejection;
+use crate::pipeline::{Context, Ended, Next, Stage};
+
+/// Each attempt counts. What stages further in turn away counts as nothing, and gives a probe's
+/// slot back.
+impl Stage for Breaker {
+    async fn run<T, E, N: Next<T, E>>(&self, cx: Context<'_>, next: N) -> Ended<T, E> {
+        match self.enter(&cx) {
+            Ok(permit) => {
+                let ended = next.run(cx).await;
+                permit.leave(&cx, &ended);
+                ended
+            },
+            Err(rejection) => cx.rejected(rejection),
+        }
+    }
+}
+
+impl Breaker {
+    /// Lets the call `cx` in, or turns it away.
+    pub(crate) fn enter(&self, cx: &Context<'_>) -> Result<Permit<'_>, Rejection> {
+        self.try_acquire_at(cx.now_by(&self.0.clock))
+            .map_err(|rejected| self.rejection(rejected))
+    }
+}
+
+impl Permit<'_> {
+    /// Records how the call `cx` ended.
+    pub(crate) fn leave<T, E>(self, cx: &Context<'_>, ended: &Ended<T, E>) {
+        let at = ended.at_by(&self.breaker.0.clock, cx);
+        self.record_at(ended.outcome, at);
+    }
+}

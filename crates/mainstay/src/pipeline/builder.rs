@@ -1,0 +1,156 @@
+//! Puts policies into the canonical order, whatever order they are named in.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_core::breaker::DURATION_MAX;
+
+use super::Pipeline;
+use super::canonical::Canonical;
+use crate::breaker::{self, Breaker};
+use crate::bulkhead::Bulkhead;
+use crate::classify::ErrorsFail;
+use crate::clock::Clock;
+use crate::retry::{BackoffConfigError, BudgetConfigError, Retry};
+
+/// Makes a [`Pipeline`]. A stage that is not named is not there.
+#[must_use = "ends with build()"]
+pub struct Builder<C = ErrorsFail> {
+    name: Arc<str>,
+    stages: Canonical,
+    classify: C,
+    clock: Option<Clock>,
+}
+
+/// A value that no pipeline can work with.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A time limit is zero or longer than a year.
+    #[error("{field} is {value:?}; set more than zero and at most a year")]
+    Limit {
+        /// Which one.
+        field: &'static str,
+        /// What it was set to.
+        value: Duration,
+    },
+    /// The longest backoff is below the first.
+    #[error(
+        "retry: backoff_max is {backoff_max:?}, below backoff, which is {backoff:?}; \
+         set it as long or longer"
+    )]
+    BackoffMax {
+        /// The first.
+        backoff: Duration,
+        /// The longest.
+        backoff_max: Duration,
+    },
+    /// The backoff.
+    #[error("retry: {0}")]
+    Backoff(#[from] BackoffConfigError),
+    /// The retry budget.
+    #[error("retry: {0}")]
+    Budget(#[from] BudgetConfigError),
+    /// The breaker.
+    #[error("breaker: {0}")]
+    Breaker(#[from] breaker::ConfigError),
+}
+
+impl Builder {
+    pub(super) fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            stages: Canonical::default(),
+            classify: ErrorsFail,
+            clock: None,
+        }
+    }
+}
+
+impl<C> Builder<C> {
+    /// The time for the whole call, with its queues, backoffs and attempts.
+    pub fn deadline(mut self, total: Duration) -> Self {
+        self.stages.deadline = Some(total);
+        self
+    }
+
+    /// Tries again. Its [`total`](crate::retry::Builder::total) counts, too, where it is the
+    /// earlier one.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.stages.retry = Some(retry);
+        self
+    }
+
+    /// Turns calls away while the callee fails.
+    pub fn breaker(mut self, breaker: Breaker) -> Self {
+        self.stages.breaker = Some(breaker);
+        self
+    }
+
+    /// So many calls at a time.
+    pub fn bulkhead(mut self, bulkhead: Bulkhead) -> Self {
+        self.stages.bulkhead = Some(bulkhead);
+        self
+    }
+
+    /// The time for one attempt, from when it has its place.
+    pub fn timeout(mut self, attempt: Duration) -> Self {
+        self.stages.timeout = Some(attempt);
+        self
+    }
+
+    /// Says what results mean. Without one, each `Err` is a failure that another attempt may mend.
+    pub fn classify<D>(self, classify: D) -> Builder<D> {
+        let Self {
+            name,
+            stages,
+            classify: _,
+            clock,
+        } = self;
+        Builder {
+            name,
+            stages,
+            classify,
+            clock,
+        }
+    }
+
+    /// The clock to read. One for all policies is best; instants are translated for those that
+    /// have another.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// The pipeline.
+    ///
+    /// # Errors
+    ///
+    /// A time limit that cannot work.
+    pub fn build(self) -> Result<Pipeline<Canonical, C>, ConfigError> {
+        checked("deadline", self.stages.deadline)?;
+        checked("timeout", self.stages.timeout)?;
+        let clock = self.clock.unwrap_or_default();
+        Ok(Pipeline::new(self.name, self.stages, self.classify, clock))
+    }
+}
+
+/// A year is a mistake in the unit.
+fn checked(field: &'static str, value: Option<Duration>) -> Result<(), ConfigError> {
+    match value {
+        Some(value) if value.is_zero() || value > DURATION_MAX => {
+            Err(ConfigError::Limit { field, value })
+        },
+        Some(_) | None => Ok(()),
+    }
+}
+
+impl<C> fmt::Debug for Builder<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("stages", &self.stages)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,244 @@
+//! A whole pipeline in one table, with the keys of the service's table in the configuration file.
+//!
+//! Prevents a library and a program that are configured with different words. What is left out has
+//! a default that protects; what is not wanted is `"off"`.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_core::event::Observe;
+
+use super::{ConfigError, Pipeline};
+use crate::breaker::{self, Breaker};
+use crate::bulkhead::{self, Bulkhead};
+use crate::clock::Clock;
+use crate::retry::{Backoff, BackoffConfig, BudgetConfig, Retry, RetryBudget};
+
+/// All policies of one pipeline.
+///
+/// With the feature `serde`, from any format; in TOML:
+///
+/// ```
+/// # #[cfg(feature = "serde")] {
+/// let config: mainstay::Config = toml::from_str(r#"
+///     breaker   = { error_rate = "50%", reopen = "5s" }
+///     retry     = { attempts = 3 }
+///     timeout   = { total = "3s", attempt = "1s" }
+///     bulkhead  = { in_flight = 256, queue = 64, queue_wait = "200ms" }
+/// "#).unwrap();
+/// let pipeline = config.build("payment").unwrap();
+/// # assert_eq!(&**pipeline.name(), "payment");
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct Config {
+    /// Time limits.
+    pub timeout: TimeoutConfig,
+    /// Attempts, backoff and budget.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::or_off")
+    )]
+    pub retry: Option<RetryConfig>,
+    /// When the circuit opens, and how it closes again. Its lease is at least twice the time of an
+    /// attempt, so that a probe is not given up before it can have ended.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::or_off")
+    )]
+    pub breaker: Option<breaker::Config>,
+    /// How many calls at a time.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::or_off")
+    )]
+    pub bulkhead: Option<bulkhead::Config>,
+}
+
+/// Time limits of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct TimeoutConfig {
+    /// The whole call, with its queues, backoffs and attempts.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::duration_or_off")
+    )]
+    pub total: Option<Duration>,
+    /// One attempt.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::duration_or_off")
+    )]
+    pub attempt: Option<Duration>,
+}
+
+/// How failed calls are tried again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct RetryConfig {
+    /// Attempts in all, the first included.
+    pub attempts: NonZeroU32,
+    /// First wait; doubles, with full jitter.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::duration")
+    )]
+    pub backoff: Duration,
+    /// The longest wait.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::duration")
+    )]
+    pub backoff_max: Duration,
+    /// Retries allowed per request, on the average of ten seconds: 0.2 is 20 %.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::share")
+    )]
+    pub budget: f64,
+    /// Retries per second that are always allowed.
+    pub budget_floor: u32,
+}
+
+impl Default for Config {
+    /// Everything on: three attempts within three seconds, a breaker, 256 calls at a time.
+    fn default() -> Self {
+        Self {
+            timeout: TimeoutConfig::default(),
+            retry: Some(RetryConfig::default()),
+            breaker: Some(breaker::Config::default()),
+            bulkhead: Some(bulkhead::Config::default()),
+        }
+    }
+}
+
+impl Default for TimeoutConfig {
+    fn default() -> Self {
+        Self {
+            total: Some(Duration::from_secs(3)),
+            attempt: Some(Duration::from_secs(1)),
+        }
+    }
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        let budget = BudgetConfig::default();
+        Self {
+            attempts: const { NonZeroU32::MIN.saturating_add(2) },
+            backoff: Duration::from_millis(10),
+            backoff_max: Duration::from_millis(250),
+            budget: budget.ratio,
+            budget_floor: budget.floor,
+        }
+    }
+}
+
+impl Config {
+    /// The pipeline called `name`, the service that it guards, on a clock of its own and without
+    /// an observer.
+    ///
+    /// # Errors
+    ///
+    /// The first value that cannot work, with its key.
+    pub fn build(&self, name: impl Into<Arc<str>>) -> Result<Pipeline, ConfigError> {
+        self.build_on(name, Clock::new(), Arc::new(()))
+    }
+
+    /// [`build`](Self::build) with the `clock` to read, and the `observer` that hears of
+    /// everything that the policies tell.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    pub fn build_on(
+        &self,
+        name: impl Into<Arc<str>>,
+        clock: Clock,
+        observer: Arc<dyn Observe>,
+    ) -> Result<Pipeline, ConfigError> {
+        let name = name.into();
+        let TimeoutConfig { total, attempt } = self.timeout;
+        let mut builder = Pipeline::builder(Arc::clone(&name)).clock(clock);
+        if let Some(total) = total {
+            builder = builder.deadline(total);
+        }
+        if let Some(attempt) = attempt {
+            builder = builder.timeout(attempt);
+        }
+        if let Some(retry) = &self.retry {
+            builder = builder.retry(retry.build(&name, clock, &observer)?);
+        }
+        if let Some(breaker) = &self.breaker {
+            let mut config = breaker.clone();
+            let attempt = attempt.unwrap_or_default();
+            config.lease = config.lease.max(attempt.saturating_mul(2));
+            let breaker = Breaker::builder(Arc::clone(&name))
+                .config(config)
+                .clock(clock)
+                .observer(Arc::clone(&observer));
+            builder = builder.breaker(breaker.build()?);
+        }
+        if let Some(bulkhead) = self.bulkhead {
+            let bulkhead = Bulkhead::builder(name)
+                .config(bulkhead)
+                .clock(clock)
+                .observer(observer);
+            builder = builder.bulkhead(bulkhead.build());
+        }
+        builder.build()
+    }
+}
+
+impl RetryConfig {
+    fn build(
+        &self,
+        name: &Arc<str>,
+        clock: Clock,
+        observer: &Arc<dyn Observe>,
+    ) -> Result<Retry, ConfigError> {
+        if self.backoff_max < self.backoff {
+            return Err(ConfigError::BackoffMax {
+                backoff: self.backoff,
+                backoff_max: self.backoff_max,
+            });
+        }
+        let backoff = Backoff::new(&BackoffConfig {
+            base: self.backoff,
+            max: self.backoff_max,
+            ..BackoffConfig::default()
+        })?;
+        let budget = RetryBudget::builder(Arc::clone(name))
+            .config(BudgetConfig {
+                ratio: self.budget,
+                floor: self.budget_floor,
+                ..BudgetConfig::default()
+            })
+            .clock(clock)
+            .observer(Arc::clone(observer))
+            .build()?;
+        Ok(Retry::builder(budget)
+            .attempts(self.attempts)
+            .backoff(backoff)
+            .clock(clock)
+            .build())
+    }
+}
+
+#[cfg(test)]
+mod tests;

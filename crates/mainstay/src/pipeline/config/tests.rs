@@ -1,0 +1,160 @@
+//! Claims about the textual form of a pipeline.
+
+use super::*;
+
+/// The keys of the policies, from the service's table of the design, letter by letter.
+#[cfg(feature = "serde")]
+const DESIGN: &str = r#"
+breaker   = { error_rate = "50%", reopen = "5s" }
+retry     = { attempts = 3 }                          # idempotent only, another endpoint, full jitter, 20 % budget
+timeout   = { total = "3s", attempt = "1s" }
+bulkhead  = { in_flight = 256, queue = 64, queue_wait = "200ms" }
+"#;
+
+#[test]
+fn the_defaults_make_a_pipeline() {
+    let pipeline = Config::default().build("payment");
+    assert_eq!(
+        &**pipeline.expect("the defaults are valid").name(),
+        "payment"
+    );
+}
+
+#[test]
+fn a_value_that_cannot_work_is_named_with_its_key() {
+    let mut config = Config::default();
+    let message = |config: &Config| {
+        let error = config.build("payment").expect_err("it cannot work");
+        error.to_string()
+    };
+    config.timeout.total = Some(Duration::ZERO);
+    assert_eq!(
+        message(&config),
+        "deadline is 0ns; set more than zero and at most a year"
+    );
+    config = Config {
+        breaker: Some(breaker::Config {
+            error_rate: f64::NAN,
+            ..breaker::Config::default()
+        }),
+        ..Config::default()
+    };
+    assert_eq!(
+        message(&config),
+        "breaker: error_rate is NaN; set a share above 0 and at most 1"
+    );
+    config = Config {
+        retry: Some(RetryConfig {
+            budget: f64::INFINITY,
+            ..RetryConfig::default()
+        }),
+        ..Config::default()
+    };
+    let expected = "retry: budget ratio is inf";
+    assert!(
+        message(&config).starts_with(expected),
+        "{}",
+        message(&config)
+    );
+    config = Config {
+        retry: Some(RetryConfig {
+            backoff: Duration::from_secs(1),
+            ..RetryConfig::default()
+        }),
+        ..Config::default()
+    };
+    assert_eq!(
+        message(&config),
+        "retry: backoff_max is 250ms, below backoff, which is 1s; set it as long or longer"
+    );
+}
+
+#[cfg(feature = "serde")]
+mod text {
+    use super::*;
+
+    fn refused(table: &str) -> String {
+        let config: Result<Config, _> = toml::from_str(table);
+        config.expect_err("it is wrong").to_string()
+    }
+
+    #[test]
+    fn the_table_of_the_design_is_read_letter_by_letter() {
+        let config: Config = toml::from_str(DESIGN).expect("it is the documented table");
+        let expected = Config {
+            timeout: TimeoutConfig {
+                total: Some(Duration::from_secs(3)),
+                attempt: Some(Duration::from_secs(1)),
+            },
+            retry: Some(RetryConfig {
+                attempts: NonZeroU32::MIN.saturating_add(2),
+                ..RetryConfig::default()
+            }),
+            breaker: Some(breaker::Config {
+                error_rate: 0.5,
+                reopen: Duration::from_secs(5),
+                ..breaker::Config::default()
+            }),
+            bulkhead: Some(bulkhead::Config {
+                in_flight: NonZeroU32::MIN.saturating_add(255),
+                queue: NonZeroU32::new(64),
+                queue_wait: Duration::from_millis(200),
+            }),
+        };
+        assert_eq!(config, expected);
+        config.build("payment").expect("it is valid");
+    }
+
+    #[test]
+    fn what_is_left_out_protects_and_what_is_not_wanted_is_off() {
+        let config: Config = toml::from_str("").expect("all keys have defaults");
+        assert_eq!(config, Config::default());
+        let config: Config = toml::from_str(
+            "retry = 'off'\nbreaker = 'off'\nbulkhead = 'off'\ntimeout = { attempt = 'off' }",
+        )
+        .expect("each may be off");
+        assert_eq!((config.retry, config.bulkhead), (None, None));
+        assert_eq!(config.timeout.attempt, None);
+        assert_eq!(config.timeout.total, Some(Duration::from_secs(3)));
+        let config: Config = toml::from_str("bulkhead = { queue = 'off' }").expect("no queue");
+        assert_eq!(config.bulkhead.expect("it is on").queue, None);
+        let config: Config = toml::from_str("breaker = { consecutive = 'off' }").expect("by rate");
+        assert_eq!(config.breaker.expect("it is on").consecutive, None);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        assert!(refused("retries = { attempts = 3 }").contains("`retries`"));
+        assert!(refused("retry = { attempt = 3 }").contains("`attempt`"));
+        assert!(refused("breaker = { error_rte = '50%' }").contains("`error_rte`"));
+        assert!(refused("timeout = { totl = '3s' }").contains("`totl`"));
+        assert!(refused("bulkhead = { size = 3 }").contains("`size`"));
+    }
+
+    #[test]
+    fn a_wrong_value_is_shown_with_its_key_and_what_was_expected() {
+        for (table, key, expected) in [
+            (
+                "breaker = { error_rate = 0.5 }",
+                "error_rate",
+                "a percentage",
+            ),
+            ("breaker = { reopen = 5 }", "reopen", "a duration"),
+            ("breaker = { consecutive = 0 }", "consecutive", "nonzero"),
+            ("retry = { attempts = 0 }", "attempts", "nonzero"),
+            ("retry = { backoff = '0s' }", "backoff", "a duration"),
+            ("retry = { budget = '120%' }", "budget", "a percentage"),
+            ("timeout = { total = '3' }", "total", "a duration"),
+            ("bulkhead = { in_flight = -1 }", "in_flight", "nonzero"),
+            (
+                "bulkhead = { queue_wait = 200 }",
+                "queue_wait",
+                "a duration",
+            ),
+        ] {
+            let message = refused(table);
+            assert!(message.contains(key), "{table}: {message}");
+            assert!(message.contains(expected), "{table}: {message}");
+        }
+    }
+}
