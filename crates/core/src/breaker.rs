@@ -168,14 +168,11 @@ pub enum State {
 
 /// The engine of one circuit. Shared by reference between threads.
 ///
-/// What every call reads comes first, what every call may write comes last, and what is hardly
-/// touched lies between: a reader's line is never taken away by a writer.
+/// What is hardly touched comes first, between the counts of an `Arc` and what every call reads;
+/// what every call may write comes last: a writer does not take a reader's line away.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Breaker {
-    word: AtomicU64,
-    streak: Streak,
-    limits: Limits,
     random: SharedRandom,
     /// Until when the callee asked to be left alone, see [`trip`].
     wish: AtomicU64,
@@ -189,6 +186,9 @@ pub struct Breaker {
     in_flight: OnceBox<InFlight>,
     /// Made with the first slow call.
     slow: OnceBox<Window>,
+    word: AtomicU64,
+    streak: Streak,
+    limits: Limits,
     calls: Window,
 }
 
@@ -290,6 +290,11 @@ impl Breaker {
     /// What the window of the present state holds.
     pub fn counts(&self, now: Instant) -> Counts {
         self.counts_of(self.word().generation, now)
+    }
+
+    /// After how long a call is slow: tells the caller how finely to read the clock.
+    pub fn slow_after(&self) -> Option<Duration> {
+        self.limits.slow_after()
     }
 
     /// Results that came in another generation than that of their permit and changed nothing,

@@ -40,6 +40,7 @@ pub mod fault;
 mod heard;
 pub mod hedge;
 pub mod innermost;
+mod lane;
 pub mod pipeline;
 pub mod rate_limit;
 pub mod registry;

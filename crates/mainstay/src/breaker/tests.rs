@@ -7,6 +7,8 @@ use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
+use mainstay_core::event::Observe;
+use mainstay_core::outcome::Reason;
 use tokio::task::JoinSet;
 use tokio::time::{advance, timeout};
 
@@ -146,7 +148,7 @@ async fn a_forgotten_permit_costs_one_lease() {
     let breaker = probing(Arc::new(())).await;
     let _forgotten = ManuallyDrop::new(breaker.try_acquire().expect("the probe"));
     let rejected = breaker.try_acquire().expect_err("it is out");
-    advance(rejected.retry_after).await;
+    advance(rejected.retry_after.expect("a lease ends")).await;
     succeed(&breaker).await;
     assert_eq!(breaker.state(), State::Closed);
 }
@@ -188,7 +190,7 @@ async fn a_call_that_panics_is_a_failure_and_names_it() {
 async fn a_call_that_an_inner_policy_rejected_gives_the_probe_back() {
     let breaker = probing(Arc::new(())).await;
     let inner = breaker.rejection(Rejected {
-        retry_after: SECOND,
+        retry_after: Some(SECOND),
     });
     let rejected = breaker
         .call_with(
