@@ -89,14 +89,17 @@ const UNTIMED: Instant = Instant::from_nanos(u64::MAX);
 /// half-open one.
 #[must_use = "a permit is given back with the call's result"]
 #[derive(Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Permit {
     started: Instant,
     generation: u32,
     kind: Kind,
 }
 
-/// What giving a permit back has to undo.
+/// What giving a permit back has to undo. As wide as the generation beside it: a permit is moved in
+/// whole words, which the processor forwards from store to load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 enum Kind {
     /// Nothing.
     Plain,
@@ -417,7 +420,10 @@ impl Breaker {
         let at = at.into();
         let flags = self.limits.flags();
         let seen = self.word.load(Ordering::Acquire);
-        if Word::closed_generation(seen) != Some(permit.generation) || flags.slow() {
+        let plain = permit.kind == Kind::Plain;
+        if Word::closed_generation(seen) != Some(permit.generation)
+            || flags.slow() && !(plain && self.is_plainly_fast(&permit, at.now))
+        {
             return self.late_or_slow_success(&permit, at);
         }
         self.streak.succeeded(permit.generation);
@@ -520,6 +526,11 @@ impl Breaker {
             Kind::Plain => {},
         }
         Some(word)
+    }
+
+    /// Whether the call was fast, and saying so changes no slow bit of a ring.
+    fn is_plainly_fast(&self, permit: &Permit, now: Instant) -> bool {
+        !self.limits.is_slow(now.since(permit.started)) && !self.calls.is_ring()
     }
 
     /// A success of another state than closed, or where it matters how long it took.

@@ -8,7 +8,10 @@ use std::vec::Vec;
 
 use super::*;
 
+mod control;
 mod model;
+mod ring;
+mod slow;
 
 fn at(millis: u64) -> Instant {
     Instant::from_millis(millis)
