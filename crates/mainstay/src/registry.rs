@@ -85,12 +85,11 @@ struct Inner<K, P> {
 struct Shard<K, P> {
     /// From a key's hash to its entry. Two keys with one hash of 64 bits are not expected; the
     /// second one is answered by the overflow policy.
-    index: BTreeMap<u64, usize>,
+    index: BTreeMap<u64, u32>,
     entries: Vec<Entry<K, P>>,
 }
 
 struct Entry<K, P> {
-    hash: u64,
     /// When somebody asked for it last, in nanoseconds.
     used: AtomicU64,
     key: K,
@@ -219,16 +218,18 @@ impl<K: Hash + Eq + Clone, P: Forgettable + Clone> Inner<K, P> {
             return policy;
         }
         let place = shard.entries.len();
+        let Ok(index) = u32::try_from(place) else {
+            return self.overflow.clone();
+        };
         if shard.index.contains_key(&hash) {
             return self.overflow.clone();
         }
-        shard.index.insert(hash, place);
+        shard.index.insert(hash, index);
         // Doubling would leave a quarter of the memory unused.
         if place == shard.entries.capacity() {
             shard.entries.reserve_exact(place / 8 + 4);
         }
         shard.entries.push(Entry {
-            hash,
             used: AtomicU64::new(now.as_nanos()),
             key: key.clone(),
             policy: policy.clone(),
@@ -258,9 +259,9 @@ impl<K: Hash + Eq + Clone, P: Forgettable + Clone> Inner<K, P> {
     }
 }
 
-impl<K: Eq, P: Forgettable + Clone> Shard<K, P> {
+impl<K: Hash + Eq, P: Forgettable + Clone> Shard<K, P> {
     fn find(&self, hash: u64, key: &K, now: Instant) -> Option<P> {
-        let entry = &self.entries[*self.index.get(&hash)?];
+        let entry = &self.entries[*self.index.get(&hash)? as usize];
         if entry.key != *key {
             return None;
         }
@@ -271,7 +272,7 @@ impl<K: Eq, P: Forgettable + Clone> Shard<K, P> {
     }
 
     /// Gives up one of a few entries that chance picks, if it is idle and knows nothing.
-    fn evict<H>(&mut self, inner: &Inner<H, P>, now: Instant) -> Option<Entry<K, P>> {
+    fn evict(&mut self, inner: &Inner<K, P>, now: Instant) -> Option<Entry<K, P>> {
         let mut random = inner.random.draw();
         let picks = if self.entries.is_empty() { 0 } else { SAMPLE };
         #[expect(
@@ -279,16 +280,16 @@ impl<K: Eq, P: Forgettable + Clone> Shard<K, P> {
             reason = "below the number of entries"
         )]
         let place = (0..picks)
-            .map(|_| random.below(self.entries.len() as u64) as usize)
+            .map(|_| random.below(self.entries.len() as u64) as u32)
             .find(|&place| {
-                let entry = &self.entries[place];
+                let entry = &self.entries[place as usize];
                 let used = Instant::from_nanos(entry.used.load(Ordering::Relaxed));
                 now.since(used) >= inner.idle && entry.policy.is_forgettable()
             })?;
-        let gone = self.entries.swap_remove(place);
-        self.index.remove(&gone.hash);
-        if let Some(moved) = self.entries.get(place) {
-            self.index.insert(moved.hash, place);
+        let gone = self.entries.swap_remove(place as usize);
+        self.index.remove(&inner.hasher.hash_one(&gone.key));
+        if let Some(moved) = self.entries.get(place as usize) {
+            self.index.insert(inner.hasher.hash_one(&moved.key), place);
         }
         Some(gone)
     }
@@ -363,3 +364,6 @@ impl<K, P> fmt::Debug for Builder<K, P> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

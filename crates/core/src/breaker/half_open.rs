@@ -79,6 +79,7 @@ impl Breaker {
                 None => self.probe_counted(word, Probes { ok, ..probes }, now),
             };
             if self.swap(seen, next).is_ok() {
+                self.heed(permit.generation, next);
                 return transition;
             }
         }

@@ -88,7 +88,7 @@ impl InFlight {
                 Ordering::Acquire,
             ) {
                 Ok(_) if !same && cell.generation == mine.generation => {
-                    self.add_overdue(generation, cell.count as u32);
+                    self.add_overdue(generation, cell.narrow());
                     return started;
                 },
                 Ok(_) => return started,
@@ -219,6 +219,11 @@ impl Cell {
             },
             ..self
         }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "24 bits of a word")]
+    const fn narrow(self) -> u32 {
+        self.count as u32
     }
 
     const fn encode(self) -> u64 {

@@ -196,7 +196,8 @@ fn probes_bad(config: &Config) -> u32 {
         u32::try_from(bad).unwrap_or(probes).max(1)
     };
     let in_a_row = config.consecutive.map(core::num::NonZeroU32::get);
-    let opening = config.error_rate.or(config.slow.map(|slow| slow.rate));
+    let slow_rate = config.slow.map(|slow| slow.rate);
+    let opening = config.error_rate.or(slow_rate);
     match (config.probe_rate, opening, in_a_row) {
         (Some(rate), _, _) | (None, Some(rate), None) => by_rate(rate),
         (None, Some(rate), Some(in_a_row)) => by_rate(rate).min(in_a_row),

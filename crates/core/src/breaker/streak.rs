@@ -33,7 +33,7 @@ impl Streak {
             abandoned: 0,
             ..row
         });
-        row.failures as u32
+        narrow(row.failures)
     }
 
     /// Counts an abandoned call; returns how many there were in a row, this one included.
@@ -42,7 +42,7 @@ impl Streak {
             abandoned: (row.abandoned + 1).min(COUNT_MASK),
             ..row
         });
-        row.abandoned as u32
+        narrow(row.abandoned)
     }
 
     /// Ends both rows.
@@ -94,6 +94,11 @@ impl Streak {
             }
         }
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "22 bits of a word")]
+const fn narrow(count: u64) -> u32 {
+    count as u32
 }
 
 impl Row {

@@ -4,10 +4,10 @@
 
 use core::time::Duration;
 
-use super::window::Counted;
+use super::window::{Counted, Tag};
 use super::word::{self, GENERATION_MASK, Phase, Word};
 use super::{Breaker, Counts, Permit, Transition};
-use crate::atomic::Ordering;
+use crate::atomic::{Ordering, fence};
 use crate::outcome::Reason;
 use crate::time::Instant;
 
@@ -30,29 +30,34 @@ impl Breaker {
         now: Instant,
     ) -> Option<Transition> {
         match counted {
-            Counted::Late => None,
             // A ring decides with the call that completes them; from then on a success takes the
             // place of another call, and the rate does not rise.
             Counted::InRing(place) if place.filled == self.limits.calls_min() => {
                 self.judge(generation, self.last_reason(), now)
             },
-            Counted::InRing(_) => None,
-            Counted::InTime(tag) => {
-                let slow = || self.slow.get().is_some_and(|slow| slow.holds_mark(tag));
-                if !self.calls.holds_mark(tag) && !(self.limits.flags().slow() && slow()) {
-                    return None;
-                }
-                if self.calls.was_judged(tag) {
-                    return None;
-                }
-                let counts = self.counts_of(generation, now);
-                if counts.total >= u64::from(self.limits.calls_min()) {
-                    self.calls.judged(tag);
-                }
-                let reason = self.reached(counts, 0, self.last_reason())?;
-                self.trip(generation, reason, now)
+            Counted::InTime(tag) if self.holds_mark(tag) && !self.calls.was_judged(tag) => {
+                self.judge_tick(generation, tag, now)
             },
+            Counted::Late | Counted::InRing(_) | Counted::InTime(_) => None,
         }
+    }
+
+    /// Whether the window holds a failure, or a slow call where that matters.
+    fn holds_mark(&self, tag: Tag) -> bool {
+        let slow = || self.slow.get().is_some_and(|slow| slow.holds_mark(tag));
+        self.calls.holds_mark(tag) || self.limits.flags().slow() && slow()
+    }
+
+    /// Judges for a success, once per tick as soon as there are enough calls: further ones only
+    /// make the rates smaller, and what makes them greater judges by itself.
+    #[cold]
+    fn judge_tick(&self, generation: u32, tag: Tag, now: Instant) -> Option<Transition> {
+        let counts = self.counts_of(generation, now);
+        if counts.total >= u64::from(self.limits.calls_min()) {
+            self.calls.judged(tag);
+        }
+        let reason = self.reached(counts, 0, self.last_reason())?;
+        self.trip(generation, reason, now)
     }
 
     /// Opens the circuit if its window says so, because of `reason` or of slow calls.
@@ -114,7 +119,10 @@ impl Breaker {
             }
             let (open, transition) = self.opened(word, reason, now);
             match self.swap(seen, open) {
-                Ok(()) => return Some(transition),
+                Ok(()) => {
+                    self.heed(generation, open);
+                    return Some(transition);
+                },
                 // A ramp that ends is no transition.
                 Err(current) => seen = current,
             }
@@ -168,9 +176,20 @@ impl Breaker {
         let word = self.word();
         if word.generation == permit.generation {
             self.wish(permit.generation, until);
-        } else if permit.precedes(word) {
+        }
+        // Either this thread sees a circuit that opened meanwhile, or the one that opened it sees
+        // the wish.
+        fence(Ordering::SeqCst);
+        let word = self.word();
+        if permit.precedes(word) {
             self.extend(word.generation, until);
         }
+    }
+
+    /// Honours a wish of `generation` that came while the circuit became `open`.
+    pub(super) fn heed(&self, generation: u32, open: Word) {
+        fence(Ordering::SeqCst);
+        self.extend(open.generation, self.wished(generation));
     }
 
     /// Remembers the latest wish of a generation, for when the circuit opens.

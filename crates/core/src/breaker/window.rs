@@ -15,7 +15,7 @@
 use core::num::NonZeroU32;
 use core::sync::atomic::{AtomicU32 as Setting, AtomicU64 as Setting64};
 
-use crate::atomic::{AtomicU64, Ordering, fence};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::time::{Instant, nanos};
 
 use super::At;
@@ -27,7 +27,8 @@ mod stripes;
 
 pub(super) use ring::{CALLS_MAX, Place};
 
-use cell::{Cell, Tag};
+use cell::Cell;
+pub(super) use cell::Tag;
 pub use stripes::LANES_MAX;
 use stripes::Stripes;
 
@@ -37,8 +38,15 @@ pub const CELLS: usize = 16;
 /// The cells of one window, or of one stripe of it.
 type Cells = [AtomicU64; CELLS];
 
-/// Marks that a failure was seen, or that the sum was judged, beside the (tick, generation) of it.
+/// Marks that a failure was seen, beside the (tick, generation) of it.
 const SEEN: u64 = 1 << 63;
+
+/// No tick was judged. (The one that looks like it is summed up more than once.)
+const NEVER: u32 = u32::MAX;
+
+/// Lost races after which a window spreads: a few microseconds under true contention, and not by
+/// chance.
+const LOST_MAX: u32 = 64;
 
 /// What the window holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,8 +69,10 @@ pub struct Window {
     stripes: Stripes,
     /// Window of time: the newest tick with a failure. Window of calls: the ring's head.
     head: AtomicU64,
-    /// The tick whose sum was judged: at most one success per tick sums up.
-    judged: AtomicU64,
+    /// The tick whose sum was judged, its last bits: at most one success per tick sums up.
+    judged: AtomicU32,
+    /// Races that were lost for a cell.
+    lost: Setting,
     cells: Cells,
 }
 
@@ -75,6 +85,8 @@ struct Shape {
     ticks_per_nano: Setting64,
     /// Calls of the ring; 0 for a window of time.
     calls: Setting,
+    /// Lanes to spread over: a power of two.
+    lanes: u32,
 }
 
 /// A call as it was counted.
@@ -94,9 +106,10 @@ impl Window {
     pub fn new(span: impl Into<Span>) -> Self {
         Self {
             shape: Shape::new(span.into()),
-            stripes: Stripes::new(NonZeroU32::MIN),
+            stripes: Stripes::default(),
             head: AtomicU64::new(0),
-            judged: AtomicU64::new(0),
+            judged: AtomicU32::new(NEVER),
+            lost: Setting::new(0),
             cells: core::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
@@ -105,13 +118,13 @@ impl Window {
     /// [`LANES_MAX`](super::LANES_MAX)).
     #[must_use]
     pub fn lanes(mut self, lanes: NonZeroU32) -> Self {
-        self.stripes = Stripes::new(lanes);
+        self.shape.lanes = lanes.get().min(LANES_MAX).next_power_of_two();
         self
     }
 
     /// Spreads over the lanes now, without waiting for contention.
     pub fn spread(&self) {
-        self.stripes.spread();
+        self.stripes.spread(self.shape.lanes);
     }
 
     /// Counts one call of `generation`.
@@ -136,7 +149,7 @@ impl Window {
         let cells = self.stripes.of(at.lane).unwrap_or(&self.cells);
         let lost = cell::count(&cells[tag.place()], tag, failed);
         if lost > 0 {
-            self.stripes.contended(lost);
+            self.contended(lost);
         }
         Counted::InTime(tag)
     }
@@ -148,7 +161,7 @@ impl Window {
                 self.mark(tag);
                 let cells = self.stripes.of(at.lane).unwrap_or(&self.cells);
                 let lost = cell::count(&cells[tag.place()], tag, true);
-                self.stripes.contended(lost);
+                self.contended(lost);
             },
             Counted::InRing(place) => ring::put(&self.cells, &head.head, place, slow),
             Counted::InTime(_) | Counted::Late => {},
@@ -171,13 +184,11 @@ impl Window {
         }
         let tag = self.shape.tag(generation, now);
         let mut counts = Counts::default();
-        for cells in core::iter::once(&self.cells).chain(self.stripes.all()) {
-            for cell in cells {
-                let cell = Cell::decode(cell.load(Ordering::Acquire));
-                if cell.tag.lives_at(tag) {
-                    counts.failed += cell.failed;
-                    counts.total += cell.total;
-                }
+        for cell in self.all_cells() {
+            let cell = Cell::decode(cell.load(Ordering::Acquire));
+            if cell.tag.lives_at(tag) {
+                counts.failed += cell.failed;
+                counts.total += cell.total;
             }
         }
         counts
@@ -213,12 +224,12 @@ impl Window {
     /// Whether the sum was judged in this tick already, when there were enough calls to decide:
     /// further successes only make the rate smaller.
     pub(super) fn was_judged(&self, tag: Tag) -> bool {
-        self.judged.load(Ordering::Relaxed) == SEEN | tag.encode()
+        self.judged.load(Ordering::Relaxed) == tag.short()
     }
 
     /// Remembers that the sum was judged.
     pub(super) fn judged(&self, tag: Tag) {
-        self.judged.store(SEEN | tag.encode(), Ordering::Relaxed);
+        self.judged.store(tag.short(), Ordering::Relaxed);
     }
 
     /// Whether the window is of this kind and length.
@@ -233,11 +244,9 @@ impl Window {
     pub(super) fn reshape(&self, span: Span) {
         self.shape.set(&Shape::new(span));
         self.head.store(0, Ordering::Relaxed);
-        self.judged.store(0, Ordering::Relaxed);
-        for cells in core::iter::once(&self.cells).chain(self.stripes.all()) {
-            for cell in cells {
-                cell.store(0, Ordering::Relaxed);
-            }
+        self.judged.store(NEVER, Ordering::Relaxed);
+        for cell in self.all_cells() {
+            cell.store(0, Ordering::Relaxed);
         }
     }
 
@@ -248,9 +257,21 @@ impl Window {
             shape: Shape {
                 ticks_per_nano: Setting64::new(ticks_per_nano),
                 calls: Setting::new(calls),
+                lanes: self.shape.lanes,
             },
-            stripes: Stripes::new(self.stripes.lanes()),
             ..Self::new(Span::Calls(NonZeroU32::MIN))
+        }
+    }
+
+    fn all_cells(&self) -> impl Iterator<Item = &AtomicU64> {
+        self.cells.iter().chain(self.stripes.all().flatten())
+    }
+
+    /// Races for a cell were lost.
+    #[cold]
+    fn contended(&self, lost: u32) {
+        if self.lost.fetch_add(lost, Ordering::Relaxed) >= LOST_MAX {
+            self.spread();
         }
     }
 
@@ -273,6 +294,7 @@ impl Shape {
         Self {
             ticks_per_nano: Setting64::new(per_nano(tick_nanos)),
             calls: Setting::new(calls),
+            lanes: 1,
         }
     }
 

@@ -237,10 +237,8 @@ impl Model {
 
     fn judge_probes(&mut self, ok: u32, bad: u32, now: Instant) -> Expected {
         let probes = self.config.probes.get();
-        let opening = self
-            .config
-            .error_rate
-            .or(self.config.slow.map(|slow| slow.rate));
+        let slow_rate = self.config.slow.map(|slow| slow.rate);
+        let opening = self.config.error_rate.or(slow_rate);
         let rate = self.config.probe_rate.or(opening);
         let by_rate = rate.is_some_and(|rate| f64::from(bad) / f64::from(probes) >= rate);
         let in_a_row = self.config.probe_rate.is_none()
@@ -284,7 +282,7 @@ impl Model {
     fn share(&self, since: Instant, now: Instant) -> Option<f64> {
         let ramp = self.config.ramp.expect("there is a ramp").as_secs_f64();
         let done = now.since(since).as_secs_f64() / ramp;
-        (done < 1.0).then(|| RAMP_FLOOR + (1.0 - RAMP_FLOOR) * done)
+        (done < 1.0).then_some(RAMP_FLOOR + (1.0 - RAMP_FLOOR) * done)
     }
 
     fn state(&self, now: Instant) -> State {
@@ -434,9 +432,10 @@ fn agree(model: &mut Model, got: Option<Transition>, expected: &Expected, now: I
             retry_after: None, ..
         }) => panic!("nobody forced it"),
     };
-    let expected = match expected {
-        Expected::Chance => &Expected::Nothing,
-        sure => sure,
+    let expected = if *expected == Expected::Chance {
+        &Expected::Nothing
+    } else {
+        expected
     };
     assert_eq!(wanted, *expected);
 }

@@ -186,7 +186,7 @@ fn eight_threads_leave_nothing_in_flight() {
         calls_min: count(10_000),
         ..watched()
     });
-    let next = std::sync::atomic::AtomicU64::new(0);
+    let next = AtomicU64::new(0);
     in_eight_threads(&|| {
         for _ in 0..2_000 {
             let now = next.fetch_add(1, Order::Relaxed);

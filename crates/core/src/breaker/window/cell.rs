@@ -56,9 +56,7 @@ fn counting(seen: u64, tag: Tag, failed: bool) -> Option<u64> {
     if seen >> (2 * COUNT_BITS) == tag.0 && seen & COUNT_MASK != COUNT_MASK {
         return Some(seen + (u64::from(failed) << COUNT_BITS) + 1);
     }
-    Cell::decode(seen)
-        .restarted(tag, failed)
-        .map(|cell| cell.encode())
+    Cell::decode(seen).restarted(tag, failed).map(Cell::encode)
 }
 
 impl Tag {
@@ -72,6 +70,12 @@ impl Tag {
 
     pub(super) const fn decode(bits: u64) -> Self {
         Self(bits)
+    }
+
+    /// Its last bits: the same again after 2^24 ticks, 121 days with a 10 s window.
+    #[expect(clippy::cast_possible_truncation, reason = "the last bits are wanted")]
+    pub(super) const fn short(self) -> u32 {
+        self.0 as u32
     }
 
     const fn tick(self) -> u64 {

@@ -19,7 +19,9 @@ const BITS: u32 = 60;
 const BITS_MASK: u64 = (1 << BITS) - 1;
 
 /// Calls that all cells hold.
-pub(in super::super) const CALLS_MAX: u32 = CELLS as u32 * BITS;
+pub(in super::super) const CALLS_MAX: u32 = 960;
+
+const _: () = assert!(CALLS_MAX as usize == CELLS * BITS as usize);
 
 const PLACE_BITS: u32 = 12;
 const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
@@ -137,9 +139,10 @@ impl Place {
             | self.slot as u64
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "fields of a word")]
     const fn decode(bits: u64) -> Self {
         Self {
-            generation: (bits >> (2 * PLACE_BITS)) as u32,
+            generation: (bits >> (2 * PLACE_BITS) & GENERATION_MASK as u64) as u32,
             filled: (bits >> PLACE_BITS & PLACE_MASK) as u32,
             slot: (bits & PLACE_MASK) as u32,
         }

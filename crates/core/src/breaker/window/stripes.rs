@@ -5,8 +5,6 @@
 //! copies count, the first cells too: nothing moves when a window spreads.
 
 use alloc::vec::Vec;
-use core::num::NonZeroU32;
-use core::sync::atomic::{AtomicU32 as Setting, Ordering::Relaxed};
 
 use once_cell::race::OnceBox;
 
@@ -17,18 +15,8 @@ use crate::lane::Lane;
 /// Most lanes: 8 KiB per circuit that is called by that many threads.
 pub const LANES_MAX: u32 = 64;
 
-/// Lost races after which a window spreads: a few microseconds under true contention, and not by
-/// chance.
-const LOST_MAX: u32 = 64;
-
-#[derive(Debug)]
-#[repr(C)]
-pub(super) struct Stripes {
-    copies: OnceBox<Vec<Stripe>>,
-    /// A power of two.
-    lanes: u32,
-    lost: Setting,
-}
+#[derive(Debug, Default)]
+pub(super) struct Stripes(OnceBox<Vec<Stripe>>);
 
 /// Two lines: neighbours are fetched in pairs.
 #[derive(Debug)]
@@ -36,21 +24,9 @@ pub(super) struct Stripes {
 struct Stripe(Cells);
 
 impl Stripes {
-    pub(super) fn new(lanes: NonZeroU32) -> Self {
-        Self {
-            copies: OnceBox::new(),
-            lanes: lanes.get().min(LANES_MAX).next_power_of_two(),
-            lost: Setting::new(0),
-        }
-    }
-
-    pub(super) fn lanes(&self) -> NonZeroU32 {
-        NonZeroU32::new(self.lanes).unwrap_or(NonZeroU32::MIN)
-    }
-
     /// The cells of `lane`; `None` while all share the first ones.
     pub(super) fn of(&self, lane: Lane) -> Option<&Cells> {
-        let copies = self.copies.get()?;
+        let copies = self.0.get()?;
         // Their number is a power of two.
         copies
             .get(lane.0 as usize & (copies.len() - 1))
@@ -58,25 +34,14 @@ impl Stripes {
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Cells> {
-        self.copies.get().into_iter().flatten().map(|copy| &copy.0)
+        self.0.get().into_iter().flatten().map(|copy| &copy.0)
     }
 
-    /// Races were lost.
-    #[cold]
-    pub(super) fn contended(&self, lost: u32) {
-        if lost > 0 && self.lost.fetch_add(lost, Relaxed) >= LOST_MAX {
-            self.spread();
-        }
-    }
-
-    pub(super) fn spread(&self) {
-        if self.lanes > 1 {
-            self.copies.get_or_init(|| {
-                (0..self.lanes)
-                    .map(|_| Stripe::new())
-                    .collect::<Vec<_>>()
-                    .into()
-            });
+    /// Makes so many copies, a power of two.
+    pub(super) fn spread(&self, lanes: u32) {
+        if lanes > 1 {
+            let copies = || (0..lanes).map(|_| Stripe::new()).collect::<Vec<_>>();
+            self.0.get_or_init(|| copies().into());
         }
     }
 }
