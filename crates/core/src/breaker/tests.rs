@@ -82,6 +82,7 @@ fn open(config: &Config) -> Breaker {
     breaker
 }
 
+// Pitfall 1: counters that never forget hide it (tower-resilience).
 #[test]
 fn a_million_good_calls_do_not_hide_an_outage() {
     let breaker = breaker(&config());
@@ -101,6 +102,7 @@ fn a_million_good_calls_do_not_hide_an_outage() {
     assert_eq!(trip, Some(9), "60 % failures trip with the tenth call");
 }
 
+// Pitfall 5: tower-resilience ignores the least number, recloser decides one call late.
 #[test]
 fn the_first_decision_is_at_exactly_calls_min() {
     let breaker = breaker(&config());
@@ -108,6 +110,7 @@ fn the_first_decision_is_at_exactly_calls_min() {
     assert_eq!(trips.iter().position(|&trip| trip), Some(9));
 }
 
+// Pitfall 7.
 #[test]
 fn a_success_that_completes_calls_min_trips_on_earlier_failures_and_names_their_reason() {
     let breaker = breaker(&config());
@@ -127,6 +130,7 @@ fn a_success_that_completes_calls_min_trips_on_earlier_failures_and_names_their_
     );
 }
 
+// Pitfall 6: rates in floating point miss 7 of 100 at 7 %.
 #[test]
 fn a_rate_that_is_reached_exactly_trips_and_one_below_does_not() {
     for (rate, failures) in [(0.07, 7), (0.5, 50), (0.29, 29), (1.0, 100)] {
@@ -161,6 +165,7 @@ fn a_reset_closes_the_circuit_once_and_makes_results_of_before_stale() {
     assert_eq!(breaker.counts(at(2)), Counts::default());
 }
 
+// Pitfall 6: no calls are no rate (resilience4j gives -1).
 #[test]
 fn no_calls_are_no_data_and_successes_alone_never_trip() {
     let low = Config {
@@ -193,6 +198,7 @@ fn failures_in_a_row_trip_before_calls_min_and_a_success_ends_the_row() {
     assert_eq!(trips, [false, false, false, false, true]);
 }
 
+// Pitfall 6: not a number, negative, infinite.
 #[test]
 fn values_that_cannot_work_are_refused() {
     for rate in [f64::NAN, f64::INFINITY, -0.1, 0.0, 1e-9, 1.000_001] {
@@ -252,6 +258,7 @@ fn an_open_circuit_rejects_until_its_cooldown_ends_and_says_when() {
     assert_eq!(admitted.transition, Some(Transition::HalfOpened));
 }
 
+// Pitfall 4: resilience4j, Polly, failsafe-go and Hystrix fail.
 #[test]
 fn a_clock_that_runs_backwards_neither_panics_nor_lengthens_a_cooldown() {
     let breaker = open(&config());
@@ -265,6 +272,7 @@ fn a_clock_that_runs_backwards_neither_panics_nor_lengthens_a_cooldown() {
     assert!(breaker.acquire(at(1_000)).is_ok());
 }
 
+// Pitfall 9: Polly #216, resilience4j #1432, failsafe-rs and recloser let too many through.
 #[test]
 fn among_a_thousand_racing_callers_exactly_the_permitted_probes_pass() {
     for _ in 0..20 {
@@ -283,6 +291,7 @@ fn among_a_thousand_racing_callers_exactly_the_permitted_probes_pass() {
     }
 }
 
+// Pitfall 8.
 #[test]
 fn among_racing_failures_exactly_one_opens_the_circuit() {
     for _ in 0..50 {
@@ -340,6 +349,7 @@ fn a_closed_circuit_starts_with_an_empty_window() {
     assert_eq!(fail(&breaker, at(1_000)), None);
 }
 
+// Pitfalls 10 and 14: Polly v8 closes for a cancelled probe.
 #[test]
 fn a_dropped_or_ignored_probe_gives_its_slot_back_and_never_closes_the_circuit() {
     let breaker = open(&config());
@@ -357,6 +367,7 @@ fn a_dropped_or_ignored_probe_gives_its_slot_back_and_never_closes_the_circuit()
     );
 }
 
+// Pitfall 11: resilience4j #903, Polly #1979, Sentinel #1638 stay half-open for ever.
 #[test]
 fn probes_that_are_lost_cost_one_lease_and_their_late_results_change_nothing() {
     let breaker = open(&config());
@@ -414,6 +425,7 @@ fn lost_probes_never_wedge_the_circuit_whenever_somebody_asks_again() {
     }
 }
 
+// Pitfall 12: Polly #216, seatbelt counts a probe of an earlier cycle.
 #[test]
 fn results_of_an_older_generation_change_no_state() {
     let breaker = breaker(&config());
@@ -449,6 +461,7 @@ fn results_of_an_older_generation_change_no_state() {
     );
 }
 
+// Pitfall 13: resilience4j and failsafe-go (failsafe #391).
 #[test]
 fn a_stale_release_does_not_raise_the_number_of_probes() {
     let breaker = open(&config());
@@ -463,6 +476,7 @@ fn a_stale_release_does_not_raise_the_number_of_probes() {
     assert!(breaker.acquire(reissued).is_err());
 }
 
+// Pitfall 15: seatbelt #506.
 #[test]
 fn an_endpoint_whose_every_call_is_abandoned_is_opened() {
     let breaker = breaker(&config());
@@ -489,6 +503,7 @@ fn abandoned_calls_beside_answered_ones_count_as_nothing() {
     assert_eq!(breaker.counts(at(0)).total, 1);
 }
 
+// Pitfall 20: Polly #2163 overflows.
 #[test]
 fn cooldowns_double_up_to_their_cap_with_jitter_and_forget_after_a_stable_time() {
     let growing = Config {
@@ -539,6 +554,7 @@ fn a_circuit_that_opens_again_soon_after_closing_waits_longer() {
     );
 }
 
+// Pitfall 20: failsafe #70 has no jitter.
 #[test]
 fn breakers_with_different_seeds_do_not_reopen_in_step() {
     let ends: std::collections::BTreeSet<Duration> = (0..100)

@@ -68,6 +68,7 @@ async fn probing(observer: Arc<dyn Observe>) -> Breaker {
     breaker
 }
 
+// Pitfall 8.
 #[tokio::test(start_paused = true)]
 async fn each_transition_is_told_once_in_order_with_its_fields() {
     let heard = Heard::new();
@@ -115,6 +116,7 @@ async fn nothing_of_a_rejected_call_starts() {
     assert!(!started.get());
 }
 
+// Pitfall 11.
 #[tokio::test(start_paused = true)]
 async fn a_call_dropped_before_its_first_poll_takes_no_probe() {
     let breaker = probing(Arc::new(())).await;
@@ -123,6 +125,7 @@ async fn a_call_dropped_before_its_first_poll_takes_no_probe() {
     assert_eq!(breaker.state(), State::Closed);
 }
 
+// Pitfalls 10 and 14: Polly v8 closes the circuit.
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_probe_gives_its_slot_back_and_does_not_close_the_circuit() {
     let breaker = probing(Arc::new(())).await;
@@ -132,6 +135,7 @@ async fn a_cancelled_probe_gives_its_slot_back_and_does_not_close_the_circuit() 
     assert!(breaker.would_admit());
 }
 
+// Pitfall 10: Polly v8 has no lease.
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_hangs_costs_one_lease() {
     let breaker = probing(Arc::new(())).await;
@@ -145,6 +149,7 @@ async fn a_probe_that_hangs_costs_one_lease() {
     assert_eq!(breaker.state(), State::Closed);
 }
 
+// Pitfall 11.
 #[tokio::test(start_paused = true)]
 async fn a_forgotten_permit_costs_one_lease() {
     let breaker = probing(Arc::new(())).await;
@@ -155,6 +160,7 @@ async fn a_forgotten_permit_costs_one_lease() {
     assert_eq!(breaker.state(), State::Closed);
 }
 
+// Pitfall 10: only gobreaker counts a panic.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_panics_is_a_failure_and_names_it() {
     let heard = Heard::new();
@@ -188,6 +194,7 @@ async fn a_call_that_panics_is_a_failure_and_names_it() {
     );
 }
 
+// Pitfall 10.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_an_inner_policy_rejected_gives_the_probe_back() {
     let breaker = probing(Arc::new(())).await;
@@ -208,6 +215,7 @@ async fn a_call_that_an_inner_policy_rejected_gives_the_probe_back() {
     assert!(breaker.would_admit());
 }
 
+// Pitfall 15: seatbelt #506.
 #[tokio::test(start_paused = true)]
 async fn calls_that_are_always_cancelled_open_the_circuit() {
     let heard = Heard::new();
@@ -253,6 +261,7 @@ impl Observe for Curious {
     }
 }
 
+// Pitfall 18: gobreaker, sentinel-rust and tower-resilience call it under a lock.
 #[tokio::test(start_paused = true)]
 async fn an_observer_may_call_back_into_the_breaker() {
     let curious = Arc::new(Curious::default());
@@ -276,6 +285,7 @@ impl Observe for Panicking {
     }
 }
 
+// Pitfall 18.
 #[tokio::test(start_paused = true)]
 async fn an_observer_that_panics_loses_no_state() {
     let breaker = breaker(Arc::new(Panicking));
@@ -286,6 +296,7 @@ async fn an_observer_that_panics_loses_no_state() {
     assert!(matches!(breaker.state(), State::Open { .. }));
 }
 
+// Pitfall 20.
 #[tokio::test(start_paused = true)]
 async fn breakers_without_a_seed_do_not_share_one() {
     let mut cooldowns = std::collections::BTreeSet::new();
@@ -311,6 +322,19 @@ async fn clones_are_one_circuit() {
     fail(&clone).await;
     assert!(!breaker.would_admit() && !clone.would_admit());
     assert_eq!(clone.counts(), Counts::default(), "of the new generation");
+}
+
+// Pitfall 19: tower-resilience waits in steps of a millisecond.
+#[tokio::test(start_paused = true)]
+async fn a_rejection_waits_for_nobody() {
+    let breaker = breaker(Arc::new(()));
+    breaker.force_open();
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut call = std::pin::pin!(breaker.call(pending::<Result<(), ()>>()));
+    assert!(
+        call.as_mut().poll(&mut context).is_ready(),
+        "at the first poll"
+    );
 }
 
 #[tokio::test(start_paused = true)]

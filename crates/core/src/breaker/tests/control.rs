@@ -193,11 +193,16 @@ fn in_the_shadow_the_circuit_changes_its_state_and_rejects_nothing() {
     assert_eq!(breaker.stale_total(), 0, "shadow calls have no generation");
     assert!(matches!(breaker.state(at(0)), State::Open { .. }));
     assert!(breaker.would_admit(at(0)));
-    // Of many at once, the three that are probes close it.
+    // Of many at once, three are probes and close it, whatever becomes of the others.
     let calls: Vec<Permit> = (0..10).map(|_| permit(&breaker, at(1_000))).collect();
-    let closes = calls
+    let mut calls = calls.into_iter();
+    let probes: Vec<Permit> = calls.by_ref().take(3).collect();
+    for shadowed in calls {
+        assert_eq!(breaker.failure(shadowed, Reason::Reset, at(1_000)), None);
+    }
+    let closes = probes
         .into_iter()
-        .filter_map(|call| breaker.success(call, at(1_000)))
+        .filter_map(|probe| breaker.success(probe, at(1_000)))
         .count();
     assert_eq!((closes, breaker.shadowed_total()), (1, 97));
 }

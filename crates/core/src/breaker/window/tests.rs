@@ -24,6 +24,7 @@ fn counts(failed: u64, total: u64) -> Counts {
     }
 }
 
+// Pitfall 3: armeria #2761.
 #[test]
 fn a_record_on_the_edge_of_a_tick_belongs_to_the_new_tick() {
     let window = Window::new(SPAN);
@@ -36,6 +37,7 @@ fn a_record_on_the_edge_of_a_tick_belongs_to_the_new_tick() {
     );
 }
 
+// Pitfall 3.
 #[test]
 fn a_pause_longer_than_the_window_forgets_everything_and_one_call_later_counts_one() {
     let window = Window::new(SPAN);
@@ -104,6 +106,7 @@ fn a_full_cell_is_halved_and_keeps_its_rate() {
     assert!((rate - 0.25).abs() < 0.001, "rate {rate}");
 }
 
+// Pitfall 2, for the window of time.
 #[test]
 fn eight_threads_lose_no_count() {
     let window = Window::new(SPAN);
