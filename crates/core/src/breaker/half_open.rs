@@ -79,7 +79,7 @@ impl Breaker {
                 None => self.probe_counted(word, Probes { ok, ..probes }, now),
             };
             if self.swap(seen, next).is_ok() {
-                self.heed(permit.generation, next);
+                self.heed(permit.generation(), next);
                 return transition;
             }
         }
@@ -101,7 +101,7 @@ impl Breaker {
         let seen = self.word.load(Ordering::Acquire);
         let word = Word::decode(seen);
         match word.phase {
-            Phase::HalfOpen(probes) if word.generation == permit.generation => {
+            Phase::HalfOpen(probes) if word.generation == permit.generation() => {
                 Some((seen, word, probes))
             },
             Phase::HalfOpen(_)

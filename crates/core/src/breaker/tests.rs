@@ -6,7 +6,9 @@ use core::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32 as Counter, Ordering as Order};
 use std::vec::Vec;
 
+use super::permit::Kind;
 use super::*;
+use crate::outcome::Outcome;
 
 mod control;
 mod model;
@@ -151,11 +153,7 @@ fn a_rate_that_is_reached_exactly_trips_and_one_below_does_not() {
 #[test]
 fn a_reset_closes_the_circuit_once_and_makes_results_of_before_stale() {
     let breaker = open(&config());
-    let late = Permit {
-        started: at(0),
-        generation: 0,
-        kind: Kind::Plain,
-    };
+    let late = Permit::new(0, at(0), Kind::Plain);
 
     assert_eq!(breaker.reset(at(2)), Some(Transition::Closed));
     assert_eq!(breaker.reset(at(2)), None);

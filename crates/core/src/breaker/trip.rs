@@ -174,8 +174,8 @@ impl Breaker {
         let jitter = self.random.draw().up_to(self.limits.reopen() / 2);
         let until = now + retry_after.min(RETRY_AFTER_MAX) + jitter;
         let word = self.word();
-        if word.generation == permit.generation {
-            self.wish(permit.generation, until);
+        if word.generation == permit.generation() {
+            self.wish(permit.generation(), until);
         }
         // Either this thread sees a circuit that opened meanwhile, or the one that opened it sees
         // the wish.
@@ -245,6 +245,6 @@ impl Breaker {
 impl Permit {
     /// Whether it is of the generation that ended when the circuit became `word`.
     const fn precedes(&self, word: Word) -> bool {
-        (self.generation as u64 + 1) & GENERATION_MASK == word.generation as u64
+        (self.generation() as u64 + 1) & GENERATION_MASK == word.generation as u64
     }
 }

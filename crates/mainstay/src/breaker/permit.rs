@@ -41,7 +41,10 @@ impl<B: Borrow<Breaker>> Held<B> {
     #[inline]
     pub fn success(mut self) {
         if let Some(permit) = self.permit.take() {
-            self.breaker.borrow().succeed(permit);
+            let breaker = self.breaker.borrow();
+            if let Err(permit) = breaker.0.engine.success_untimed(permit) {
+                breaker.succeed(permit);
+            }
         }
     }
 
@@ -77,12 +80,11 @@ impl<B: Borrow<Breaker>> Held<B> {
 }
 
 impl Breaker {
-    #[inline]
+    /// Not part of its callers: the permit reaches it in registers.
+    #[inline(never)]
     fn succeed(&self, permit: breaker::Permit) {
-        if let Err(permit) = self.0.engine.success_untimed(permit) {
-            let at = here(self.call_time());
-            self.tell(self.0.engine.success(permit, at));
-        }
+        let at = here(self.call_time());
+        self.tell(self.0.engine.success(permit, at));
     }
 }
 
