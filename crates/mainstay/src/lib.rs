@@ -58,5 +58,6 @@ pub use bulkhead::Bulkhead;
 pub use classify::Classify;
 pub use clock::Clock;
 pub use error::{Error, Rejection};
+pub use registry::Registry;
 pub use retry::{Retry, RetryBudget};
 pub use timeout::Timeout;

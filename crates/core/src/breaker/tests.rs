@@ -572,6 +572,6 @@ fn breakers_with_different_seeds_do_not_reopen_in_step() {
 
 #[test]
 fn a_breaker_stays_small() {
-    assert!(size_of::<Breaker>() <= 336, "{}", size_of::<Breaker>());
+    assert!(size_of::<Breaker>() <= 288, "{}", size_of::<Breaker>());
     assert!(size_of::<Option<Permit>>() <= 16);
 }
