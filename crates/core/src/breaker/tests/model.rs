@@ -32,6 +32,17 @@ enum ModelPhase {
         bad: u32,
         last: Instant,
     },
+    Forced,
+    Disabled,
+}
+
+/// What an operator may do.
+#[derive(Clone, Copy, Debug)]
+enum Hand {
+    ForceOpen,
+    Disable,
+    Auto,
+    Reset,
 }
 
 /// An answered call.
@@ -96,7 +107,8 @@ impl Model {
                     Expected::Nothing
                 },
             },
-            ModelPhase::Closed { .. } => Expected::Nothing,
+            ModelPhase::Forced => Expected::Rejects,
+            ModelPhase::Closed { .. } | ModelPhase::Disabled => Expected::Nothing,
             ModelPhase::Open { until } if now < *until => Expected::Rejects,
             ModelPhase::Open { .. } => {
                 self.move_to(half_open(now));
@@ -153,7 +165,10 @@ impl Model {
                 log.push(entry);
                 self.judge(entry, now)
             },
-            ModelPhase::Open { .. } => panic!("an open circuit has no permits"),
+            ModelPhase::Disabled => Expected::Nothing,
+            ModelPhase::Open { .. } | ModelPhase::Forced => {
+                panic!("an open circuit has no permits")
+            },
             ModelPhase::HalfOpen { out, ok, bad, .. } => {
                 match result {
                     Finish::Lose => return Expected::Nothing,
@@ -266,9 +281,11 @@ impl Model {
                 ramped: false,
                 ..
             } if now.since(*since) >= self.config.stable_after => 0,
-            ModelPhase::Closed { .. } | ModelPhase::Open { .. } | ModelPhase::HalfOpen { .. } => {
-                self.cooldowns
-            },
+            ModelPhase::Closed { .. }
+            | ModelPhase::Open { .. }
+            | ModelPhase::HalfOpen { .. }
+            | ModelPhase::Forced
+            | ModelPhase::Disabled => self.cooldowns,
         };
         self.cooldowns = (past + 1).min(15);
         assert_eq!(cooldowns, self.cooldowns);
@@ -276,6 +293,49 @@ impl Model {
         let whole = whole.min(self.config.reopen_max);
         assert!(until.since(now) >= whole / 2 && until.since(now) <= whole);
         self.move_to(ModelPhase::Open { until });
+    }
+
+    /// What `hand` does; what observers hear.
+    fn handle(&mut self, hand: Hand, now: Instant) -> Expected {
+        let is_open = matches!(
+            self.phase,
+            ModelPhase::Open { .. } | ModelPhase::HalfOpen { .. }
+        );
+        let forced = matches!(self.phase, ModelPhase::Forced);
+        let disabled = matches!(self.phase, ModelPhase::Disabled);
+        let closes = |closes: bool| {
+            if closes {
+                Expected::Closes
+            } else {
+                Expected::Nothing
+            }
+        };
+        match hand {
+            Hand::ForceOpen if forced => Expected::Nothing,
+            Hand::ForceOpen => {
+                self.move_to(ModelPhase::Forced);
+                Expected::Opens
+            },
+            Hand::Disable if disabled => Expected::Nothing,
+            Hand::Disable => {
+                self.move_to(ModelPhase::Disabled);
+                closes(is_open || forced)
+            },
+            Hand::Auto if forced || disabled => {
+                self.move_to(closed(now, false));
+                closes(forced)
+            },
+            Hand::Auto => Expected::Nothing,
+            Hand::Reset => {
+                self.cooldowns = 0;
+                if forced || disabled {
+                    self.generation += 1;
+                } else {
+                    self.move_to(closed(now, false));
+                }
+                closes(is_open)
+            },
+        }
     }
 
     /// The share of calls that passes in a ramp.
@@ -300,6 +360,8 @@ impl Model {
                 retry_after: until.since(now),
             },
             ModelPhase::HalfOpen { .. } => State::HalfOpen,
+            ModelPhase::Forced => State::ForcedOpen,
+            ModelPhase::Disabled => State::Disabled,
         }
     }
 }
@@ -337,6 +399,7 @@ enum Step {
     Advance(u64),
     Acquire,
     Finish(prop::sample::Index, Finish),
+    Hand(Hand),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -352,10 +415,18 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => Just(Finish::Abandon),
         1 => Just(Finish::Lose),
     ];
+    // Half of the time a hand lets go again.
+    let hand = prop_oneof![
+        1 => Just(Hand::ForceOpen),
+        1 => Just(Hand::Disable),
+        3 => Just(Hand::Auto),
+        1 => Just(Hand::Reset),
+    ];
     let step = prop_oneof![
-        3 => advance.prop_map(Step::Advance),
-        8 => Just(Step::Acquire),
-        8 => (any::<prop::sample::Index>(), finish).prop_map(|(i, f)| Step::Finish(i, f)),
+        15 => advance.prop_map(Step::Advance),
+        40 => Just(Step::Acquire),
+        1 => hand.prop_map(Step::Hand),
+        40 => (any::<prop::sample::Index>(), finish).prop_map(|(i, f)| Step::Finish(i, f)),
     ];
     prop::collection::vec(step, 0..400)
 }
@@ -453,6 +524,15 @@ fn finish(breaker: &Breaker, permit: Permit, how: Finish, now: Instant) -> Optio
     }
 }
 
+fn handle(breaker: &Breaker, hand: Hand, now: Instant) -> Option<Transition> {
+    match hand {
+        Hand::ForceOpen => breaker.force_open(),
+        Hand::Disable => breaker.disable(),
+        Hand::Auto => breaker.auto(now),
+        Hand::Reset => breaker.reset(now),
+    }
+}
+
 /// The engine's share is in parts per million, and in microseconds.
 fn alike(engine: State, model: State) -> bool {
     match (engine, model) {
@@ -492,6 +572,18 @@ proptest! {
                         out.push((granted.permit, call));
                         agree(&mut model, granted.transition, &expected, now);
                     }
+                },
+                Step::Hand(hand) => {
+                    let expected = model.handle(hand, now);
+                    let got = match handle(&breaker, hand, now) {
+                        None => Expected::Nothing,
+                        Some(Transition::Opened { reason: Reason::Forced, .. }) => Expected::Opens,
+                        Some(Transition::Closed) => Expected::Closes,
+                        Some(other @ (Transition::Opened { .. } | Transition::HalfOpened)) => {
+                            panic!("no hand does {other:?}")
+                        },
+                    };
+                    prop_assert_eq!(got, expected);
                 },
                 Step::Finish(index, how) if !out.is_empty() => {
                     let (permit, call) = out.swap_remove(index.index(out.len()));
