@@ -179,7 +179,11 @@ impl Plan {
                 let breaker = self.endpoints[index].breaker.as_ref()?;
                 match breaker.state(now) {
                     breaker::State::Open { retry_after } => Some(retry_after),
-                    breaker::State::Closed | breaker::State::HalfOpen => Some(Duration::ZERO),
+                    breaker::State::ForcedOpen => None,
+                    breaker::State::Closed
+                    | breaker::State::Ramp { .. }
+                    | breaker::State::HalfOpen
+                    | breaker::State::Disabled => Some(Duration::ZERO),
                 }
             })
             .min()

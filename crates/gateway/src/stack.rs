@@ -195,7 +195,7 @@ fn balance(call: &Call, tried: &mut Tried, number: u32) -> Result<(usize, Attemp
         tried.add(index);
         match Attempt::begin(&plan.endpoints[index], number, now) {
             Ok(attempt) => return Ok((index, attempt)),
-            Err(refusal) => rejected = Some(refusal.retry_after),
+            Err(refusal) => rejected = refusal.retry_after,
         }
     }
     Err(Failed::circuit_open(rejected.unwrap_or_default()))

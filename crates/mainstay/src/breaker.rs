@@ -1,29 +1,49 @@
-//! The circuit breaker for asynchronous code: reads the clock, holds the permit while the call
-//! runs, and tells an observer of each transition.
+//! The circuit breaker: reads the clock, holds the permit while the call runs, and tells an
+//! observer of each transition.
 //!
 //! Prevents calls that pile up on an endpoint which only fails. The decisions are those of
 //! [`mainstay_core::breaker`]. Always holds: a permit that is dropped without a result counts as
 //! abandoned, or as a failure when its thread is panicking, so neither a cancelled nor a panicking
 //! call wedges the circuit; and the observer is called under no lock.
+//!
+//! A healthy call costs a few nanoseconds: the coarse clock serves for windows and cooldowns, the
+//! precise one is read for failures, at the end of a cooldown, and where calls count as slow within
+//! a few milliseconds. A breaker that only counts failures in a row reads no clock and writes
+//! nothing.
 
-use std::borrow::Borrow;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_core::breaker::{self, Transition};
-use mainstay_core::event::{Event, Observe};
-use mainstay_core::outcome::{Outcome, Reason};
+use mainstay_core::event::Event;
 use mainstay_core::time::Instant;
 
 use crate::classify::{Classify, ErrorsFail};
-use crate::clock::Clock;
 use crate::error::{Cause, Error, Policy, Rejection};
 
+mod builder;
+mod control;
+mod future;
+mod layer;
+mod permit;
+mod service;
 mod stage;
 
-pub use mainstay_core::breaker::{Config, ConfigError, Counts, Rejected, State};
+pub use mainstay_core::breaker::{
+    Abandoned, Config, ConfigError, Counts, Mode, Rejected, Slow, Span, State,
+};
+
+pub use builder::{Builder, Family};
+pub use future::BreakerFuture;
+pub use layer::BreakerLayer;
+pub use permit::{Held, OwnedPermit, Permit};
+pub use service::BreakerService;
+
+/// The coarse clock steps every 1 to 10 ms, as the kernel was built. A call that is slow sooner
+/// than after five such steps is timed with the precise one.
+const COARSE_STEP: Duration = Duration::from_millis(10);
+const PRECISE_BELOW: Duration = Duration::from_millis(50);
 
 /// A circuit breaker. Cheap to clone; all clones are one circuit.
 ///
@@ -47,58 +67,23 @@ pub use mainstay_core::breaker::{Config, ConfigError, Counts, Rejected, State};
 #[derive(Clone)]
 pub struct Breaker(Arc<Circuit>);
 
+/// The engine comes first: it keeps what it reads away from the counts of the `Arc`.
+#[repr(C)]
 struct Circuit {
     engine: breaker::Breaker,
-    name: Arc<str>,
+    family: Family,
     endpoint: Arc<str>,
-    clock: Clock,
-    observer: Arc<dyn Observe>,
-}
-
-/// The right to make one call through a [`Breaker`]; used up by the call's result.
-///
-/// Dropped without one, it counts as abandoned: a probe's slot is free again. Dropped by a panic,
-/// it counts as a failure.
-#[must_use = "a permit that is dropped at once says that the call was abandoned"]
-pub struct Held<B: Borrow<Breaker>> {
-    breaker: B,
-    /// Taken by the first result.
-    permit: Option<breaker::Permit>,
-}
-
-/// A permit that borrows its breaker.
-pub type Permit<'a> = Held<&'a Breaker>;
-
-/// A permit that may move into another task, a response body or a blocking thread.
-pub type OwnedPermit = Held<Breaker>;
-
-/// Makes a [`Breaker`].
-#[must_use = "ends with build()"]
-pub struct Builder {
-    name: Arc<str>,
-    endpoint: Arc<str>,
-    config: Config,
-    clock: Option<Clock>,
-    observer: Arc<dyn Observe>,
-    seed: Option<u64>,
 }
 
 impl Breaker {
     /// A breaker called `name`: the service that it guards.
     pub fn builder(name: impl Into<Arc<str>>) -> Builder {
-        Builder {
-            name: name.into(),
-            endpoint: Arc::from(""),
-            config: Config::default(),
-            clock: None,
-            observer: Arc::new(()),
-            seed: None,
-        }
+        Builder::new(name.into())
     }
 
     /// Its name.
     pub fn name(&self) -> &Arc<str> {
-        &self.0.name
+        self.0.family.name()
     }
 
     /// The endpoint behind it; empty where there is none.
@@ -110,9 +95,11 @@ impl Breaker {
     ///
     /// # Errors
     ///
-    /// [`Rejected`] while the circuit is open, or half-open with all probes out.
+    /// [`Rejected`] while the circuit is open, half-open with all probes out, or in its ramp for
+    /// the share of calls that must wait.
     pub fn try_acquire(&self) -> Result<Permit<'_>, Rejected> {
-        self.try_acquire_at(self.0.clock.now())
+        let permit = self.acquire()?;
+        Ok(Held::new(self, permit))
     }
 
     /// [`try_acquire`](Self::try_acquire) for a caller that has just read the clock.
@@ -121,7 +108,7 @@ impl Breaker {
     ///
     /// As [`try_acquire`](Self::try_acquire).
     pub fn try_acquire_at(&self, now: Instant) -> Result<Permit<'_>, Rejected> {
-        let permit = self.acquire(now)?;
+        let permit = self.acquire_at(now)?;
         Ok(Held::new(self, permit))
     }
 
@@ -131,7 +118,8 @@ impl Breaker {
     ///
     /// As [`try_acquire`](Self::try_acquire).
     pub fn try_acquire_owned(&self) -> Result<OwnedPermit, Rejected> {
-        self.try_acquire_owned_at(self.0.clock.now())
+        let permit = self.acquire()?;
+        Ok(Held::new(self.clone(), permit))
     }
 
     /// [`try_acquire_owned`](Self::try_acquire_owned) for a caller that has just read the clock.
@@ -140,13 +128,13 @@ impl Breaker {
     ///
     /// As [`try_acquire`](Self::try_acquire).
     pub fn try_acquire_owned_at(&self, now: Instant) -> Result<OwnedPermit, Rejected> {
-        let permit = self.acquire(now)?;
+        let permit = self.acquire_at(now)?;
         Ok(Held::new(self.clone(), permit))
     }
 
     /// Whether a call would be admitted just now; changes nothing. For balancers.
     pub fn would_admit(&self) -> bool {
-        self.would_admit_at(self.0.clock.now())
+        self.would_admit_at(self.now())
     }
 
     /// [`would_admit`](Self::would_admit) for a caller that has just read the clock.
@@ -156,12 +144,18 @@ impl Breaker {
 
     /// The state of the circuit.
     pub fn state(&self) -> State {
-        self.0.engine.state(self.0.clock.now())
+        self.0.engine.state(self.now())
     }
 
-    /// Failures and calls in the window.
+    /// Failures, slow calls and all calls in the window.
     pub fn counts(&self) -> Counts {
-        self.0.engine.counts(self.0.clock.now())
+        self.0.engine.counts(self.now())
+    }
+
+    /// Results that came in another state than that in which their call began, and changed
+    /// nothing; modulo 2^32.
+    pub fn stale_total(&self) -> u32 {
+        self.0.engine.stale_total()
     }
 
     /// Runs `future`, unless the circuit is open: then nothing of it starts. An `Err` is a failure.
@@ -169,11 +163,11 @@ impl Breaker {
     /// # Errors
     ///
     /// [`Error::Rejected`] when the circuit is open, [`Error::Inner`] when the call failed.
-    pub async fn call<T, E>(
+    pub fn call<T, E>(
         &self,
         future: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, Error<E>> {
-        self.call_with(future, ErrorsFail).await
+    ) -> impl Future<Output = Result<T, Error<E>>> {
+        self.call_with(future, ErrorsFail)
     }
 
     /// Runs `future` as [`call`](Self::call) does; `classify` says what its result means.
@@ -188,8 +182,36 @@ impl Breaker {
     ) -> Result<T, Error<E>> {
         let permit = self
             .try_acquire()
-            .map_err(|rejected| Error::Rejected(self.rejection(rejected)))?;
+            .map_err(|rejected| self.refuse(rejected))?;
         let result = future.await;
+        permit.record(classify.classify(result.as_ref()));
+        result.map_err(Error::Inner)
+    }
+
+    /// Runs `work` in this thread, unless the circuit is open. An `Err` is a failure.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub fn call_blocking<T, E>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<T, Error<E>> {
+        self.call_blocking_with(work, ErrorsFail)
+    }
+
+    /// Runs `work` as [`call_blocking`](Self::call_blocking) does; `classify` says what its result
+    /// means.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub fn call_blocking_with<T, E>(
+        &self,
+        work: impl FnOnce() -> Result<T, E>,
+        classify: impl Classify<T, E>,
+    ) -> Result<T, Error<E>> {
+        let permit = self
+            .try_acquire()
+            .map_err(|rejected| self.refuse(rejected))?;
+        let result = work();
         permit.record(classify.classify(result.as_ref()));
         result.map_err(Error::Inner)
     }
@@ -198,25 +220,72 @@ impl Breaker {
     pub fn rejection(&self, rejected: Rejected) -> Rejection {
         Rejection {
             policy: Policy::Breaker,
-            name: Arc::clone(&self.0.name),
+            name: Arc::clone(self.name()),
             cause: Cause::CircuitOpen,
-            retry_after: Some(rejected.retry_after),
+            retry_after: rejected.retry_after,
         }
     }
 
-    fn acquire(&self, now: Instant) -> Result<breaker::Permit, Rejected> {
+    #[cold]
+    fn refuse<E>(&self, rejected: Rejected) -> Error<E> {
+        Error::Rejected(self.rejection(rejected))
+    }
+
+    #[inline]
+    fn acquire(&self) -> Result<breaker::Permit, Rejected> {
+        match self.0.engine.acquire_untimed() {
+            Some(permit) => Ok(permit),
+            None => self.acquire_timed(),
+        }
+    }
+
+    fn acquire_timed(&self) -> Result<breaker::Permit, Rejected> {
+        let rejected = match self.acquire_at(self.call_time()) {
+            Ok(permit) => return Ok(permit),
+            Err(rejected) => rejected,
+        };
+        let is_near = rejected
+            .retry_after
+            .is_some_and(|after| after <= COARSE_STEP);
+        // Only an open circuit knows its end so well; in a ramp a second try is a second chance.
+        if is_near && matches!(self.state(), State::Open { .. }) {
+            return self.acquire_at(self.now());
+        }
+        Err(rejected)
+    }
+
+    fn acquire_at(&self, now: Instant) -> Result<breaker::Permit, Rejected> {
         let admitted = self.0.engine.acquire(now)?;
         self.tell(admitted.transition);
         Ok(admitted.permit)
     }
 
+    /// The precise time.
+    fn now(&self) -> Instant {
+        self.0.family.clock().now()
+    }
+
+    /// The time as calls need it.
+    #[inline]
+    fn call_time(&self) -> Instant {
+        match self.0.engine.slow_after() {
+            Some(after) if after < PRECISE_BELOW => self.now(),
+            Some(_) | None => self.0.family.clock().coarse(),
+        }
+    }
+
+    #[inline]
     fn tell(&self, transition: Option<Transition>) {
-        let Some(transition) = transition else {
-            return;
-        };
-        let service = Arc::clone(&self.0.name);
+        if let Some(transition) = transition {
+            self.observe(transition);
+        }
+    }
+
+    #[cold]
+    fn observe(&self, transition: Transition) {
+        let service = Arc::clone(self.name());
         let endpoint = Arc::clone(&self.0.endpoint);
-        self.0.observer.observe(match transition {
+        self.0.family.observer().observe(match transition {
             Transition::Opened {
                 reason,
                 retry_after,
@@ -225,7 +294,8 @@ impl Breaker {
                 service,
                 reason,
                 endpoint,
-                retry_after_ms: millis(retry_after),
+                // One that was opened by hand says so with its reason.
+                retry_after_ms: retry_after.map_or(0, millis),
             },
             Transition::HalfOpened => Event::CircuitHalfOpen { service, endpoint },
             Transition::Closed => Event::CircuitClosed { service, endpoint },
@@ -237,136 +307,12 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl<B: Borrow<Breaker>> Held<B> {
-    const fn new(breaker: B, permit: breaker::Permit) -> Self {
-        Self {
-            breaker,
-            permit: Some(permit),
-        }
-    }
-
-    /// The call succeeded.
-    pub fn success(self) {
-        self.record(Outcome::Success);
-    }
-
-    /// The call failed.
-    pub fn failure(self, reason: Reason) {
-        self.record(Outcome::Failure(reason));
-    }
-
-    /// The call says nothing about the callee; a probe's slot is free again.
-    pub fn ignore(self) {
-        self.record(Outcome::Ignored);
-    }
-
-    /// The call ended so.
-    pub fn record(self, outcome: Outcome) {
-        let now = self.breaker.borrow().0.clock.now();
-        self.record_at(outcome, now);
-    }
-
-    /// [`record`](Self::record) for a caller that has just read the clock.
-    pub fn record_at(mut self, outcome: Outcome, now: Instant) {
-        let breaker = self.breaker.borrow();
-        if let Some(permit) = self.permit.take() {
-            breaker.tell(breaker.0.engine.record(permit, outcome, now));
-        }
-    }
-}
-
-impl<B: Borrow<Breaker>> Drop for Held<B> {
-    fn drop(&mut self) {
-        let Some(permit) = self.permit.take() else {
-            return;
-        };
-        let breaker = self.breaker.borrow();
-        let now = breaker.0.clock.now();
-        let engine = &breaker.0.engine;
-        breaker.tell(if std::thread::panicking() {
-            engine.failure(permit, Reason::Panic, now)
-        } else {
-            engine.abandon(permit, now)
-        });
-    }
-}
-
-impl Builder {
-    /// The endpoint behind the breaker, for events.
-    pub fn endpoint(mut self, endpoint: impl Into<Arc<str>>) -> Self {
-        self.endpoint = endpoint.into();
-        self
-    }
-
-    /// When the circuit opens, and how it closes again.
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// Who hears of transitions. Called by the thread that made one, under no lock, in the order
-    /// in which threads get there.
-    pub fn observer(mut self, observer: Arc<dyn Observe>) -> Self {
-        self.observer = observer;
-        self
-    }
-
-    /// The clock to read. Callers that pass `now` must read the same one.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = Some(clock);
-        self
-    }
-
-    /// The seed of the cooldown's jitter. Without one, each breaker has its own.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
-
-    /// The breaker, closed.
-    ///
-    /// # Errors
-    ///
-    /// A configured value that cannot work.
-    pub fn build(self) -> Result<Breaker, ConfigError> {
-        // Breakers of one seed would end their cooldowns in step.
-        let seed = self
-            .seed
-            .unwrap_or_else(|| RandomState::new().hash_one(&*self.name));
-        Ok(Breaker(Arc::new(Circuit {
-            engine: breaker::Breaker::new(&self.config, seed)?,
-            name: self.name,
-            endpoint: self.endpoint,
-            clock: self.clock.unwrap_or_default(),
-            observer: self.observer,
-        })))
-    }
-}
-
 impl fmt::Debug for Breaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Breaker")
-            .field("name", &self.0.name)
+            .field("name", self.name())
             .field("endpoint", &self.0.endpoint)
             .field("engine", &self.0.engine)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<B: Borrow<Breaker>> fmt::Debug for Held<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit")
-            .field("permit", &self.permit)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("name", &self.name)
-            .field("endpoint", &self.endpoint)
-            .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }

@@ -10,14 +10,25 @@ use super::word::PROBES_MAX;
 /// Most calls that [`Config::calls_min`] may ask for: what one cell of the window can always count.
 pub const CALLS_MIN_MAX: u32 = 10_000;
 
-/// Shortest window: a cell of it is a millisecond.
+/// Most failures in a row that [`Config::consecutive`] may ask for: what one word can count beside
+/// the abandoned calls.
+pub const CONSECUTIVE_MAX: u32 = 1_000_000;
+
+/// Shortest window of time: a cell of it is a millisecond.
 pub const WINDOW_MIN: Duration = Duration::from_millis(window::CELLS as u64);
+
+/// Longest window of calls: what the cells of a window of time can hold as bits.
+pub const WINDOW_CALLS_MAX: u32 = window::CALLS_MAX;
+
+/// Shortest limit of a slow call: below a microsecond, reading the clock takes longer.
+pub const SLOW_MIN: Duration = Duration::from_micros(1);
 
 /// Shortest cooldown and shortest lease: the engine's resolution.
 pub const COOLDOWN_MIN: Duration = Duration::from_millis(1);
 
-/// Longest of all durations here: a year is a mistake in the unit.
-pub const DURATION_MAX: Duration = Duration::from_hours(365 * 24);
+/// Longest of all durations here: a month is a mistake in the unit, and its milliseconds fit in 32
+/// bits.
+pub const DURATION_MAX: Duration = Duration::from_hours(30 * 24);
 
 /// When a circuit opens, and how it closes again.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,25 +39,31 @@ pub const DURATION_MAX: Duration = Duration::from_hours(365 * 24);
 )]
 pub struct Config {
     /// Share of failed calls that opens the circuit, above 0 and at most 1; reached is enough.
+    /// `None`: no rate of failures does.
     #[cfg_attr(
         feature = "serde",
-        serde(deserialize_with = "crate::unit::text::share")
+        serde(deserialize_with = "crate::unit::text::share_or_off")
     )]
-    pub error_rate: f64,
-    /// Calls in the window before the rate counts; the call that completes them decides already.
+    pub error_rate: Option<f64>,
+    /// Calls in the window before a rate counts; the call that completes them decides already.
     pub calls_min: NonZeroU32,
-    /// Failures in a row that open the circuit, however few calls there were.
+    /// Failures in a row that open the circuit, however few calls there were. With this alone (no
+    /// rate, no slow calls) a healthy call writes nothing.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::or_off")
     )]
     pub consecutive: Option<NonZeroU32>,
-    /// How far back the rate looks.
+    /// Calls that are too slow to be of use, and the share of them that opens the circuit.
     #[cfg_attr(
         feature = "serde",
-        serde(deserialize_with = "crate::unit::text::duration")
+        serde(deserialize_with = "crate::unit::text::or_off")
     )]
-    pub window: Duration,
+    pub slow: Option<Slow>,
+    /// How far back the rates look.
+    pub window: Span,
+    /// What calls count as that are dropped before their end.
+    pub abandoned: Abandoned,
     /// First cooldown; doubles each time the circuit opens again.
     #[cfg_attr(
         feature = "serde",
@@ -61,6 +78,13 @@ pub struct Config {
     pub reopen_max: Duration,
     /// Calls that half-open lets through at a time, and results that decide it.
     pub probes: NonZeroU32,
+    /// Share of bad probes, failed or slow, that opens the circuit again; reached is enough. `None`:
+    /// as `error_rate` (without it the rate of slow calls) and `consecutive` say.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::share_or_off")
+    )]
+    pub probe_rate: Option<f64>,
     /// How long all probes may stay without a result before they are given up and others are let
     /// through in their place. Longer than a call's timeout.
     #[cfg_attr(
@@ -68,12 +92,91 @@ pub struct Config {
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub lease: Duration,
+    /// How long calls take to come back to their full number after the circuit closed: an endpoint
+    /// that just recovered has cold caches. `None`: all at once.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration_or_off")
+    )]
+    pub ramp: Option<Duration>,
     /// Staying closed this long takes the cooldown back to `reopen`.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub stable_after: Duration,
+}
+
+/// How far back a window looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// The calls of the last so long, to one sixteenth of it. Scales with the number of threads.
+    Time(Duration),
+    /// The last so many calls, at most [`WINDOW_CALLS_MAX`], however long ago they were. All
+    /// threads share one head: for callees that are called rarely.
+    Calls(NonZeroU32),
+}
+
+impl From<Duration> for Span {
+    fn from(time: Duration) -> Self {
+        Self::Time(time)
+    }
+}
+
+/// `"10s"` is a span of time, `100` one of calls.
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::unit::text::duration_or_count(deserializer).map(|either| match either {
+            Ok(time) => Self::Time(time),
+            Err(calls) => Self::Calls(calls),
+        })
+    }
+}
+
+/// When calls are slow, and how many of them open the circuit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
+pub struct Slow {
+    /// A call that took longer than this is slow, whatever its result.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
+    pub after: Duration,
+    /// Share of slow calls that opens the circuit, above 0 and at most 1; reached is enough.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::share")
+    )]
+    pub rate: f64,
+    /// Whether a call counts as slow as soon as it has been in flight too long, not only when it
+    /// ends: a callee that answers nothing any more opens the circuit without waiting for
+    /// timeouts. Costs two more writes per call.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub in_flight: bool,
+}
+
+/// What a call counts as that is dropped before its end: the caller went away, or a hedge won.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub enum Abandoned {
+    /// Nothing.
+    Ignore,
+    /// A failure.
+    Failure,
+    /// Nothing, unless `calls_min` in a row are abandoned and no call of the window was answered:
+    /// a callee that never answers before its callers leave is not healthy.
+    #[default]
+    FailureIfAll,
 }
 
 impl Default for Config {
@@ -85,14 +188,18 @@ impl Default for Config {
             }
         }
         Self {
-            error_rate: 0.5,
+            error_rate: Some(0.5),
             calls_min: const { count(20) },
             consecutive: Some(const { count(5) }),
-            window: Duration::from_secs(10),
+            slow: None,
+            window: Span::Time(Duration::from_secs(10)),
+            abandoned: Abandoned::FailureIfAll,
             reopen: Duration::from_secs(5),
             reopen_max: Duration::from_mins(1),
             probes: const { count(3) },
+            probe_rate: None,
             lease: Duration::from_secs(10),
+            ramp: None,
             stable_after: Duration::from_mins(1),
         }
     }
@@ -104,8 +211,23 @@ impl Default for Config {
 pub enum ConfigError {
     /// `error_rate` is no share: not a number, not above 0, or above 1.
     ErrorRate(f64),
-    /// `calls_min` is above [`CALLS_MIN_MAX`].
-    CallsMin(u32),
+    /// The rate of slow calls is no share.
+    SlowRate(f64),
+    /// `probe_rate` is no share.
+    ProbeRate(f64),
+    /// Neither a rate of failures, nor failures in a row, nor slow calls open the circuit.
+    NeverOpens,
+    /// `calls_min` is above [`CALLS_MIN_MAX`], or above the calls that the window holds.
+    CallsMin {
+        /// What it was set to.
+        calls: u32,
+        /// The most that can be reached.
+        max: u32,
+    },
+    /// `consecutive` is above [`CONSECUTIVE_MAX`].
+    Consecutive(u32),
+    /// The window is of more calls than [`WINDOW_CALLS_MAX`].
+    WindowCalls(u32),
     /// `probes` is above [`PROBES_MAX`].
     Probes(u32),
     /// The named duration is too short or too long.
@@ -128,18 +250,29 @@ pub enum ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let share = "set a share above 0 and at most 1";
         match self {
-            Self::ErrorRate(rate) => {
-                write!(f, "error_rate is {rate}; set a share above 0 and at most 1")
+            Self::ErrorRate(rate) => write!(f, "error_rate is {rate}; {share}"),
+            Self::SlowRate(rate) => write!(f, "the rate of slow calls is {rate}; {share}"),
+            Self::ProbeRate(rate) => write!(f, "probe_rate is {rate}; {share}"),
+            Self::NeverOpens => {
+                write!(f, "nothing opens it; set error_rate, consecutive or slow")
             },
-            Self::CallsMin(calls) => {
-                write!(f, "calls_min is {calls}; set at most {CALLS_MIN_MAX}")
+            Self::CallsMin { calls, max } => write!(f, "calls_min is {calls}; set at most {max}"),
+            Self::Consecutive(failures) => {
+                write!(
+                    f,
+                    "consecutive is {failures}; set at most {CONSECUTIVE_MAX}"
+                )
+            },
+            Self::WindowCalls(calls) => {
+                write!(f, "window is {calls} calls; set at most {WINDOW_CALLS_MAX}")
             },
             Self::Probes(probes) => write!(f, "probes is {probes}; set at most {PROBES_MAX}"),
             Self::Duration { field, value, min } => {
                 write!(
                     f,
-                    "{field} is {value:?}; set at least {min:?} and at most a year"
+                    "{field} is {value:?}; set at least {min:?} and at most {DURATION_MAX:?}"
                 )
             },
             Self::ReopenMax { reopen, reopen_max } => write!(
@@ -159,21 +292,68 @@ impl Config {
     ///
     /// The first value that no breaker can work with.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        // Written so that NaN fails; a rate that rounds to no part in a million could never trip.
-        if !(self.error_rate > 0.0 && self.error_rate <= 1.0) || self.error_rate_ppm() == 0 {
-            return Err(ConfigError::ErrorRate(self.error_rate));
+        self.validate_rates()?;
+        self.validate_counts()?;
+        self.validate_durations()
+    }
+
+    fn validate_rates(&self) -> Result<(), ConfigError> {
+        match self.error_rate {
+            Some(rate) if !is_share(rate) => return Err(ConfigError::ErrorRate(rate)),
+            Some(_) | None => {},
         }
-        if self.calls_min.get() > CALLS_MIN_MAX {
-            return Err(ConfigError::CallsMin(self.calls_min.get()));
+        match self.slow {
+            Some(Slow { rate, .. }) if !is_share(rate) => return Err(ConfigError::SlowRate(rate)),
+            Some(_) | None => {},
+        }
+        match self.probe_rate {
+            Some(rate) if !is_share(rate) => return Err(ConfigError::ProbeRate(rate)),
+            Some(_) | None => {},
+        }
+        if self.error_rate.is_none() && self.consecutive.is_none() && self.slow.is_none() {
+            return Err(ConfigError::NeverOpens);
+        }
+        Ok(())
+    }
+
+    fn validate_counts(&self) -> Result<(), ConfigError> {
+        let max = match self.window {
+            Span::Time(_) => CALLS_MIN_MAX,
+            Span::Calls(calls) if calls.get() > WINDOW_CALLS_MAX => {
+                return Err(ConfigError::WindowCalls(calls.get()));
+            },
+            Span::Calls(calls) => calls.get(),
+        };
+        let calls = self.calls_min.get();
+        if calls > max {
+            return Err(ConfigError::CallsMin { calls, max });
+        }
+        match self.consecutive {
+            Some(failures) if failures.get() > CONSECUTIVE_MAX => {
+                return Err(ConfigError::Consecutive(failures.get()));
+            },
+            Some(_) | None => {},
         }
         if self.probes.get() > PROBES_MAX {
             return Err(ConfigError::Probes(self.probes.get()));
         }
+        Ok(())
+    }
+
+    fn validate_durations(&self) -> Result<(), ConfigError> {
+        let window = match self.window {
+            Span::Time(time) => time,
+            Span::Calls(_) => WINDOW_MIN,
+        };
+        let slow = self.slow.map_or(SLOW_MIN, |slow| slow.after);
+        let ramp = self.ramp.unwrap_or(COOLDOWN_MIN);
         for (field, value, min) in [
-            ("window", self.window, WINDOW_MIN),
+            ("window", window, WINDOW_MIN),
+            ("slow.after", slow, SLOW_MIN),
             ("reopen", self.reopen, COOLDOWN_MIN),
             ("reopen_max", self.reopen_max, COOLDOWN_MIN),
             ("lease", self.lease, COOLDOWN_MIN),
+            ("ramp", ramp, COOLDOWN_MIN),
             ("stable_after", self.stable_after, COOLDOWN_MIN),
         ] {
             if value < min || value > DURATION_MAX {
@@ -188,14 +368,19 @@ impl Config {
         }
         Ok(())
     }
+}
 
-    /// The rate as parts per million, so that 7 of 100 reaches 7 %: 0.07 * 100.0 is above 7.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "between 0 and 1,000,000 once validated; saturates before"
-    )]
-    pub(super) fn error_rate_ppm(&self) -> u64 {
-        (self.error_rate * 1_000_000.0 + 0.5) as u64
-    }
+/// Written so that NaN fails; a rate that rounds to no part in a million could never trip.
+fn is_share(rate: f64) -> bool {
+    rate > 0.0 && rate <= 1.0 && parts_per_million(rate) > 0
+}
+
+/// The rate as parts per million, so that 7 of 100 reaches 7 %: 0.07 * 100.0 is above 7.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "between 0 and 1,000,000 once validated; saturates before"
+)]
+pub(super) fn parts_per_million(rate: f64) -> u32 {
+    (rate * 1_000_000.0 + 0.5) as u32
 }

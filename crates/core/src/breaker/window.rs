@@ -1,103 +1,170 @@
-//! Failures and calls of the last seconds, counted by many threads without a lock.
+//! Failures and calls of the last seconds, or of the last calls, counted by many threads without a
+//! lock.
 //!
 //! Prevents two failures of counters that never forget: a million good calls that hide an outage,
-//! and an old outage that opens a healthy circuit. Time is cut into ticks; the ring has a cell per
-//! tick, and each cell carries the tick it counts, so that old counts expire by being read past:
-//! no rotation, no lock, no task. Layout of a cell:
-//!
-//! ```text
-//! tick:26 | generation:8 | failed:15 | total:15
-//! ```
+//! and an old outage that opens a healthy circuit. The same sixteen words serve two kinds of
+//! window. A window of time has a cell per tick, which carries the tick that it counts: old counts
+//! expire by being read past, without rotation, lock or task. A window of calls is a ring of one
+//! bit per call ([`ring`]). Under contention a window of time spreads over a copy of its cells per
+//! lane ([`stripes`]), which all count.
 //!
 //! Always holds: a newer (tick, generation) resets its own cell, an older one changes nothing, so
 //! that neither a slow thread nor a result of the circuit's past reaches today's counts. The
 //! generation in the cell is what empties the window when a circuit closes.
 
-use core::time::Duration;
+use core::num::NonZeroU32;
+use core::sync::atomic::{AtomicU32 as Setting, AtomicU64 as Setting64};
 
-use crate::atomic::{AtomicU64, Ordering, fence};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::time::{Instant, nanos};
 
-/// Cells of the ring. The window reaches back between 15/16 of its length and all of it.
+use super::At;
+use super::config::Span;
+
+mod cell;
+mod ring;
+mod stripes;
+
+pub(super) use ring::{CALLS_MAX, Place};
+
+use cell::Cell;
+pub(super) use cell::Tag;
+pub use stripes::LANES_MAX;
+use stripes::Stripes;
+
+/// Cells of the ring. A window of time reaches back between 15/16 of its length and all of it.
 pub const CELLS: usize = 16;
 
-const COUNT_BITS: u32 = 15;
-const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
-const GENERATION_BITS: u32 = 8;
-const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
-const TICK_BITS: u32 = 26;
-const TICK_MASK: u64 = (1 << TICK_BITS) - 1;
+/// The cells of one window, or of one stripe of it.
+type Cells = [AtomicU64; CELLS];
 
-/// How far behind a slow thread may be and still be seen to be late: 30 days with a 10 s window.
-/// Ticks turn after 16 months; all the rest of that may pass between two calls.
-const TICKS_LATE_MAX: u64 = TICK_MASK / 16;
-
-/// Marks that a failure was seen, beside the (tick, generation) at which it was.
+/// Marks that a failure was seen, beside the (tick, generation) of it.
 const SEEN: u64 = 1 << 63;
+
+/// No tick was judged. (The one that looks like it is summed up more than once.)
+const NEVER: u32 = u32::MAX;
+
+/// Lost races after which a window spreads: a few microseconds under true contention, and not by
+/// chance.
+const LOST_MAX: u32 = 64;
 
 /// What the window holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Failed calls.
     pub failed: u64,
-    /// All calls, the failed ones included.
+    /// Slow calls, failed or not.
+    pub slow: u64,
+    /// All calls.
     pub total: u64,
 }
 
-/// The window. On lines of its own: it is written with every call, its neighbours are not.
+/// The window.
+///
+/// What is written with every call comes last, so that it lies away from what is only read.
 #[derive(Debug)]
-#[repr(align(64))]
+#[repr(C)]
 pub struct Window {
-    cells: [AtomicU64; CELLS],
-    /// When the last failure was recorded: spares a healthy endpoint the sum over all cells.
-    failure: AtomicU64,
-    tick_nanos: u64,
+    shape: Shape,
+    stripes: Stripes,
+    /// Window of time: the newest tick with a failure. Window of calls: the ring's head.
+    head: AtomicU64,
+    /// The tick whose sum was judged, its last bits: at most one success per tick sums up.
+    judged: AtomicU32,
+    /// Races that were lost for a cell.
+    lost: Setting,
+    cells: Cells,
 }
 
-/// A cell, unpacked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Cell {
-    tag: Tag,
-    failed: u64,
-    total: u64,
+/// Of which kind a window is, and how long.
+#[derive(Debug)]
+#[repr(C)]
+struct Shape {
+    /// 2^64 / nanoseconds of a tick: a multiplication gives the tick, where a division would take
+    /// a third of the time that a call may cost.
+    ticks_per_nano: Setting64,
+    /// Calls of the ring; 0 for a window of time.
+    calls: Setting,
+    /// Lanes to spread over: a power of two.
+    lanes: u32,
 }
 
-/// Which tick of which generation a cell counts.
+/// A call as it was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tag {
-    tick: u64,
-    generation: u64,
+pub(super) enum Counted {
+    /// In the window of time.
+    InTime(Tag),
+    /// In the ring.
+    InRing(Place),
+    /// Not at all: it came after its time.
+    Late,
 }
 
 impl Window {
-    /// An empty window of length `span`, at least [`CELLS`] nanoseconds.
-    pub fn new(span: Duration) -> Self {
+    /// An empty window, of at least [`CELLS`] nanoseconds, or of at least one call and at most
+    /// [`WINDOW_CALLS_MAX`](super::WINDOW_CALLS_MAX).
+    pub fn new(span: impl Into<Span>) -> Self {
         Self {
+            shape: Shape::new(span.into()),
+            stripes: Stripes::default(),
+            head: AtomicU64::new(0),
+            judged: AtomicU32::new(NEVER),
+            lost: Setting::new(0),
             cells: core::array::from_fn(|_| AtomicU64::new(0)),
-            failure: AtomicU64::new(0),
-            tick_nanos: (nanos(span) / CELLS as u64).max(1),
         }
     }
 
-    /// Counts one call of `generation` at `now`.
-    pub fn record(&self, generation: u32, now: Instant, failed: bool) {
-        let tag = self.tag(generation, now);
+    /// Under contention, spreads over so many lanes (rounded up to a power of two, at most
+    /// [`LANES_MAX`](super::LANES_MAX)).
+    #[must_use]
+    pub fn lanes(mut self, lanes: NonZeroU32) -> Self {
+        self.shape.lanes = lanes.get().min(LANES_MAX).next_power_of_two();
+        self
+    }
+
+    /// Spreads over the lanes now, without waiting for contention.
+    pub fn spread(&self) {
+        self.stripes.spread(self.shape.lanes);
+    }
+
+    /// Counts one call of `generation`.
+    pub fn record(&self, generation: u32, at: impl Into<At>, failed: bool) {
+        self.count(generation, at.into(), failed);
+    }
+
+    /// Counts one call of `generation`, and says where.
+    pub(super) fn count(&self, generation: u32, at: At, failed: bool) -> Counted {
+        if let Some(calls) = self.shape.calls() {
+            let place = ring::advance(&self.head, generation, calls);
+            return place.map_or(Counted::Late, |place| {
+                ring::put(&self.cells, &self.head, place, failed);
+                Counted::InRing(place)
+            });
+        }
+        let tag = self.shape.tag(generation, at.now);
         if failed {
             // Before the count, so that who sees the count sees the mark.
             self.mark(tag);
         }
-        let cell = self.cell(tag.tick);
-        let mut seen = cell.load(Ordering::Relaxed);
-        while let Some(next) = Cell::decode(seen).counting(tag, failed) {
-            match cell.compare_exchange_weak(
-                seen,
-                next.encode(),
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return,
-                Err(current) => seen = current,
-            }
+        let cells = self.stripes.of(at.lane).unwrap_or(&self.cells);
+        let lost = cell::count(&cells[tag.place()], tag, failed);
+        if lost > 0 {
+            self.contended(lost);
+        }
+        Counted::InTime(tag)
+    }
+
+    /// Counts beside another window what was counted there.
+    pub(super) fn count_beside(&self, head: &Self, counted: Counted, at: At, slow: bool) {
+        match counted {
+            Counted::InTime(tag) if slow => {
+                self.mark(tag);
+                let cells = self.stripes.of(at.lane).unwrap_or(&self.cells);
+                let lost = cell::count(&cells[tag.place()], tag, true);
+                self.contended(lost);
+            },
+            Counted::InRing(place) => ring::put(&self.cells, &head.head, place, slow),
+            Counted::InTime(_) | Counted::Late => {},
         }
     }
 
@@ -106,9 +173,18 @@ impl Window {
         // Two threads that record in two cells and then sum up must not both miss the other's
         // call, or neither would trip.
         fence(Ordering::SeqCst);
-        let tag = self.tag(generation, now);
+        if let Some(calls) = self.shape.calls() {
+            let total = ring::filled(&self.head, generation, calls);
+            let failed = ring::bad(&self.cells, generation, total);
+            return Counts {
+                failed,
+                slow: 0,
+                total: u64::from(total),
+            };
+        }
+        let tag = self.shape.tag(generation, now);
         let mut counts = Counts::default();
-        for cell in &self.cells {
+        for cell in self.all_cells() {
             let cell = Cell::decode(cell.load(Ordering::Acquire));
             if cell.tag.lives_at(tag) {
                 counts.failed += cell.failed;
@@ -118,104 +194,141 @@ impl Window {
         counts
     }
 
+    /// What this window holds of the calls that were counted in `head`.
+    pub(super) fn bad_beside(&self, head: &Self, generation: u32, now: Instant) -> u64 {
+        match self.shape.calls() {
+            None => self.counts(generation, now).failed,
+            Some(calls) => {
+                let filled = ring::filled(&head.head, generation, calls);
+                ring::bad(&self.cells, generation, filled)
+            },
+        }
+    }
+
+    /// Whether it is one of calls.
+    pub(super) fn is_ring(&self) -> bool {
+        self.shape.calls().is_some()
+    }
+
     /// Whether the window may hold a failure of `generation` at `now`: one load.
     pub fn may_hold_failures(&self, generation: u32, now: Instant) -> bool {
-        let mark = self.failure.load(Ordering::Relaxed);
-        mark & SEEN != 0 && Tag::decode(mark & !SEEN).lives_at(self.tag(generation, now))
+        self.holds_mark(self.shape.tag(generation, now))
+    }
+
+    /// Whether a failure of the window that ends with `tag` was marked.
+    pub(super) fn holds_mark(&self, tag: Tag) -> bool {
+        let mark = self.head.load(Ordering::Relaxed);
+        mark & SEEN != 0 && Tag::decode(mark & !SEEN).lives_at(tag)
+    }
+
+    /// Whether the sum was judged in this tick already, when there were enough calls to decide:
+    /// further successes only make the rate smaller.
+    pub(super) fn was_judged(&self, tag: Tag) -> bool {
+        self.judged.load(Ordering::Relaxed) == tag.short()
+    }
+
+    /// Remembers that the sum was judged.
+    pub(super) fn judged(&self, tag: Tag) {
+        self.judged.store(tag.short(), Ordering::Relaxed);
+    }
+
+    /// Whether the window is of this kind and length.
+    pub(super) fn spans(&self, span: Span) -> bool {
+        self.shape.read() == Shape::new(span).read()
+    }
+
+    /// Makes the window one of another kind or length, and empties it.
+    ///
+    /// A result that comes in meanwhile may be lost, or in a window that became longer leave a
+    /// cell that seems newer than it is: one of sixteen, until its time comes.
+    pub(super) fn reshape(&self, span: Span) {
+        self.shape.set(&Shape::new(span));
+        self.head.store(0, Ordering::Relaxed);
+        self.judged.store(NEVER, Ordering::Relaxed);
+        for cell in self.all_cells() {
+            cell.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Another empty window of this kind, length and number of lanes.
+    pub(super) fn another(&self) -> Self {
+        let (ticks_per_nano, calls) = self.shape.read();
+        Self {
+            shape: Shape {
+                ticks_per_nano: Setting64::new(ticks_per_nano),
+                calls: Setting::new(calls),
+                lanes: self.shape.lanes,
+            },
+            ..Self::new(Span::Calls(NonZeroU32::MIN))
+        }
+    }
+
+    fn all_cells(&self) -> impl Iterator<Item = &AtomicU64> {
+        self.cells.iter().chain(self.stripes.all().flatten())
+    }
+
+    /// Races for a cell were lost.
+    #[cold]
+    fn contended(&self, lost: u32) {
+        if self.lost.fetch_add(lost, Ordering::Relaxed) >= LOST_MAX {
+            self.spread();
+        }
     }
 
     /// Remembers the newest failure. A slow thread that overwrites a newer mark costs at most that
     /// a success in the last tick of a failure's life does not sum up.
     fn mark(&self, tag: Tag) {
         let mark = SEEN | tag.encode();
-        if self.failure.load(Ordering::Relaxed) != mark {
-            self.failure.store(mark, Ordering::Relaxed);
+        if self.head.load(Ordering::Relaxed) != mark {
+            self.head.store(mark, Ordering::Relaxed);
         }
+    }
+}
+
+impl Shape {
+    fn new(span: Span) -> Self {
+        let (tick_nanos, calls) = match span {
+            Span::Time(time) => (nanos(time) / CELLS as u64, 0),
+            Span::Calls(calls) => (u64::MAX, calls.get().min(CALLS_MAX)),
+        };
+        Self {
+            ticks_per_nano: Setting64::new(per_nano(tick_nanos)),
+            calls: Setting::new(calls),
+            lanes: 1,
+        }
+    }
+
+    fn calls(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.calls.load(Ordering::Relaxed))
+    }
+
+    fn read(&self) -> (u64, u32) {
+        let calls = self.calls.load(Ordering::Relaxed);
+        (self.ticks_per_nano.load(Ordering::Relaxed), calls)
+    }
+
+    fn set(&self, other: &Self) {
+        let (ticks_per_nano, calls) = other.read();
+        self.ticks_per_nano.store(ticks_per_nano, Ordering::Relaxed);
+        self.calls.store(calls, Ordering::Relaxed);
     }
 
     fn tag(&self, generation: u32, now: Instant) -> Tag {
-        Tag {
-            tick: (now.as_nanos() / self.tick_nanos) & TICK_MASK,
-            generation: u64::from(generation) & GENERATION_MASK,
-        }
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the remainder is below CELLS"
-    )]
-    fn cell(&self, tick: u64) -> &AtomicU64 {
-        // CELLS divides the number of ticks, so that the ring has no seam where ticks wrap.
-        &self.cells[(tick % CELLS as u64) as usize]
+        let tick = ticks(now, self.ticks_per_nano.load(Ordering::Relaxed));
+        Tag::new(tick, generation)
     }
 }
 
-impl Tag {
-    const fn encode(self) -> u64 {
-        self.tick << GENERATION_BITS | self.generation
-    }
-
-    const fn decode(bits: u64) -> Self {
-        Self {
-            tick: bits >> GENERATION_BITS,
-            generation: bits & GENERATION_MASK,
-        }
-    }
-
-    /// Whether calls of this tag are in the window that ends with `now`, or newer: of two threads
-    /// that look at the same time, the one whose `now` is behind must not miss the other's call.
-    const fn lives_at(self, now: Self) -> bool {
-        let age = now.tick.wrapping_sub(self.tick) & TICK_MASK;
-        let ahead = self.tick.wrapping_sub(now.tick) & TICK_MASK;
-        self.generation == now.generation && (age < CELLS as u64 || ahead <= TICKS_LATE_MAX)
-    }
-
-    /// Whether this tag is newer than `other`. The tick decides first: cells of long ago carry
-    /// generations that say nothing any more.
-    const fn is_newer_than(self, other: Self) -> bool {
-        if self.tick == other.tick {
-            let ahead = self.generation.wrapping_sub(other.generation) & GENERATION_MASK;
-            ahead != 0 && ahead <= GENERATION_MASK / 2
-        } else {
-            (self.tick.wrapping_sub(other.tick) & TICK_MASK) <= TICKS_LATE_MAX
-        }
-    }
+/// What [`ticks`] multiplies by, for ticks of so many nanoseconds, at least two.
+pub(super) const fn per_nano(tick_nanos: u64) -> u64 {
+    let tick_nanos = if tick_nanos < 2 { 2 } else { tick_nanos };
+    u64::MAX / tick_nanos + 1
 }
 
-impl Cell {
-    const fn encode(self) -> u64 {
-        self.tag.encode() << (2 * COUNT_BITS) | self.failed << COUNT_BITS | self.total
-    }
-
-    const fn decode(bits: u64) -> Self {
-        Self {
-            tag: Tag::decode(bits >> (2 * COUNT_BITS)),
-            failed: bits >> COUNT_BITS & COUNT_MASK,
-            total: bits & COUNT_MASK,
-        }
-    }
-
-    /// The cell with one call more, or `None` when it already counts a newer tag.
-    const fn counting(self, tag: Tag, failed: bool) -> Option<Self> {
-        let (before, total) = if self.tag.encode() == tag.encode() {
-            (self.failed, self.total)
-        } else if self.total > 0 && self.tag.is_newer_than(tag) {
-            return None;
-        } else {
-            (0, 0)
-        };
-        // A full cell is halved: the rate stays what it was, to one part in 16,383.
-        let (before, total) = if total == COUNT_MASK {
-            (before / 2, total / 2)
-        } else {
-            (before, total)
-        };
-        Some(Self {
-            tag,
-            failed: before + failed as u64,
-            total: total + 1,
-        })
-    }
+/// The tick of `now`. Rounding makes a tick begin early by at most one part in 2^14 of a tick in
+/// the first 13 days, which no window can tell.
+pub(super) const fn ticks(now: Instant, per_nano: u64) -> u64 {
+    ((now.as_nanos() as u128 * per_nano as u128) >> 64) as u64
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@
 //! thread makes each transition. Layout, most significant bits first:
 //!
 //! ```text
-//! state:2 | generation:20 | cooldowns:4 | payload:38
-//!   closed     payload = since, in milliseconds
-//!   open       payload = until, in milliseconds (2^38 ms are 8.7 years)
-//!   half-open  payload = admitted:8 | ok:8 | bad:8 | stamp:14, the last admission in lease ticks
+//! state:3 | generation:19 | cooldowns:4 | payload:38
+//!   closed, ramp      payload = since, in milliseconds
+//!   open              payload = until, in milliseconds (2^38 ms are 8.7 years)
+//!   half-open         payload = admitted:8 | ok:8 | bad:8 | stamp:14, the last admission in lease
+//!                     ticks
+//!   forced, disabled  no payload
 //! ```
 
 use core::time::Duration;
@@ -21,16 +23,18 @@ pub const PROBES_MAX: u32 = 255;
 /// Most cooldowns in a row that are told apart: 2^14 times the first is beyond any cap in use.
 const COOLDOWNS_MAX: u32 = 15;
 
-const GENERATION_BITS: u32 = 20;
+/// A permit is told from one of 524,288 transitions ago.
+pub(super) const GENERATION_BITS: u32 = 19;
 const COOLDOWNS_BITS: u32 = 4;
 const PAYLOAD_BITS: u32 = 38;
 const STAMP_BITS: u32 = 14;
 
-const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
+pub(super) const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
 const COOLDOWNS_MASK: u64 = (1 << COOLDOWNS_BITS) - 1;
 const PAYLOAD_MASK: u64 = (1 << PAYLOAD_BITS) - 1;
 const STAMP_MASK: u64 = (1 << STAMP_BITS) - 1;
 const COUNT_MASK: u64 = 0xff;
+const STATE_SHIFT: u32 = GENERATION_BITS + COOLDOWNS_BITS + PAYLOAD_BITS;
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
@@ -53,9 +57,31 @@ pub(super) struct Word {
 /// The state with the data that only it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    Closed { since: Instant },
-    Open { until: Instant },
+    Closed {
+        since: Instant,
+    },
+    /// Closed, and calls come back little by little.
+    Ramp {
+        since: Instant,
+    },
+    Open {
+        until: Instant,
+    },
     HalfOpen(Probes),
+    /// Open until somebody says otherwise.
+    Forced,
+    /// Calls pass uncounted until somebody says otherwise.
+    Disabled,
+}
+
+impl Phase {
+    /// Whether results are counted in the window.
+    pub(super) const fn counts_calls(self) -> bool {
+        match self {
+            Self::Closed { .. } | Self::Ramp { .. } => true,
+            Self::Open { .. } | Self::HalfOpen(_) | Self::Forced | Self::Disabled => false,
+        }
+    }
 }
 
 /// The probes of one half-open generation.
@@ -89,11 +115,17 @@ impl Word {
         }
     }
 
-    /// The same generation with other probe counts.
-    pub(super) fn with(self, probes: Probes) -> Self {
-        Self {
-            phase: Phase::HalfOpen(probes),
-            ..self
+    /// The same generation in another form of its phase: its permits stay good.
+    pub(super) const fn with(self, phase: Phase) -> Self {
+        Self { phase, ..self }
+    }
+
+    /// The generation of a closed word, without decoding the rest: the way of every healthy call.
+    pub(super) const fn closed_generation(bits: u64) -> Option<u32> {
+        if bits >> STATE_SHIFT == 0 {
+            Some((bits >> (COOLDOWNS_BITS + PAYLOAD_BITS) & GENERATION_MASK) as u32)
+        } else {
+            None
         }
     }
 
@@ -102,8 +134,11 @@ impl Word {
             Phase::Closed { since } => (0, since.as_nanos() / NANOS_PER_MILLI),
             Phase::Open { until } => (1, until.as_nanos().div_ceil(NANOS_PER_MILLI)),
             Phase::HalfOpen(probes) => (2, probes.encode()),
+            Phase::Ramp { since } => (3, since.as_nanos() / NANOS_PER_MILLI),
+            Phase::Forced => (4, 0),
+            Phase::Disabled => (5, 0),
         };
-        state << (64 - 2)
+        state << STATE_SHIFT
             | u64::from(self.generation) << (COOLDOWNS_BITS + PAYLOAD_BITS)
             | u64::from(self.cooldowns) << PAYLOAD_BITS
             // Times beyond the field stay at its end: cooldowns then end at once, none lasts for
@@ -117,10 +152,13 @@ impl Word {
         Self {
             generation: (bits >> (COOLDOWNS_BITS + PAYLOAD_BITS) & GENERATION_MASK) as u32,
             cooldowns: (bits >> PAYLOAD_BITS & COOLDOWNS_MASK) as u32,
-            phase: match bits >> (64 - 2) {
+            phase: match bits >> STATE_SHIFT {
                 0 => Phase::Closed { since: at },
                 1 => Phase::Open { until: at },
-                _ => Phase::HalfOpen(Probes::decode(payload)),
+                2 => Phase::HalfOpen(Probes::decode(payload)),
+                3 => Phase::Ramp { since: at },
+                4 => Phase::Forced,
+                _ => Phase::Disabled,
             },
         }
     }
@@ -161,7 +199,7 @@ pub(super) struct Stamp(u64);
 /// The lease of the probes, and the clock that its stamps are read from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lease {
-    tick_nanos: u64,
+    pub(super) tick_nanos: u64,
 }
 
 impl Lease {

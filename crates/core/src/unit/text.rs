@@ -28,11 +28,14 @@
 
 use core::fmt;
 use core::marker::PhantomData;
+use core::num::NonZeroU32;
 use core::time::Duration;
 
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{Deserializer, Error, IntoDeserializer as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserializer, Error, IntoDeserializer as _, MapAccess, SeqAccess, Unexpected, Visitor,
+};
 
 use super::Expected;
 
@@ -101,6 +104,45 @@ pub fn share_or_off<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     })
 }
 
+/// `"10s"`, or a count above zero as the error.
+///
+/// # Errors
+///
+/// What was expected instead.
+pub fn duration_or_count<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Result<Duration, NonZeroU32>, D::Error> {
+    deserializer.deserialize_any(DurationOrCount)
+}
+
+struct DurationOrCount;
+
+impl Visitor<'_> for DurationOrCount {
+    type Value = Result<Duration, NonZeroU32>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, or a number above zero", super::DURATION)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        let wrong = |_| E::invalid_value(Unexpected::Str(text), &self);
+        super::duration(text).map(Ok).map_err(wrong)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
+        let count = u32::try_from(number).ok().and_then(NonZeroU32::new);
+        let wrong = || E::invalid_value(Unexpected::Unsigned(number), &self);
+        count.map(Err).ok_or_else(wrong)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
+        let Ok(positive) = u64::try_from(number) else {
+            return Err(E::invalid_value(Unexpected::Signed(number), &self));
+        };
+        self.visit_u64(positive)
+    }
+}
+
 /// A number or a table as `T` has it, or `"off"` as `None`.
 ///
 /// # Errors
@@ -136,8 +178,7 @@ impl<T, F: FnOnce(&str) -> Result<T, Expected>> Visitor<'_> for Typed<F> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        (self.read)(text)
-            .map_err(|expected| E::invalid_value(serde::de::Unexpected::Str(text), &expected))
+        (self.read)(text).map_err(|expected| E::invalid_value(Unexpected::Str(text), &expected))
     }
 }
 

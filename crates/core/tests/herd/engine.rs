@@ -4,10 +4,12 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use mainstay_core::breaker::{Breaker, Config, Permit};
-use mainstay_core::bulkhead::{Bulkhead, Limits};
+use mainstay_core::bulkhead::{Arrival, Bulkhead, Left, Limits};
 use mainstay_core::outcome::Outcome;
 use mainstay_core::random::Random;
-use mainstay_core::retry::{Backoff, Budget, BudgetConfig, Decision, Failed, Retry, Sent};
+use mainstay_core::retry::{
+    Backoff, BackoffConfig, Budget, BudgetConfig, Decision, Failed, Retry, Sent,
+};
 use mainstay_core::time::{Deadline, Instant};
 
 /// The circuit breaker of one client.
@@ -26,7 +28,7 @@ impl Circuit {
     pub(crate) fn acquire(&self, now: Instant) -> Result<Pass, Duration> {
         match self.0.acquire(now) {
             Ok(admitted) => Ok(Pass(admitted.permit)),
-            Err(rejected) => Err(rejected.retry_after),
+            Err(rejected) => Err(rejected.retry_after.expect("nobody forced it open")),
         }
     }
 
@@ -44,18 +46,21 @@ pub(crate) struct Waits {
 
 impl Waits {
     fn backoff(self) -> Backoff {
-        Backoff {
-            min: self.min,
+        Backoff::new(&BackoffConfig {
+            base: self.min,
             max: self.max,
-        }
+            ..BackoffConfig::default()
+        })
+        .expect("the backoff is valid")
     }
 
+    /// Full jitter does not look at the wait before.
     pub(crate) fn jittered(self, attempts_used: u32, random: &mut Random) -> Duration {
-        self.backoff().after(attempts_used, random)
+        self.backoff().after(attempts_used, Duration::ZERO, random)
     }
 
     pub(crate) fn bound(self, attempts_used: u32) -> Duration {
-        self.backoff().bound(attempts_used)
+        self.backoff().bound(attempts_used, Duration::ZERO)
     }
 }
 
@@ -71,6 +76,7 @@ impl Retries {
             retry: Retry {
                 attempts,
                 backoff: waits.backoff(),
+                retry_after_max: waits.max,
             },
             budget: Budget::new(budget).expect("the budget is valid"),
         }
@@ -93,10 +99,11 @@ impl Retries {
             sent: Sent::Maybe,
             idempotent: true,
             retry_after: None,
+            waited: Duration::ZERO,
             deadline,
         };
         match self.retry.decide(&failed, &self.budget, now, random) {
-            Decision::Retry { after } => Some(after),
+            Decision::Retry { after, backoff: _ } => Some(after),
             Decision::GiveUp(_) => None,
         }
     }
@@ -115,21 +122,24 @@ impl Door {
 
     /// One more request is at the door.
     pub(crate) fn offer(&self) -> Place {
-        if self.0.counts().queued == 0 && self.0.enter().is_ok() {
-            Place::Worker
-        } else if self.0.queue().is_ok() {
-            Place::Queue
-        } else {
-            Place::Nowhere
+        match self.0.arrive(QUEUE_WHOLE) {
+            Ok(Arrival::Entered) => Place::Worker,
+            Ok(Arrival::Queued) => Place::Queue,
+            Err(_full) => Place::Nowhere,
         }
     }
 
     /// A worker is free; `true` when it takes the next one from the queue.
     pub(crate) fn next(&self) -> bool {
-        self.0.leave();
-        self.0.counts().queued > 0 && self.0.promote().is_ok()
+        match self.0.leave() {
+            Left::Free => false,
+            Left::Owed => self.0.pass_on(),
+        }
     }
 }
+
+/// The part of the queue that is open to a request: all of it.
+const QUEUE_WHOLE: u32 = u32::MAX;
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -202,7 +202,9 @@ impl Endpoint {
                 service,
                 reason,
                 endpoint,
-                retry_after_ms: u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX),
+                retry_after_ms: retry_after.map_or(0, |after| {
+                    u64::try_from(after.as_millis()).unwrap_or(u64::MAX)
+                }),
             },
             Transition::HalfOpened => Event::CircuitHalfOpen { service, endpoint },
             Transition::Closed => Event::CircuitClosed { service, endpoint },
@@ -312,9 +314,9 @@ impl Endpoint {
     /// The circuit's state.
     pub(crate) fn breaker_state(&self, now: Instant) -> BreakerState {
         match self.breaker.as_ref().map(|breaker| breaker.state(now)) {
-            None => BreakerState::Off,
-            Some(State::Closed) => BreakerState::Closed,
-            Some(State::Open { .. }) => BreakerState::Open,
+            None | Some(State::Disabled) => BreakerState::Off,
+            Some(State::Closed | State::Ramp { .. }) => BreakerState::Closed,
+            Some(State::Open { .. } | State::ForcedOpen) => BreakerState::Open,
             Some(State::HalfOpen) => BreakerState::HalfOpen,
         }
     }

@@ -62,10 +62,10 @@ pub(crate) fn retry(attempts: u32) -> Retry {
 
 pub(crate) fn breaker(consecutive: u32, reopen: Duration) -> breaker::Config {
     breaker::Config {
-        error_rate: 1.0,
+        error_rate: Some(1.0),
         calls_min: count(1_000),
         consecutive: Some(count(consecutive)),
-        window: Duration::from_secs(10),
+        window: breaker::Span::Time(Duration::from_secs(10)),
         reopen,
         reopen_max: reopen,
         probes: count(1),

@@ -84,8 +84,9 @@ impl Metrics {
     /// transition on.
     pub fn watch(&self, breaker: &Breaker) {
         let shown = match breaker.state() {
-            State::Closed => Shown::Closed,
-            State::Open { .. } => Shown::Open,
+            // Calls pass in the ramp, most of them, and where the breaker is off.
+            State::Closed | State::Ramp { .. } | State::Disabled => Shown::Closed,
+            State::Open { .. } | State::ForcedOpen => Shown::Open,
             State::HalfOpen => Shown::HalfOpen,
         };
         self.show(breaker.name(), breaker.endpoint(), shown);

@@ -8,7 +8,7 @@ use crate::pipeline::{Context, Ended, Next, Stage};
 /// slot back.
 impl Stage for Breaker {
     async fn run<T, E, N: Next<T, E>>(&self, cx: Context<'_>, next: N) -> Ended<T, E> {
-        match self.enter(&cx) {
+        match self.enter() {
             Ok(permit) => {
                 let ended = next.run(cx).await;
                 permit.leave(&cx, &ended);
@@ -20,9 +20,9 @@ impl Stage for Breaker {
 }
 
 impl Breaker {
-    /// Lets the call `cx` in, or turns it away.
-    pub(crate) fn enter(&self, cx: &Context<'_>) -> Result<Permit<'_>, Rejection> {
-        self.try_acquire_at(cx.now_by(&self.0.clock))
+    /// Lets a call in, or turns it away.
+    pub(crate) fn enter(&self) -> Result<Permit<'_>, Rejection> {
+        self.try_acquire()
             .map_err(|rejected| self.rejection(rejected))
     }
 }
@@ -30,7 +30,7 @@ impl Breaker {
 impl Permit<'_> {
     /// Records how the call `cx` ended.
     pub(crate) fn leave<T, E>(self, cx: &Context<'_>, ended: &Ended<T, E>) {
-        let at = ended.at_by(&self.breaker.0.clock, cx);
+        let at = ended.at_by(self.clock(), cx);
         self.record_at(ended.outcome, at);
     }
 }

@@ -7,12 +7,16 @@ use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
+use mainstay_core::event::Observe;
+use mainstay_core::outcome::{Outcome, Reason};
 use tokio::task::JoinSet;
 use tokio::time::{advance, timeout};
 
 use super::*;
 use crate::classify::Nested;
 use crate::heard::Heard;
+
+mod layer;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -64,6 +68,7 @@ async fn probing(observer: Arc<dyn Observe>) -> Breaker {
     breaker
 }
 
+// Pitfall 8.
 #[tokio::test(start_paused = true)]
 async fn each_transition_is_told_once_in_order_with_its_fields() {
     let heard = Heard::new();
@@ -111,6 +116,7 @@ async fn nothing_of_a_rejected_call_starts() {
     assert!(!started.get());
 }
 
+// Pitfall 11.
 #[tokio::test(start_paused = true)]
 async fn a_call_dropped_before_its_first_poll_takes_no_probe() {
     let breaker = probing(Arc::new(())).await;
@@ -119,6 +125,7 @@ async fn a_call_dropped_before_its_first_poll_takes_no_probe() {
     assert_eq!(breaker.state(), State::Closed);
 }
 
+// Pitfalls 10 and 14: Polly v8 closes the circuit.
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_probe_gives_its_slot_back_and_does_not_close_the_circuit() {
     let breaker = probing(Arc::new(())).await;
@@ -128,6 +135,7 @@ async fn a_cancelled_probe_gives_its_slot_back_and_does_not_close_the_circuit() 
     assert!(breaker.would_admit());
 }
 
+// Pitfall 10: Polly v8 has no lease.
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_hangs_costs_one_lease() {
     let breaker = probing(Arc::new(())).await;
@@ -141,16 +149,18 @@ async fn a_probe_that_hangs_costs_one_lease() {
     assert_eq!(breaker.state(), State::Closed);
 }
 
+// Pitfall 11.
 #[tokio::test(start_paused = true)]
 async fn a_forgotten_permit_costs_one_lease() {
     let breaker = probing(Arc::new(())).await;
     let _forgotten = ManuallyDrop::new(breaker.try_acquire().expect("the probe"));
     let rejected = breaker.try_acquire().expect_err("it is out");
-    advance(rejected.retry_after).await;
+    advance(rejected.retry_after.expect("a lease ends")).await;
     succeed(&breaker).await;
     assert_eq!(breaker.state(), State::Closed);
 }
 
+// Pitfall 10: only gobreaker counts a panic.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_panics_is_a_failure_and_names_it() {
     let heard = Heard::new();
@@ -184,11 +194,12 @@ async fn a_call_that_panics_is_a_failure_and_names_it() {
     );
 }
 
+// Pitfall 10.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_an_inner_policy_rejected_gives_the_probe_back() {
     let breaker = probing(Arc::new(())).await;
     let inner = breaker.rejection(Rejected {
-        retry_after: SECOND,
+        retry_after: Some(SECOND),
     });
     let rejected = breaker
         .call_with(
@@ -204,6 +215,7 @@ async fn a_call_that_an_inner_policy_rejected_gives_the_probe_back() {
     assert!(breaker.would_admit());
 }
 
+// Pitfall 15: seatbelt #506.
 #[tokio::test(start_paused = true)]
 async fn calls_that_are_always_cancelled_open_the_circuit() {
     let heard = Heard::new();
@@ -249,6 +261,7 @@ impl Observe for Curious {
     }
 }
 
+// Pitfall 18: gobreaker, sentinel-rust and tower-resilience call it under a lock.
 #[tokio::test(start_paused = true)]
 async fn an_observer_may_call_back_into_the_breaker() {
     let curious = Arc::new(Curious::default());
@@ -272,6 +285,7 @@ impl Observe for Panicking {
     }
 }
 
+// Pitfall 18.
 #[tokio::test(start_paused = true)]
 async fn an_observer_that_panics_loses_no_state() {
     let breaker = breaker(Arc::new(Panicking));
@@ -282,6 +296,7 @@ async fn an_observer_that_panics_loses_no_state() {
     assert!(matches!(breaker.state(), State::Open { .. }));
 }
 
+// Pitfall 20.
 #[tokio::test(start_paused = true)]
 async fn breakers_without_a_seed_do_not_share_one() {
     let mut cooldowns = std::collections::BTreeSet::new();
@@ -307,6 +322,191 @@ async fn clones_are_one_circuit() {
     fail(&clone).await;
     assert!(!breaker.would_admit() && !clone.would_admit());
     assert_eq!(clone.counts(), Counts::default(), "of the new generation");
+}
+
+// Pitfall 19: tower-resilience waits in steps of a millisecond.
+#[tokio::test(start_paused = true)]
+async fn a_rejection_waits_for_nobody() {
+    let breaker = breaker(Arc::new(()));
+    breaker.force_open();
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut call = std::pin::pin!(breaker.call(pending::<Result<(), ()>>()));
+    assert!(
+        call.as_mut().poll(&mut context).is_ready(),
+        "at the first poll"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn blocking_calls_are_counted_as_others_are() {
+    let breaker = breaker(Arc::new(()));
+    assert_eq!(breaker.call_blocking(|| Ok::<_, &str>("paid")), Ok("paid"));
+    let failed = breaker.call_blocking_with(
+        || Ok::<_, &str>(503),
+        crate::classify::by(|_: Result<&i32, &&str>| Outcome::Failure(Reason::Status)),
+    );
+    assert_eq!(failed, Ok(503), "one of two is half");
+    let rejected = breaker.call_blocking(|| -> Result<(), ()> { panic!("it is open") });
+    assert!(matches!(rejected, Err(Error::Rejected(_))));
+}
+
+// Pitfall 24: a panic under a lock bricks the breaker (seatbelt).
+#[tokio::test(start_paused = true)]
+async fn a_blocking_call_that_panics_is_a_failure_and_bricks_nothing() {
+    let breaker = probing(Arc::new(())).await;
+    let work = || breaker.call_blocking(|| -> Result<(), ()> { panic!("a bug of the caller") });
+    assert!(catch_unwind(AssertUnwindSafe(work)).is_err());
+    assert!(matches!(breaker.state(), State::Open { .. }));
+    advance(SECOND).await;
+    succeed(&breaker).await;
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+// Pitfall 23: recloser pins global reclamation for as long as a call lasts.
+#[tokio::test(start_paused = true)]
+async fn a_call_of_hours_holds_nothing_that_others_need() {
+    let breaker = breaker(Arc::new(()));
+    let long = breaker.try_acquire().expect("closed");
+    for _ in 0..100 {
+        fail(&breaker).await;
+        fail(&breaker).await;
+        advance(SECOND * 3_600).await;
+        succeed(&breaker).await;
+        assert_eq!(breaker.state(), State::Closed);
+    }
+    long.failure(Reason::Timeout);
+    assert_eq!(breaker.stale_total(), 1);
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_calls_are_timed_by_their_permits() {
+    let heard = Heard::new();
+    let breaker = Breaker::builder("payment")
+        .config(config())
+        .error_rate(None)
+        .slow(Slow {
+            after: SECOND,
+            rate: 0.5,
+            in_flight: false,
+        })
+        .observer(heard.clone())
+        .build()
+        .expect("valid");
+    for _ in 0..2 {
+        let slow = async {
+            tokio::time::sleep(SECOND * 2).await;
+            Ok::<_, &str>("paid")
+        };
+        assert_eq!(breaker.call(slow).await, Ok("paid"));
+    }
+    let events = heard.take();
+    assert!(
+        matches!(
+            events[..],
+            [Event::CircuitOpen {
+                reason: Reason::Slow,
+                ..
+            }]
+        ),
+        "{events:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callee_that_asks_for_time_gets_it() {
+    let breaker = breaker(Arc::new(()));
+    let asks = crate::classify::by(|_: Result<&(), &&str>| Outcome::Throttled {
+        retry_after: Some(SECOND * 30),
+    });
+    for _ in 0..2 {
+        let throttled = breaker.call_with(async { Err::<(), _>("429") }, asks).await;
+        assert_eq!(throttled, Err(Error::Inner("429")));
+    }
+    advance(SECOND * 29).await;
+    let rejected = breaker.try_acquire().expect_err("it asked for 30 s");
+    assert!(rejected.retry_after >= Some(SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hands_on_the_breaker_are_told_to_the_observer() {
+    let heard = Heard::new();
+    let breaker = breaker(heard.clone());
+    breaker.force_open();
+    assert_eq!(
+        (breaker.mode(), breaker.state()),
+        (Mode::ForcedOpen, State::ForcedOpen)
+    );
+    let events = heard.take();
+    assert!(
+        matches!(
+            events[..],
+            [Event::CircuitOpen {
+                reason: Reason::Forced,
+                retry_after_ms: 0,
+                ..
+            }]
+        ),
+        "{events:?}"
+    );
+    advance(SECOND * 1_000).await;
+    assert!(!breaker.would_admit());
+    breaker.auto();
+    assert_eq!(heard.names(), ["circuit_closed"]);
+    breaker.shadow();
+    for _ in 0..3 {
+        fail(&breaker).await;
+    }
+    assert_eq!(breaker.shadowed_total(), 1);
+    breaker.disable();
+    fail(&breaker).await;
+    breaker.auto();
+    assert_eq!(heard.names(), ["circuit_open", "circuit_closed"]);
+    breaker
+        .reconfigure(&Config {
+            calls_min: count(3),
+            ..config()
+        })
+        .expect("valid");
+    fail(&breaker).await;
+    fail(&breaker).await;
+    assert!(breaker.would_admit());
+    fail(&breaker).await;
+    assert!(!breaker.would_admit());
+    breaker.reset();
+    assert!(breaker.would_admit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn breakers_of_a_family_share_a_name_and_no_state() {
+    let heard = Heard::new();
+    let family = Breaker::builder("shop")
+        .config(config())
+        .observer(heard.clone())
+        .seed(7)
+        .family()
+        .expect("valid");
+    let [one, two] = ["one", "two"].map(|endpoint| family.breaker(endpoint));
+    for breaker in [&one, &two] {
+        fail(breaker).await;
+        fail(breaker).await;
+    }
+    assert_ne!(one.state(), two.state(), "each draws its own jitter");
+    let endpoints: Vec<_> = heard
+        .take()
+        .into_iter()
+        .filter_map(|event| {
+            let Event::CircuitOpen {
+                service, endpoint, ..
+            } = event
+            else {
+                return None;
+            };
+            Some((service.to_string(), endpoint.to_string()))
+        })
+        .collect();
+    let shop = |endpoint: &str| ("shop".to_owned(), endpoint.to_owned());
+    assert_eq!(endpoints, [shop("one"), shop("two")]);
 }
 
 #[test]

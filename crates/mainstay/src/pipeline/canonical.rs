@@ -53,7 +53,7 @@ impl<N: Next<T, E>, T, E> Next<T, E> for Attempt<'_, N> {
     fn run(self, mut cx: Context<'_>) -> impl Future<Output = Ended<T, E>> {
         async move {
             let Self { stages, next } = self;
-            let permit = match enter(stages.breaker.as_ref(), &cx) {
+            let permit = match enter(stages.breaker.as_ref()) {
                 Ok(permit) => permit,
                 Err(rejection) => return cx.rejected(rejection),
             };
@@ -84,11 +84,8 @@ impl<N: Next<T, E>, T, E> Next<T, E> for Attempt<'_, N> {
     }
 }
 
-fn enter<'a>(
-    breaker: Option<&'a Breaker>,
-    cx: &Context<'_>,
-) -> Result<Option<Permit<'a>>, Rejection> {
-    breaker.map(|breaker| breaker.enter(cx)).transpose()
+fn enter(breaker: Option<&Breaker>) -> Result<Option<Permit<'_>>, Rejection> {
+    breaker.map(Breaker::enter).transpose()
 }
 
 fn leave<T, E>(permit: Option<Permit<'_>>, cx: &Context<'_>, ended: &Ended<T, E>) {

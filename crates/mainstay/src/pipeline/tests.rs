@@ -17,7 +17,7 @@ use crate::bulkhead::{self, Bulkhead};
 use crate::classify;
 use crate::error::{Cause, Policy, Scope};
 use crate::heard::Heard;
-use crate::retry::{BudgetConfig, Retry, RetryBudget};
+use crate::retry::{Backoff, BackoffConfig, BudgetConfig, Retry, RetryBudget};
 use crate::timeout::Timeout;
 
 mod form;
@@ -38,7 +38,14 @@ fn retry(clock: Clock) -> Retry {
         .build()
         .expect("the test's configuration is valid");
     Retry::builder(budget)
-        .backoff(millis(100), millis(100))
+        .backoff(
+            Backoff::new(&BackoffConfig {
+                base: millis(100),
+                max: millis(100),
+                ..BackoffConfig::default()
+            })
+            .expect("the test's configuration is valid"),
+        )
         .clock(clock)
         .seed(3)
         .build()
@@ -170,7 +177,8 @@ async fn a_retry_waits_for_an_open_circuit_when_the_deadline_leaves_that_time() 
         let permit = breaker.try_acquire().expect("the circuit is closed");
         permit.failure(Reason::Error);
     }
-    let retry_after = breaker.try_acquire().expect_err("open").retry_after;
+    let rejected = breaker.try_acquire().expect_err("open");
+    let retry_after = rejected.retry_after.expect("it opened by itself");
     let builder = Pipeline::builder("payment")
         .deadline(millis(60_000))
         .retry(retry(clock))

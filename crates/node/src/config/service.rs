@@ -234,10 +234,10 @@ fn read_breaker(section: &Section<'_, '_>) -> Option<breaker::Config> {
     let reopen_max = section.duration("reopen_max");
     let probes = section.count("probes");
     let breaker = breaker::Config {
-        error_rate: error_rate?,
+        error_rate: Some(error_rate?),
         calls_min: calls_min?,
         consecutive: consecutive.ok()?,
-        window: window?,
+        window: breaker::Span::Time(window?),
         reopen: reopen?,
         reopen_max: reopen_max?,
         probes: probes?,
@@ -253,7 +253,8 @@ fn read_breaker(section: &Section<'_, '_>) -> Option<breaker::Config> {
 /// The key of the file that an engine's complaint is about.
 const fn field(error: &breaker::ConfigError) -> &'static str {
     match error {
-        breaker::ConfigError::CallsMin(_) => "calls_min",
+        breaker::ConfigError::CallsMin { .. } => "calls_min",
+        breaker::ConfigError::Consecutive(_) => "consecutive",
         breaker::ConfigError::Probes(_) => "probes",
         breaker::ConfigError::Duration { field, .. } => field,
         breaker::ConfigError::ReopenMax { .. } => "reopen",

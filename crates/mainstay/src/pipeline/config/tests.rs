@@ -34,7 +34,7 @@ fn a_value_that_cannot_work_is_named_with_its_key() {
     );
     config = Config {
         breaker: Some(breaker::Config {
-            error_rate: f64::NAN,
+            error_rate: Some(f64::NAN),
             ..breaker::Config::default()
         }),
         ..Config::default()
@@ -91,7 +91,7 @@ mod text {
                 ..RetryConfig::default()
             }),
             breaker: Some(breaker::Config {
-                error_rate: 0.5,
+                error_rate: Some(0.5),
                 reopen: Duration::from_secs(5),
                 ..breaker::Config::default()
             }),

@@ -62,7 +62,7 @@ fn a_blocking_call_has_the_same_stages() {
         .expect("the defaults are valid");
     // No backoff: this is the one test that no runtime can give virtual time.
     let retry = Retry::builder(budget)
-        .backoff(Duration::ZERO, Duration::ZERO)
+        .backoff(Backoff::IMMEDIATE)
         .clock(clock)
         .build();
     let breaker = breaker(clock);
