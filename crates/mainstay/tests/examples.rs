@@ -16,8 +16,23 @@ use std::process::{Command, Output};
 /// More is no example but a program.
 const LINES_MAX: usize = 80;
 
-/// A technique of the overview each, and the one example that puts them together.
-const TECHNIQUES: &[&str] = &["breaker", "bulkhead", "pipeline", "retry", "timeout"];
+/// The techniques of the overview, then what goes with them, and the example that puts them
+/// together.
+const TECHNIQUES: &[&str] = &[
+    "breaker",
+    "retry",
+    "bulkhead",
+    "graceful_degradation",
+    "failure_detection",
+    "voting",
+    "rate_limit",
+    "hedge",
+    "cache",
+    "concurrency_limit",
+    "fault",
+    "timeout",
+    "pipeline",
+];
 
 /// The names of the examples, sorted.
 fn names() -> Vec<String> {

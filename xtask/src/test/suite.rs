@@ -81,7 +81,7 @@ fn loom() -> Result<Command> {
         "mainstay-core",
         "--release",
         "--test",
-        "loom",
+        "loom*",
     ]);
     // A folder of its own: another flag for rustc rebuilds everything, twice per run.
     cargo.env(

@@ -1,3 +1,5 @@
+//! Claims about detectors: who is accused when, and who is not.
+
 use core::num::NonZeroU32;
 
 use alloc::string::ToString as _;

@@ -1,3 +1,5 @@
+//! Claims about outliers: who is ejected, for how long, and who never.
+
 use core::num::NonZeroU32;
 
 use super::*;

@@ -16,9 +16,18 @@ use crate::breaker::{Breaker, State};
 /// With three series each that is what one scrape may carry.
 pub const CIRCUITS_MAX: usize = 1_000;
 
-const EVENTS: &str = "mainstay_events_total";
-const STATE: &str = "mainstay_circuit_state";
-const UNTRACKED: &str = "mainstay_circuits_untracked_total";
+/// The metrics with what they say.
+pub const METRICS: &[(&str, &str)] = &[EVENTS, STATE, UNTRACKED];
+
+const EVENTS: (&str, &str) = ("mainstay_events_total", "Events by kind");
+const STATE: (&str, &str) = (
+    "mainstay_circuit_state",
+    "1 for the state that a circuit is in, 0 for the others",
+);
+const UNTRACKED: (&str, &str) = (
+    "mainstay_circuits_untracked_total",
+    "Circuits that there was no room for",
+);
 
 /// Counts each event as `mainstay_events_total{event}`, and keeps
 /// `mainstay_circuit_state{service, endpoint, state}` for each circuit: 1 for the state that it is
@@ -69,12 +78,9 @@ impl Default for Metrics {
 impl Metrics {
     /// No circuits so far.
     pub fn new() -> Self {
-        describe_counter!(EVENTS, "Events by kind.");
-        describe_gauge!(
-            STATE,
-            "1 for the state that a circuit is in, 0 for the others."
-        );
-        describe_counter!(UNTRACKED, "Circuits that there was no room for.");
+        describe_counter!(EVENTS.0, EVENTS.1);
+        describe_gauge!(STATE.0, STATE.1);
+        describe_counter!(UNTRACKED.0, UNTRACKED.1);
         Self {
             circuits: Mutex::new(BTreeMap::new()),
         }
@@ -112,7 +118,7 @@ impl Metrics {
             gauges.show(shown);
             circuits.insert(name, gauges);
         } else {
-            counter!(UNTRACKED).increment(1);
+            counter!(UNTRACKED.0).increment(1);
         }
     }
 
@@ -124,7 +130,7 @@ impl Metrics {
 
 impl Observe for Metrics {
     fn observe(&self, event: Event) {
-        counter!(EVENTS, "event" => event.kind().name).increment(1);
+        counter!(EVENTS.0, "event" => event.kind().name).increment(1);
         let shown = match event.kind().name {
             "circuit_open" => Shown::Open,
             "circuit_half_open" => Shown::HalfOpen,
@@ -154,7 +160,7 @@ impl Gauges {
     fn new(service: &Arc<str>, endpoint: &Arc<str>) -> Self {
         let of = |state: &'static str| {
             let (service, endpoint) = (Arc::clone(service), Arc::clone(endpoint));
-            gauge!(STATE, "service" => service, "endpoint" => endpoint, "state" => state)
+            gauge!(STATE.0, "service" => service, "endpoint" => endpoint, "state" => state)
         };
         Self {
             closed: of("closed"),

@@ -1,3 +1,5 @@
+//! Claims about the detector over the clock.
+
 use std::time::Duration;
 
 use tokio::time::{advance, sleep};

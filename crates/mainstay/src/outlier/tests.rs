@@ -1,3 +1,5 @@
+//! Claims about the handle that ejects.
+
 use mainstay_core::outcome::Reason;
 use tokio::time::advance;
 

@@ -1,3 +1,5 @@
+//! Claims about phi: the definition to many digits, the ring, and how it forgets.
+
 use proptest::prelude::*;
 
 use super::*;
