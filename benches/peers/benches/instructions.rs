@@ -39,6 +39,7 @@ fn breaker_closed_success_sync(mut worker: Worker) {
 }
 
 #[library_benchmark(setup = ready)]
+#[bench::mainstay((Case::BreakerClosedSuccessTower, "mainstay"))]
 #[bench::tower_resilience((Case::BreakerClosedSuccessTower, "tower-resilience"))]
 #[bench::seatbelt((Case::BreakerClosedSuccessTower, "seatbelt"))]
 fn breaker_closed_success_tower(mut worker: Worker) {
@@ -83,6 +84,7 @@ fn pipeline_success(mut worker: Worker) {
 }
 
 #[library_benchmark(setup = ready)]
+#[bench::mainstay((Case::LimiterAcquire, "mainstay"))]
 #[bench::tower_resilience((Case::LimiterAcquire, "tower-resilience"))]
 #[bench::governor((Case::LimiterAcquire, "governor"))]
 #[bench::tower((Case::LimiterAcquire, "tower"))]

@@ -57,7 +57,7 @@ fn pitfall_47_tower_resilience_allocates_per_call_and_keeps_a_record_of_each() {
     );
 
     let config = mainstay::breaker::Config {
-        window,
+        window: window.into(),
         ..mainstay::breaker::Config::default()
     };
     let breaker = Breaker::builder("payment").config(config).build();

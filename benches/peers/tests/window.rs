@@ -28,7 +28,7 @@ const fn of_sixty_percent(number: u32) -> bool {
 fn breaker(window: Duration, calls_min: u32) -> Breaker {
     let config = Config {
         consecutive: None,
-        window,
+        window: window.into(),
         calls_min: NonZeroU32::new(calls_min).expect("not zero"),
         ..Config::default()
     };

@@ -7,8 +7,12 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ::mainstay::breaker::Config;
-use ::mainstay::bulkhead::Config as BulkheadConfig;
-use ::mainstay::{Breaker, Bulkhead, Error, Retry, RetryBudget, Timeout};
+use ::mainstay::innermost::InnermostLayer;
+use ::mainstay::rate_limit::Config as RateConfig;
+use ::mainstay::{Breaker, Bulkhead, Error, Pipeline, RateLimiter, Retry, RetryBudget};
+use ::tower::{ServiceBuilder, service_fn};
+
+use super::tower::asked;
 
 use crate::case::{CALLS_MIN, Case, FOREVER, WINDOW};
 use crate::poll::{Failure, answered, now};
@@ -23,33 +27,24 @@ pub(crate) const SUBJECTS: &[Subject] = &[
     Subject::new(Case::BreakerClosedFailure, NAME, called),
     Subject::new(Case::BreakerOpenRejection, NAME, open),
     Subject::new(Case::BreakerHalfOpenRejection, NAME, half_open),
+    Subject::new(Case::BreakerClosedSuccessTower, NAME, layered),
     Subject::new(Case::PipelineSuccess, NAME, pipeline),
+    Subject::new(Case::LimiterAcquire, NAME, acquire),
 ];
 
-pub(crate) const MISSING: &[Missing] = &[
-    Missing {
-        case: Case::BreakerClosedSuccessTower,
-        name: NAME,
-        reason: "the breaker has no layer yet",
-    },
-    Missing {
-        case: Case::LimiterAcquire,
-        name: NAME,
-        reason: "there is no rate limit yet",
-    },
-];
+pub(crate) const MISSING: &[Missing] = &[];
 
 fn config(case: Case) -> Config {
     let defaults = Config::default();
     Config {
-        error_rate: case.failure_rate(),
+        error_rate: Some(case.failure_rate()),
         calls_min: count(CALLS_MIN),
         // On by default, and more work than the peers do; only where nine in a row fail without
         // opening the circuit it has to be off.
         consecutive: defaults
             .consecutive
             .filter(|_| case != Case::BreakerClosedFailure),
-        window: WINDOW,
+        window: WINDOW.into(),
         probes: NonZeroU32::MIN,
         lease: FOREVER,
         ..defaults
@@ -130,29 +125,52 @@ fn trip(breaker: &Breaker) {
     }
 }
 
-/// By hand, until there is a pipeline that does it.
+/// The breaker's layer around a plain service.
+fn layered(case: Case) -> Vec<Worker> {
+    workers(case, &breaker(config(case)), |breaker| {
+        let mut service = ServiceBuilder::new()
+            .layer(breaker.layer())
+            .layer(InnermostLayer)
+            .service(service_fn(|number| answered(number, false)));
+        worker(move |number| asked(&mut service, number).is_ok())
+    })
+}
+
+/// Deadline, retry with budget, breaker, bulkhead, timeout.
 fn pipeline(case: Case) -> Vec<Worker> {
     let budget = RetryBudget::builder("payment").build();
-    let retry = Retry::builder(budget.expect("the default works"))
-        .total(Duration::from_secs(2))
-        .build();
-    let breaker = breaker(config(case));
-    let bulkhead = Bulkhead::builder("payment")
-        .config(BulkheadConfig::default())
-        .build();
-    let timeout = Timeout::attempt(Duration::from_millis(300));
-    let policies = (retry, breaker, bulkhead, timeout);
-    workers(case, &policies, |(retry, breaker, bulkhead, timeout)| {
+    let pipeline = Pipeline::builder("payment")
+        .deadline(Duration::from_secs(2))
+        .retry(Retry::builder(budget.expect("the default works")).build())
+        .breaker(breaker(config(case)))
+        .bulkhead(Bulkhead::builder("payment").build())
+        .timeout(Duration::from_secs(1))
+        .build()
+        .expect("a configuration that works");
+    workers(case, &pipeline, |pipeline| {
         worker_on_tokio(move |number| {
-            let answer = now(retry.call(async |attempt| {
-                let timed = timeout.call(answered(number, false));
-                let placed = bulkhead.call(attempt.deadline, timed);
-                breaker.call(placed).await
-            }));
-            answer.is_ok()
+            now(pipeline.call(|_attempt| answered(number, false))).is_ok()
         })
     })
 }
+
+/// A limit that is never reached: one call per nanosecond, and a second's worth at once.
+fn acquire(case: Case) -> Vec<Worker> {
+    let limiter = RateLimiter::builder("payment")
+        .config(RateConfig {
+            per_period: QUOTA,
+            period: Duration::from_secs(1),
+            burst: QUOTA,
+            ..RateConfig::default()
+        })
+        .build()
+        .expect("a configuration that works");
+    workers(case, &limiter, |limiter| {
+        worker(move |_| limiter.try_acquire().is_ok())
+    })
+}
+
+const QUOTA: NonZeroU32 = NonZeroU32::new(1_000_000_000).expect("not zero");
 
 fn count(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN)

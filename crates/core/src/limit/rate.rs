@@ -114,6 +114,9 @@ pub struct Quota {
     burst: NonZeroU32,
 }
 
+/// A burst as long as so many spans of doubt is long enough not to care when exactly it is.
+pub const SPANS_MIN: u64 = 64;
+
 /// The state of one limit: when it will be full again, in ticks. New, it is full.
 #[derive(Debug, Default)]
 pub struct Bucket(AtomicU64);
@@ -235,16 +238,19 @@ impl Bucket {
     /// [`check`](Self::check) where only a span is known that now is in. `None` when the answer
     /// depends on when exactly it is: then read a better clock, and [`check`](Self::check).
     ///
-    /// The answer is exact otherwise: while the bucket is not nearly full, what a call leaves
-    /// behind does not depend on now.
+    /// While the bucket is not nearly full, what a call leaves behind does not depend on now, and
+    /// the answer is exact. A full one of a burst as long as [`SPANS_MIN`] spans counts as filled
+    /// at the span's end: it lets pass less than a [`SPANS_MIN`]th of its burst too few, never one
+    /// too many.
     pub fn check_within(&self, quota: &Quota, from: Instant, to: Instant) -> Option<bool> {
         let (from, to) = (quota.ticks(from), quota.ticks(to));
+        let is_long = quota.ahead / SPANS_MIN >= to.saturating_sub(from);
         let mut seen = self.0.load(Ordering::Relaxed);
         loop {
-            if seen < to {
+            if seen < to && !is_long {
                 return None;
             }
-            let Ok(next) = quota.next(seen, quota.call, from) else {
+            let Ok(next) = quota.next(later(seen, to), quota.call, from) else {
                 // Too early even at the end of the span, or who knows.
                 return quota.next(seen, quota.call, to).is_err().then_some(false);
             };
