@@ -12,7 +12,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use failsafe::{CircuitBreaker as _, backoff, failure_policy};
-use mainstay::breaker::{Config, OwnedPermit, State};
+use mainstay::breaker::{Config, OwnedPermit, Slow, State};
 use mainstay::{Breaker, Reason};
 use peers::{Failure, now, once};
 use recloser::{AsyncRecloser, Recloser};
@@ -197,5 +197,41 @@ fn pitfall_16_a_slow_probe_closes_a_circuit_of_tower_resilience_that_slow_calls_
         handle.state(),
         CircuitState::Closed,
         "it sees slow probes now: correct docs/comparison.md"
+    );
+}
+
+// Pitfall 16.
+#[tokio::test(start_paused = true)]
+async fn pitfall_16_a_slow_probe_does_not_close_ours() {
+    let slow = Slow {
+        after: SLOW,
+        rate: 1.0,
+        in_flight: false,
+    };
+    let breaker = ours(Config {
+        error_rate: None,
+        consecutive: None,
+        slow: Some(slow),
+        calls_min: NonZeroU32::new(3).expect("not zero"),
+        probes: NonZeroU32::MIN,
+        ..Config::default()
+    });
+    for _ in 0..3 {
+        let permit = breaker.try_acquire().expect("a closed circuit");
+        tokio::time::advance(2 * SLOW).await;
+        permit.success();
+    }
+    assert!(matches!(breaker.state(), State::Open { .. }));
+    let probe = loop {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        if let Ok(probe) = breaker.try_acquire_owned() {
+            break probe;
+        }
+    };
+    tokio::time::advance(2 * SLOW).await;
+    probe.success();
+    assert!(
+        matches!(breaker.state(), State::Open { .. }),
+        "as slow as before"
     );
 }
