@@ -11,7 +11,7 @@ mod metrics;
 mod tracing;
 
 #[cfg(feature = "metrics")]
-pub use self::metrics::{CIRCUITS_MAX, Metrics};
+pub use self::metrics::{CIRCUITS_MAX, METRICS, Metrics};
 #[cfg(feature = "tracing")]
 pub use self::tracing::Tracing;
 
