@@ -10,6 +10,7 @@
 //! | [`snapshot`] | the state at one entry of the log |
 //! | [`disk`] | the real one, and one that fails on purpose |
 //! | [`watch`] | who watches what at this member |
+//! | [`zookeeper`] | data of Apache ZooKeeper: moving here, and back |
 
 pub mod disk;
 pub mod log;
@@ -19,3 +20,4 @@ pub mod snapshot;
 pub mod state;
 pub mod tree;
 pub mod watch;
+pub mod zookeeper;

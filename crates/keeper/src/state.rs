@@ -10,9 +10,9 @@ use mainstay_zk_proto::jute::Malformed;
 use mainstay_zk_proto::opcode::Opcode;
 use mainstay_zk_proto::{Code, Request};
 
-use crate::proposal::{Action, Batch, Entry, Operation, Origin};
+use crate::proposal::{Action, Batch, Entry, Operation, Origin, Password};
 use crate::session::{Session, Sessions};
-use crate::tree::{Change, Done, Event, Stamp, Tree};
+use crate::tree::{Change, Done, Event, ForeignNode, Stamp, Tree};
 
 mod frozen;
 
@@ -83,6 +83,36 @@ impl State {
     /// The state that every ensemble begins with.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The state that another program kept: its nodes, parents first, and its sessions, which are at
+    /// no member yet.
+    ///
+    /// # Errors
+    ///
+    /// The path of a node whose parent is not there.
+    pub(crate) fn imported(
+        nodes: impl Iterator<Item = ForeignNode>,
+        sessions: impl Iterator<Item = (i64, i32, Password)>,
+        zxid: i64,
+        time_ms: i64,
+    ) -> Result<Self, String> {
+        let mut state = Self {
+            tree: Tree::of_nodes(nodes)?,
+            zxid,
+            time_ms,
+            ..Self::default()
+        };
+        for (id, timeout_ms, password) in sessions {
+            let session = Session {
+                password,
+                timeout_ms,
+                member: 0,
+            };
+            let opened = state.sessions.open(id, session);
+            debug_assert_eq!(opened, Ok(()), "a session is told once");
+        }
+        Ok(state)
     }
 
     /// The tree.

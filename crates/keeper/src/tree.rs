@@ -24,6 +24,7 @@ mod multi;
 mod nodes;
 mod path;
 mod read;
+mod transfer;
 
 pub use access::Entry;
 pub use change::{Change, Done};
@@ -32,6 +33,7 @@ pub use multi::Part;
 pub use nodes::NodeId;
 pub use path::CONFIG;
 pub use read::{Data, Listed};
+pub(crate) use transfer::ForeignNode;
 
 use access::Lists;
 use nodes::{Facts, Node, Nodes};
