@@ -32,6 +32,7 @@ use crate::gate::{Arrived, Gate, Gated, Patience};
 mod future;
 mod layer;
 mod service;
+mod stage;
 
 pub use future::ConcurrencyLimitFuture;
 pub use layer::ConcurrencyLimitLayer;

@@ -48,6 +48,7 @@ mod builder;
 mod canonical;
 mod config;
 mod context;
+mod grain;
 mod limited;
 mod stack;
 mod stage;
@@ -58,9 +59,11 @@ pub use canonical::Canonical;
 pub use config::{Config, RetryConfig, TimeoutConfig};
 pub use context::{Context, Ended, Repeat, Terms};
 pub use stack::{Stack, stack};
+pub(crate) use stage::Optional;
 pub use stage::{Chain, Next, Stage};
 
 use bottom::{BlockingBottom, Bottom};
+use grain::Grain;
 use wait::{Wait, block_on};
 
 /// Policies around a call. Cheap to clone; all clones share the policies' states.
@@ -96,6 +99,7 @@ struct Plan<S, C> {
     stages: S,
     classify: C,
     clock: Clock,
+    grain: Grain,
 }
 
 impl Pipeline {
@@ -106,12 +110,13 @@ impl Pipeline {
 }
 
 impl<S, C> Pipeline<S, C> {
-    fn new(name: Arc<str>, stages: S, classify: C, clock: Clock) -> Self {
+    fn new(name: Arc<str>, stages: S, classify: C, (clock, grain): (Clock, Grain)) -> Self {
         Self(Arc::new(Plan {
             name,
             stages,
             classify,
             clock,
+            grain,
         }))
     }
 
@@ -218,7 +223,7 @@ impl<S: Stage, C> Pipeline<S, C> {
         C: Classify<T, E>,
     {
         let plan = &*self.0;
-        let cx = Context::new(&plan.clock, terms, Wait::Thread);
+        let cx = Context::new(&plan.clock, plan.grain, terms, Wait::Thread);
         let bottom = BlockingBottom(Bottom {
             call: &call,
             classify: &plan.classify,
@@ -244,7 +249,7 @@ impl<S: Stage, C> Plan<S, C> {
     {
         async move {
             // Read here, not when the future was made: it may be polled later.
-            let cx = Context::new(&self.clock, terms, Wait::Runtime);
+            let cx = Context::new(&self.clock, self.grain, terms, Wait::Runtime);
             let bottom = Bottom {
                 call: &call,
                 classify: &classify,

@@ -29,6 +29,7 @@ mod future;
 mod keyed;
 mod layer;
 mod service;
+mod stage;
 mod turn;
 
 pub use future::RateLimitFuture;

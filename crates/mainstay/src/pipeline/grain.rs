@@ -1,0 +1,74 @@
+//! How exactly a pipeline reads the time of a call.
+//!
+//! Prevents a call from paying for two precise clock reads that nobody needs: they are a third of
+//! what a whole pipeline costs. Always holds: what is decided near a limit is decided by the
+//! precise clock, and the coarse one is never ahead of it.
+
+use std::time::Duration;
+
+use mainstay_core::outcome::Outcome;
+use mainstay_core::time::{Deadline, Instant};
+
+use crate::clock::Clock;
+
+/// The shortest limit that may be counted from the coarse clock, whose step of at most 10 ms is a
+/// fiftieth of it. It is also how near a deadline from outside may be.
+pub(super) const COARSE_FROM: Duration = Duration::from_millis(500);
+
+/// Which clock is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grain {
+    /// The precise one, always.
+    Fine,
+    /// The coarse one, except after waits, for failures and near a deadline.
+    Coarse,
+}
+
+impl Grain {
+    /// That of a pipeline with these limits; those that are `None` are no limits.
+    pub(super) fn of(limits: impl IntoIterator<Item = Option<Duration>>) -> Self {
+        if limits
+            .into_iter()
+            .flatten()
+            .all(|limit| limit >= COARSE_FROM)
+        {
+            Self::Coarse
+        } else {
+            Self::Fine
+        }
+    }
+
+    /// When a call begins whose caller waits until `deadline`.
+    pub(super) fn start(self, clock: &Clock, deadline: Deadline) -> Instant {
+        if self == Self::Coarse {
+            let now = clock.coarse();
+            if deadline.instant().since(now) >= COARSE_FROM {
+                return now;
+            }
+        }
+        clock.now()
+    }
+
+    /// When a call ended so.
+    pub(super) fn end(self, clock: &Clock, outcome: Outcome) -> Instant {
+        match (self, outcome) {
+            (Self::Coarse, Outcome::Success | Outcome::Permanent) => clock.coarse(),
+            // Whether there is time for another attempt is decided by it.
+            (Self::Coarse, Outcome::Failure(_) | Outcome::Throttled { .. } | Outcome::Ignored)
+            | (Self::Fine, _) => clock.now(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_pipeline_whose_limits_are_all_long_reads_the_coarse_clock() {
+        let short = Some(COARSE_FROM - Duration::from_nanos(1));
+        assert_eq!(Grain::of([None, None]), Grain::Coarse);
+        assert_eq!(Grain::of([Some(COARSE_FROM), None]), Grain::Coarse);
+        assert_eq!(Grain::of([Some(COARSE_FROM), short]), Grain::Fine);
+    }
+}
