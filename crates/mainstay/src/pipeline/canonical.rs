@@ -5,18 +5,21 @@
 
 use std::time::Duration;
 
+use mainstay_core::fault::Fault;
+use mainstay_core::outcome::Outcome;
+
 use super::context::{Context, Ended, Repeat};
 use super::grain::Grain;
 use super::stage::{Next, Stage};
 use crate::breaker::Breaker;
-use crate::bulkhead::Bulkhead;
-use crate::concurrency_limit::ConcurrencyLimit;
-use crate::error::Scope;
+use crate::bulkhead::{self, Bulkhead};
+use crate::concurrency_limit::{self, ConcurrencyLimit};
+use crate::error::{Rejection, Scope};
 use crate::fault::Faults;
 use crate::hedge::Hedge;
 use crate::rate_limit::RateLimiter;
 use crate::retry::Retry;
-use crate::throttle::Throttle;
+use crate::throttle::{self, Throttle};
 
 /// All stages in the order that [`pipeline`](super) gives reasons for; those that are `None` let
 /// everything through.
@@ -101,6 +104,62 @@ impl<N: Next<T, E>, T, E> Next<T, E> for Attempt<'_, N> {
     }
 }
 
+/// What a copy holds while it runs. Dropped without a result, it says nothing of the callee.
+#[derive(Debug)]
+struct Places<'a> {
+    bulkhead: Option<bulkhead::Permit<'a>>,
+    concurrency_limit: Option<concurrency_limit::Permit<'a>>,
+    throttle: Option<throttle::Permit<'a>>,
+}
+
+impl Canonical {
+    /// Takes all places, waiting for them if it must.
+    async fn enter(&self, cx: &mut Context<'_>) -> Result<Places<'_>, Rejection> {
+        let throttle = match &self.throttle {
+            None => None,
+            Some(throttle) => Some(throttle.try_acquire()?),
+        };
+        let concurrency_limit = match &self.concurrency_limit {
+            None => None,
+            Some(limit) => match limit.try_enter() {
+                Some(place) => Some(place),
+                None => Some(limit.queue(cx).await?),
+            },
+        };
+        let bulkhead = match &self.bulkhead {
+            None => None,
+            Some(bulkhead) => match bulkhead.try_enter() {
+                Some(place) => Some(place),
+                None => Some(bulkhead.queue(cx).await?),
+            },
+        };
+        Ok(Places {
+            bulkhead,
+            concurrency_limit,
+            throttle,
+        })
+    }
+
+    /// What is to be broken, by whom and how.
+    fn fault(&self) -> Option<(&Faults, Fault)> {
+        let faults = self.faults.as_ref()?;
+        Some((faults, faults.decide(None)?))
+    }
+}
+
+impl Places<'_> {
+    /// The copy ended so.
+    fn leave(self, outcome: Outcome) {
+        drop(self.bulkhead);
+        if let Some(place) = self.concurrency_limit {
+            place.record(outcome);
+        }
+        if let Some(permit) = self.throttle {
+            permit.record(outcome);
+        }
+    }
+}
+
 /// Copies of an attempt: breaker, throttle, concurrency limit, bulkhead, time limit, faults.
 impl<N: Next<T, E>, T, E> Next<T, E> for Copied<'_, N> {
     #[expect(
@@ -114,63 +173,25 @@ impl<N: Next<T, E>, T, E> Next<T, E> for Copied<'_, N> {
                 Ok(permit) => permit,
                 Err(rejection) => return cx.rejected(rejection),
             };
-            // What is turned away in here leaves the breaker by its outcome. Dropped, its permit
-            // would say that the caller had abandoned the call.
-            let ended = 'inside: {
-                let sent = match stages
-                    .throttle
-                    .as_ref()
-                    .map(Throttle::try_acquire)
-                    .transpose()
-                {
-                    Ok(sent) => sent,
-                    Err(rejection) => break 'inside cx.rejected(rejection),
-                };
-                let slot = match &stages.concurrency_limit {
-                    None => Ok(None),
-                    Some(limit) => match limit.try_enter() {
-                        Some(slot) => Ok(Some(slot)),
-                        None => limit.queue(&mut cx).await.map(Some),
-                    },
-                };
-                let slot = match slot {
-                    Ok(slot) => slot,
-                    Err(rejection) => break 'inside cx.rejected(rejection),
-                };
-                let place = match &stages.bulkhead {
-                    None => Ok(None),
-                    Some(bulkhead) => match bulkhead.try_enter() {
-                        Some(place) => Ok(Some(place)),
-                        None => bulkhead.queue(&mut cx).await.map(Some),
-                    },
-                };
-                let place = match place {
-                    Ok(place) => place,
-                    Err(rejection) => break 'inside cx.rejected(rejection),
-                };
-                if let Some(after) = stages.timeout {
-                    cx.limit(Scope::Attempt, after);
-                }
-                let fault = stages
-                    .faults
-                    .as_ref()
-                    .and_then(|faults| faults.decide(None));
-                let broken = match (&stages.faults, fault) {
-                    (Some(faults), Some(fault)) => faults.meet(fault, &mut cx).await,
-                    (Some(_) | None, _) => None,
-                };
-                let ended = match broken {
-                    Some(broken) => broken,
-                    None => next.run(cx).await,
-                };
-                drop(place);
-                if let Some(slot) = slot {
-                    slot.record(ended.outcome);
-                }
-                if let Some(sent) = sent {
-                    sent.record(ended.outcome);
-                }
-                ended
+            let ended = match stages.enter(&mut cx).await {
+                Ok(places) => {
+                    if let Some(after) = stages.timeout {
+                        cx.limit(Scope::Attempt, after);
+                    }
+                    let broken = match stages.fault() {
+                        Some((faults, fault)) => faults.meet(fault, &mut cx).await,
+                        None => None,
+                    };
+                    let ended = match broken {
+                        Some(broken) => broken,
+                        None => next.run(cx).await,
+                    };
+                    places.leave(ended.outcome);
+                    ended
+                },
+                // Leaves the breaker by its outcome: a permit that is dropped would say that the
+                // caller had abandoned the call.
+                Err(rejection) => cx.rejected(rejection),
             };
             if let Some(permit) = permit {
                 permit.leave(&cx, &ended);
