@@ -201,6 +201,11 @@ impl<'a> Context<'a> {
         self.idempotent
     }
 
+    /// The call must not be made twice, whatever its terms say.
+    pub(crate) const fn forbid_copies(&mut self) {
+        self.idempotent = false;
+    }
+
     /// Whether the stage that asks may try the call again. From here on, stages further in may not.
     pub const fn try_again(&mut self) -> Repeat {
         if self.retried {

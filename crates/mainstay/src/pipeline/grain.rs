@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn only_a_pipeline_whose_limits_are_all_long_reads_the_coarse_clock() {
-        let short = Some(COARSE_FROM - Duration::from_nanos(1));
+        let short = Some(Duration::from_millis(499));
         assert_eq!(Grain::of([None, None]), Grain::Coarse);
         assert_eq!(Grain::of([Some(COARSE_FROM), None]), Grain::Coarse);
         assert_eq!(Grain::of([Some(COARSE_FROM), short]), Grain::Fine);

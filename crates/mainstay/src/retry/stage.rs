@@ -35,22 +35,18 @@ impl Retry {
     /// Counts a call, and says whether it may be made twice from here.
     pub(crate) fn begin(&self, cx: &mut Context<'_>) -> Repeat {
         let plan = &*self.plan;
+        if !self.idempotent {
+            cx.forbid_copies();
+        }
         let repeat = if plan.even_when_nested {
             cx.try_again_even_when_nested()
         } else {
             cx.try_again()
         };
-        match repeat {
-            Repeat::Outside => repeat,
-            Repeat::Idempotent if self.idempotent => {
-                plan.begin(cx);
-                repeat
-            },
-            Repeat::Idempotent | Repeat::Unsent => {
-                plan.begin(cx);
-                Repeat::Unsent
-            },
+        if repeat != Repeat::Outside {
+            plan.begin(cx);
         }
+        repeat
     }
 
     /// Whether the first attempt's result is the call's.
