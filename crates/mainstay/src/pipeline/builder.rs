@@ -12,10 +12,10 @@ use crate::breaker::{self, Breaker};
 use crate::bulkhead::Bulkhead;
 use crate::classify::ErrorsFail;
 use crate::clock::Clock;
-use crate::concurrency_limit::ConcurrencyLimit;
+use crate::concurrency_limit::{self, ConcurrencyLimit};
 use crate::fault::Faults;
-use crate::hedge::Hedge;
-use crate::rate_limit::RateLimiter;
+use crate::hedge::{self, Hedge};
+use crate::rate_limit::{self, RateLimiter};
 use crate::retry::{BackoffConfigError, BudgetConfigError, Retry};
 use crate::throttle::Throttle;
 
@@ -60,6 +60,15 @@ pub enum ConfigError {
     /// The breaker.
     #[error("breaker: {0}")]
     Breaker(#[from] breaker::ConfigError),
+    /// The rate limit.
+    #[error("rate_limit: {0}")]
+    RateLimit(#[from] rate_limit::ConfigError),
+    /// The concurrency limit.
+    #[error("concurrency_limit: {0}")]
+    ConcurrencyLimit(#[from] concurrency_limit::ConfigError),
+    /// The hedge.
+    #[error(transparent)]
+    Hedge(#[from] hedge::ConfigError),
 }
 
 impl Builder {
@@ -74,6 +83,10 @@ impl Builder {
 }
 
 impl<C> Builder<C> {
+    pub(super) const fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// The time for the whole call, with its queues, backoffs and attempts.
     pub fn deadline(mut self, total: Duration) -> Self {
         self.stages.deadline = Some(total);
