@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::deadline;
+use crate::hedge::Hedge;
 
 #[tokio::test(start_paused = true)]
 async fn a_pipeline_within_a_retrys_attempt_does_not_try_again() {
@@ -94,7 +95,7 @@ async fn a_pipeline_ends_at_the_ambient_deadline_and_tells_it_to_what_is_inside(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_is_counted_once_by_a_budget_that_several_retries_share() {
+async fn a_request_is_counted_once_by_a_budget_that_several_policies_share() {
     let clock = Clock::new();
     // Half a retry per request: two requests allow one.
     let budget = RetryBudget::builder("payment")
@@ -106,10 +107,16 @@ async fn a_request_is_counted_once_by_a_budget_that_several_retries_share() {
         .clock(clock)
         .build()
         .expect("the test's configuration is valid");
-    let inner = Retry::builder(budget.clone()).clock(clock).build();
+    let inner = Retry::builder(budget.clone())
+        .clock(clock)
+        .even_when_nested()
+        .build();
     let outer = Retry::builder(budget.clone()).clock(clock).build();
+    let hedge = Hedge::builder(budget.clone()).clock(clock);
+    let hedge = hedge.build().expect("the defaults are valid");
     let inner = built(Pipeline::builder("payment").retry(inner), clock);
-    let outer = built(Pipeline::builder("payment").retry(outer), clock);
+    let builder = Pipeline::builder("payment").retry(outer).hedge(hedge);
+    let outer = built(builder, clock);
     for _ in 0..2 {
         let call = outer.call(async |_| inner.call(async |_| Ok::<_, &str>(())).await);
         assert_eq!(call.await, Ok(()));

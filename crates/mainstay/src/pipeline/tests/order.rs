@@ -131,6 +131,23 @@ async fn a_call_waits_for_its_turn_within_its_deadline_and_has_what_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_time_in_a_queue_is_no_time_of_the_attempt() {
+    let clock = Clock::new();
+    let builder = Pipeline::builder("payment")
+        .rate_limit(rate_limit(clock))
+        .timeout(millis(200));
+    let pipeline = built(builder, clock);
+    for _ in 0..2 {
+        let call = pipeline.call(async |attempt| {
+            let whole = Deadline::after(clock.now(), millis(200));
+            assert_eq!(attempt.deadline, whole);
+            Ok::<_, &str>(())
+        });
+        assert_eq!(call.await, Ok(()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_throttle_or_a_limit_turns_away_is_no_failure_and_keeps_no_probe() {
     let clock = Clock::new();
     let breaker = half_open(clock).await;
@@ -297,6 +314,26 @@ async fn a_retry_comes_after_all_copies_have_failed() {
     assert_eq!(answer, Ok("paid"));
     assert_eq!(*numbers.borrow(), [1, 1, 2]);
     assert_eq!(breaker.counts().failed, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_copy_has_the_whole_time_of_an_attempt() {
+    let clock = Clock::new();
+    let hedge = hedge(retry(clock).budget(), clock);
+    let builder = Pipeline::builder("payment")
+        .hedge(hedge)
+        .timeout(millis(100));
+    let start = clock.now();
+    let result = built(builder, clock).call(async |_| hang().await).await;
+    let limit = Error::Timeout {
+        scope: Scope::Attempt,
+        after: millis(100),
+    };
+    assert_eq!(result, Err(limit));
+    assert!(
+        clock.now().since(start) >= millis(150),
+        "the second one too"
+    );
 }
 
 #[tokio::test(start_paused = true)]
