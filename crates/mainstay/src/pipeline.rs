@@ -13,19 +13,37 @@
 //! | deadline | one for the whole call: queues, backoffs and attempts all use it up |
 //! | rate limit | one token for a call, however many attempts it takes |
 //! | retry | around all that may be another way next time, and in front of all that counts attempts |
-//! | hedge | within an attempt, from the same budget: retries come after both copies failed |
-//! | endpoint | each attempt may go to another one |
+//! | hedge | within an attempt, from the same budget: retries come after all copies failed |
+//! | endpoint | each attempt and each copy may go to another one |
 //! | breaker | sees every attempt of its endpoint; while open, it takes no places further in |
+//! | client throttle | what the callee would refuse takes no place |
 //! | concurrency limit, bulkhead | a place is held by what runs, never during a backoff |
 //! | attempt's time limit | a slow attempt is a failure that the breaker sees and a retry may mend |
 //! | fault injection | what is injected is met by all the others, as the real thing would be |
 //! | the call | |
 //!
 //! Fallback, cache and coalesce need to know the answer's type or a key: put them around
-//! [`Pipeline::call`]. A rejection by a stage says nothing about the callee: stages further out do
-//! not count it, and a retry waits for it only when the stage said how long, and the deadline
-//! leaves that time. The result is classified once per attempt, the clock read once before and once
-//! after it, and there is one timer, made when the call is first found pending.
+//! [`Pipeline::call`]; an endpoint is picked by the call itself. A rejection by a stage says nothing
+//! about the callee: stages further out do not count it, and a retry waits for it only when the
+//! stage said how long, and the deadline leaves that time. The result is classified once per
+//! attempt, and there is one timer, made when the call is first found pending. Nothing is allocated
+//! unless there is a hedge, whose race is, for calls that may be hedged.
+//!
+//! # Surroundings
+//!
+//! A pipeline ends at the [ambient deadline](crate::deadline) when that is the earliest, and its
+//! call sees the pipeline's deadline there. Within an attempt of another pipeline or of a plain
+//! [`Retry`] it makes one attempt, whose number is the outer one's; a retry that was built with
+//! [`even_when_nested`](crate::retry::Builder::even_when_nested) tries again all the same. A request
+//! is counted once by a budget, however many policies around it share that.
+//!
+//! # How exact limits are
+//!
+//! When all limits of a [`Pipeline::builder`] are half a second or longer, a call begins at what
+//! the coarse clock says. Its limits may then end early by a step of that clock, which is 10 ms at
+//! most, and never late. Precise are: shorter limits, all limits after a wait (in a queue, between
+//! attempts), a deadline from outside that is nearer than half a second, the time of a failure, and
+//! all limits of a [`stack`]. With the feature `test-util` all are, for the two clocks are one.
 //!
 //! For another order, [`stack`] the stages by hand. For tower there is no layer of the whole
 //! pipeline: its future has no name that `Service::Future` could be without a `Box`. Stack the

@@ -113,7 +113,7 @@ struct Places<'a> {
 }
 
 impl Canonical {
-    /// Takes all places, waiting for them if it must.
+    /// Takes all places, waiting for them if it must; then the attempt's time begins.
     async fn enter(&self, cx: &mut Context<'_>) -> Result<Places<'_>, Rejection> {
         let throttle = match &self.throttle {
             None => None,
@@ -133,6 +133,9 @@ impl Canonical {
                 None => Some(bulkhead.queue(cx).await?),
             },
         };
+        if let Some(after) = self.timeout {
+            cx.limit(Scope::Attempt, after);
+        }
         Ok(Places {
             bulkhead,
             concurrency_limit,
@@ -175,9 +178,6 @@ impl<N: Next<T, E>, T, E> Next<T, E> for Copied<'_, N> {
             };
             let ended = match stages.enter(&mut cx).await {
                 Ok(places) => {
-                    if let Some(after) = stages.timeout {
-                        cx.limit(Scope::Attempt, after);
-                    }
                     let broken = match stages.fault() {
                         Some((faults, fault)) => faults.meet(fault, &mut cx).await,
                         None => None,

@@ -41,6 +41,22 @@ fn concurrency_limit(clock: Clock) -> ConcurrencyLimit {
         .expect("the test's configuration is valid")
 }
 
+/// One call at a time at first; one waits for up to 100 ms.
+fn queueing_limit(clock: Clock) -> ConcurrencyLimit {
+    ConcurrencyLimit::builder("payment")
+        .config(concurrency_limit::Config {
+            limit: AdaptiveConfig {
+                initial: NonZeroU32::MIN,
+                ..AdaptiveConfig::default()
+            },
+            queue: Some(NonZeroU32::MIN),
+            ..concurrency_limit::Config::default()
+        })
+        .clock(clock)
+        .build()
+        .expect("the test's configuration is valid")
+}
+
 /// A copy after 50 ms.
 fn hedge(budget: &RetryBudget, clock: Clock) -> Hedge {
     Hedge::builder(budget.clone())
@@ -145,6 +161,23 @@ async fn the_time_in_a_queue_is_no_time_of_the_attempt() {
         });
         assert_eq!(call.await, Ok(()));
     }
+
+    let limit = queueing_limit(clock);
+    let builder = Pipeline::builder("payment")
+        .concurrency_limit(limit.clone())
+        .timeout(millis(200));
+    let pipeline = built(builder, clock);
+    let held = limit.try_acquire().expect("it is empty");
+    let free = async {
+        sleep(millis(50)).await;
+        held.success();
+    };
+    let call = pipeline.call(async |attempt| {
+        let whole = Deadline::after(clock.now(), millis(200));
+        assert_eq!(attempt.deadline, whole);
+        Ok::<_, &str>(())
+    });
+    assert_eq!(tokio::join!(call, free).0, Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,18 +258,7 @@ async fn a_call_that_is_dropped_gives_all_its_places_back() {
 #[tokio::test(start_paused = true)]
 async fn the_more_important_call_has_the_place_in_the_queue() {
     let clock = Clock::new();
-    let limit = ConcurrencyLimit::builder("payment")
-        .config(concurrency_limit::Config {
-            limit: AdaptiveConfig {
-                initial: NonZeroU32::MIN,
-                ..AdaptiveConfig::default()
-            },
-            queue: Some(NonZeroU32::MIN),
-            ..concurrency_limit::Config::default()
-        })
-        .clock(clock)
-        .build()
-        .expect("the test's configuration is valid");
+    let limit = queueing_limit(clock);
     let builder = Pipeline::builder("payment").concurrency_limit(limit.clone());
     let pipeline = built(builder, clock);
     let held = limit.try_acquire().expect("it is empty");
