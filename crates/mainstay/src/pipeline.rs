@@ -33,7 +33,7 @@
 //!
 //! A pipeline ends at the [ambient deadline](crate::deadline) when that is the earliest, and its
 //! call sees the pipeline's deadline there. Within an attempt of another pipeline or of a plain
-//! [`Retry`] it makes one attempt, whose number is the outer one's; a retry that was built with
+//! [`Retry`](crate::Retry) it makes one attempt, whose number is the outer one's; a retry that was built with
 //! [`even_when_nested`](crate::retry::Builder::even_when_nested) tries again all the same. A request
 //! is counted once by a budget, however many policies around it share that.
 //!

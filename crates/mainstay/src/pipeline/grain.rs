@@ -18,29 +18,31 @@ pub(super) const COARSE_FROM: Duration = Duration::from_millis(500);
 /// Which clock is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grain {
-    /// The precise one, always.
-    Fine,
+    /// The precise one, always: nobody knows what the stages need.
+    Exact,
+    /// The precise one, except when a good answer came: nobody asks for its time.
+    ShortLimits,
     /// The coarse one, except after waits, for failures and near a deadline.
-    Coarse,
+    LongLimits,
 }
 
 impl Grain {
-    /// That of a pipeline with these limits; those that are `None` are no limits.
+    /// That of a canonical pipeline with these limits; those that are `None` are no limits.
     pub(super) fn of(limits: impl IntoIterator<Item = Option<Duration>>) -> Self {
         if limits
             .into_iter()
             .flatten()
             .all(|limit| limit >= COARSE_FROM)
         {
-            Self::Coarse
+            Self::LongLimits
         } else {
-            Self::Fine
+            Self::ShortLimits
         }
     }
 
     /// When a call begins whose caller waits until `deadline`.
     pub(super) fn start(self, clock: &Clock, deadline: Deadline) -> Instant {
-        if self == Self::Coarse {
+        if self == Self::LongLimits {
             let now = clock.coarse();
             if deadline.instant().since(now) >= COARSE_FROM {
                 return now;
@@ -52,10 +54,12 @@ impl Grain {
     /// When a call ended so.
     pub(super) fn end(self, clock: &Clock, outcome: Outcome) -> Instant {
         match (self, outcome) {
-            (Self::Coarse, Outcome::Success | Outcome::Permanent) => clock.coarse(),
+            (Self::LongLimits | Self::ShortLimits, Outcome::Success | Outcome::Permanent) => {
+                clock.coarse()
+            },
             // Whether there is time for another attempt is decided by it.
-            (Self::Coarse, Outcome::Failure(_) | Outcome::Throttled { .. } | Outcome::Ignored)
-            | (Self::Fine, _) => clock.now(),
+            (_, Outcome::Failure(_) | Outcome::Throttled { .. } | Outcome::Ignored)
+            | (Self::Exact, _) => clock.now(),
         }
     }
 }
@@ -67,8 +71,8 @@ mod tests {
     #[test]
     fn only_a_pipeline_whose_limits_are_all_long_reads_the_coarse_clock() {
         let short = Some(Duration::from_millis(499));
-        assert_eq!(Grain::of([None, None]), Grain::Coarse);
-        assert_eq!(Grain::of([Some(COARSE_FROM), None]), Grain::Coarse);
-        assert_eq!(Grain::of([Some(COARSE_FROM), short]), Grain::Fine);
+        assert_eq!(Grain::of([None, None]), Grain::LongLimits);
+        assert_eq!(Grain::of([Some(COARSE_FROM), None]), Grain::LongLimits);
+        assert_eq!(Grain::of([Some(COARSE_FROM), short]), Grain::ShortLimits);
     }
 }

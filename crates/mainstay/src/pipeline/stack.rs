@@ -74,7 +74,7 @@ impl<S: Stage, C> Stack<S, C> {
             name.into(),
             self.stages,
             self.classify,
-            (clock, Grain::Fine),
+            (clock, Grain::Exact),
         )
     }
 }
