@@ -29,25 +29,26 @@
 //! attempt, and there is one timer, made when the call is first found pending. Nothing is allocated
 //! unless there is a hedge, whose race is, for calls that may be hedged.
 //!
+//! For another order, [`stack`] the stages by hand. For tower there is no layer of the whole
+//! pipeline: its future has no name that `Service::Future` could be without a `Box`. Stack the
+//! policies' own layers in the order above instead.
+//!
 //! # Surroundings
 //!
 //! A pipeline ends at the [ambient deadline](crate::deadline) when that is the earliest, and its
 //! call sees the pipeline's deadline there. Within an attempt of another pipeline or of a plain
-//! [`Retry`](crate::Retry) it makes one attempt, whose number is the outer one's; a retry that was built with
-//! [`even_when_nested`](crate::retry::Builder::even_when_nested) tries again all the same. A request
-//! is counted once by a budget, however many policies around it share that.
+//! [`Retry`](crate::Retry) it makes one attempt, whose number is the outer one's; a retry that was
+//! built with [`even_when_nested`](crate::retry::Builder::even_when_nested) tries again all the
+//! same. A request is counted once by a budget, however many policies around it share that.
 //!
 //! # How exact limits are
 //!
 //! When all limits of a [`Pipeline::builder`] are half a second or longer, a call begins at what
 //! the coarse clock says. Its limits may then end early by a step of that clock, which is 10 ms at
-//! most, and never late. Precise are: shorter limits, all limits after a wait (in a queue, between
-//! attempts), a deadline from outside that is nearer than half a second, the time of a failure, and
-//! all limits of a [`stack`]. With the feature `test-util` all are, for the two clocks are one.
-//!
-//! For another order, [`stack`] the stages by hand. For tower there is no layer of the whole
-//! pipeline: its future has no name that `Service::Future` could be without a `Box`. Stack the
-//! policies' own layers in the order above instead.
+//! most, and never late. Precise are: shorter limits, limits that begin after a wait (in a queue,
+//! between attempts), a deadline from outside that is nearer than half a second, the time of a
+//! failure, and all limits of a [`stack`]. With the feature `test-util` all are: the two clocks are
+//! one then.
 //!
 //! Sources: the order of Resilience4j's decorators and of Polly's standard pipeline agree with it
 //! where they have the stage; one deadline for all is gRPC's, one budget for retries and hedges

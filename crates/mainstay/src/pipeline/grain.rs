@@ -44,7 +44,7 @@ impl Grain {
     pub(super) fn start(self, clock: &Clock, deadline: Deadline) -> Instant {
         if self == Self::LongLimits {
             let now = clock.coarse();
-            if deadline.instant().since(now) >= COARSE_FROM {
+            if is_far(deadline, now) {
                 return now;
             }
         }
@@ -64,9 +64,23 @@ impl Grain {
     }
 }
 
+/// Whether a step of the coarse clock does not matter.
+fn is_far(deadline: Deadline, now: Instant) -> bool {
+    deadline.instant().since(now) >= COARSE_FROM
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_near_deadline_is_looked_at_with_the_precise_clock() {
+        let now = Instant::from_millis(1_000);
+        assert!(is_far(Deadline::NEVER, now));
+        assert!(is_far(Deadline::after(now, COARSE_FROM), now));
+        assert!(!is_far(Deadline::at(Instant::from_millis(1_499)), now));
+        assert!(!is_far(Deadline::at(Instant::ORIGIN), now), "it has passed");
+    }
 
     #[test]
     fn only_a_pipeline_whose_limits_are_all_long_reads_the_coarse_clock() {
