@@ -36,6 +36,11 @@ pub const DURATION_MIN: Duration = Duration::from_millis(1);
 
 /// How a peer is watched.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Config {
     /// What makes a peer suspect.
     pub method: Method,
@@ -45,8 +50,17 @@ pub struct Config {
 
 /// What makes a peer suspect.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
 pub enum Method {
     /// Silence for this long.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     Timeout(Duration),
     /// Silence that is unlikely for this peer.
     Phi(PhiConfig),

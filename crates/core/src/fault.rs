@@ -17,20 +17,53 @@ pub const LATENCY_MAX: Duration = Duration::from_hours(1);
 
 /// Which share of calls gets which fault; at most one each, so the shares add up to at most 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Config {
     /// Share of calls that fail without being made.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::share")
+    )]
     pub error: f64,
     /// Share of calls that are made late.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::share")
+    )]
     pub latency: f64,
     /// The shortest delay of those.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub latency_min: Duration,
     /// The longest; each delay in between is as likely.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub latency_max: Duration,
     /// Share of calls that never end.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::share")
+    )]
     pub hang: f64,
     /// Share of calls that are turned away, as an overloaded policy would.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::share")
+    )]
     pub reject: f64,
     /// Share of calls whose answer is falsified.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::share")
+    )]
     pub wrong: f64,
 }
 

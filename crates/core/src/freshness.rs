@@ -25,18 +25,43 @@ const EARLY_REACH: f64 = 40.0;
 
 /// How long an answer may be used, and for what.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Config {
     /// How long an answer is as good as a new one.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub fresh: Duration,
     /// How long after that it may be served while somebody refreshes it (RFC 5861, 3).
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration_or_off")
+    )]
     pub stale_while_revalidate: Option<Duration>,
     /// How long after its freshness it may be served when a refresh failed (RFC 5861, 4).
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration_or_off")
+    )]
     pub stale_if_error: Option<Duration>,
     /// How long a permanent refusal (not found) is remembered; not at all when `None`. Never
     /// served stale.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration_or_off")
+    )]
     pub negative: Option<Duration>,
     /// Refreshes some answers before their end, so that the many readers of one key do not all
     /// find it stale at once: 1 is the optimum of the paper, more is earlier.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::or_off")
+    )]
     pub early: Option<f64>,
 }
 

@@ -8,6 +8,11 @@ use core::num::NonZeroU32;
 
 /// How many probes in a row change the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 pub struct Hysteresis {
     /// Good probes in a row that make an unhealthy endpoint healthy.
     pub rise: NonZeroU32,

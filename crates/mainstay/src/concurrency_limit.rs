@@ -32,6 +32,7 @@ use crate::gate::{Arrived, Gate, Gated, Patience};
 mod future;
 mod layer;
 mod service;
+mod stage;
 
 pub use future::ConcurrencyLimitFuture;
 pub use layer::ConcurrencyLimitLayer;
@@ -44,10 +45,19 @@ pub use service::ConcurrencyLimitService;
 
 /// How the limit moves, and how many may wait how long.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Config {
     /// How the limit moves.
     pub limit: AdaptiveConfig,
     /// Calls that may wait for a place; none when `None`.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::or_off")
+    )]
     pub queue: Option<NonZeroU32>,
     /// How long they may wait.
     pub delay: DelayConfig,

@@ -19,6 +19,7 @@ mod forge;
 mod future;
 mod layer;
 mod service;
+mod stage;
 
 pub use forge::{Falsify, Forge, falsify};
 pub use future::FaultFuture;

@@ -29,6 +29,7 @@ mod future;
 mod layer;
 mod race;
 mod service;
+mod stage;
 
 use copies::{Once, Operation};
 use race::Race;

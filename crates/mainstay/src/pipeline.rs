@@ -13,23 +13,42 @@
 //! | deadline | one for the whole call: queues, backoffs and attempts all use it up |
 //! | rate limit | one token for a call, however many attempts it takes |
 //! | retry | around all that may be another way next time, and in front of all that counts attempts |
-//! | hedge | within an attempt, from the same budget: retries come after both copies failed |
-//! | endpoint | each attempt may go to another one |
+//! | hedge | within an attempt, from the same budget: retries come after all copies failed |
+//! | endpoint | each attempt and each copy may go to another one |
 //! | breaker | sees every attempt of its endpoint; while open, it takes no places further in |
+//! | client throttle | what the callee would refuse takes no place |
 //! | concurrency limit, bulkhead | a place is held by what runs, never during a backoff |
 //! | attempt's time limit | a slow attempt is a failure that the breaker sees and a retry may mend |
 //! | fault injection | what is injected is met by all the others, as the real thing would be |
 //! | the call | |
 //!
 //! Fallback, cache and coalesce need to know the answer's type or a key: put them around
-//! [`Pipeline::call`]. A rejection by a stage says nothing about the callee: stages further out do
-//! not count it, and a retry waits for it only when the stage said how long, and the deadline
-//! leaves that time. The result is classified once per attempt, the clock read once before and once
-//! after it, and there is one timer, made when the call is first found pending.
+//! [`Pipeline::call`]; an endpoint is picked by the call itself. A rejection by a stage says nothing
+//! about the callee: stages further out do not count it, and a retry waits for it only when the
+//! stage said how long, and the deadline leaves that time. The result is classified once per
+//! attempt, and there is one timer, made when the call is first found pending. Nothing is allocated
+//! unless there is a hedge, whose race is, for calls that may be hedged.
 //!
 //! For another order, [`stack`] the stages by hand. For tower there is no layer of the whole
 //! pipeline: its future has no name that `Service::Future` could be without a `Box`. Stack the
 //! policies' own layers in the order above instead.
+//!
+//! # Surroundings
+//!
+//! A pipeline ends at the [ambient deadline](crate::deadline) when that is the earliest, and its
+//! call sees the pipeline's deadline there. Within an attempt of another pipeline or of a plain
+//! [`Retry`](crate::Retry) it makes one attempt, whose number is the outer one's; a retry that was
+//! built with [`even_when_nested`](crate::retry::Builder::even_when_nested) tries again all the
+//! same. A request is counted once by a budget, however many policies around it share that.
+//!
+//! # How exact limits are
+//!
+//! When all limits of a [`Pipeline::builder`] are half a second or longer, a call begins at what
+//! the coarse clock says. Its limits may then end early by a step of that clock, which is 10 ms at
+//! most, and never late. Precise are: shorter limits, limits that begin after a wait (in a queue,
+//! between attempts), a deadline from outside that is nearer than half a second, the time of a
+//! failure, and all limits of a [`stack`]. With the feature `test-util` all are: the two clocks are
+//! one then.
 //!
 //! Sources: the order of Resilience4j's decorators and of Polly's standard pipeline agree with it
 //! where they have the stage; one deadline for all is gRPC's, one budget for retries and hedges
@@ -48,6 +67,7 @@ mod builder;
 mod canonical;
 mod config;
 mod context;
+mod grain;
 mod limited;
 mod stack;
 mod stage;
@@ -58,9 +78,11 @@ pub use canonical::Canonical;
 pub use config::{Config, RetryConfig, TimeoutConfig};
 pub use context::{Context, Ended, Repeat, Terms};
 pub use stack::{Stack, stack};
+pub(crate) use stage::Optional;
 pub use stage::{Chain, Next, Stage};
 
 use bottom::{BlockingBottom, Bottom};
+use grain::Grain;
 use wait::{Wait, block_on};
 
 /// Policies around a call. Cheap to clone; all clones share the policies' states.
@@ -96,6 +118,7 @@ struct Plan<S, C> {
     stages: S,
     classify: C,
     clock: Clock,
+    grain: Grain,
 }
 
 impl Pipeline {
@@ -106,12 +129,13 @@ impl Pipeline {
 }
 
 impl<S, C> Pipeline<S, C> {
-    fn new(name: Arc<str>, stages: S, classify: C, clock: Clock) -> Self {
+    fn new(name: Arc<str>, stages: S, classify: C, (clock, grain): (Clock, Grain)) -> Self {
         Self(Arc::new(Plan {
             name,
             stages,
             classify,
             clock,
+            grain,
         }))
     }
 
@@ -218,7 +242,7 @@ impl<S: Stage, C> Pipeline<S, C> {
         C: Classify<T, E>,
     {
         let plan = &*self.0;
-        let cx = Context::new(&plan.clock, terms, Wait::Thread);
+        let cx = Context::new(&plan.clock, plan.grain, terms, Wait::Thread);
         let bottom = BlockingBottom(Bottom {
             call: &call,
             classify: &plan.classify,
@@ -244,7 +268,7 @@ impl<S: Stage, C> Plan<S, C> {
     {
         async move {
             // Read here, not when the future was made: it may be polled later.
-            let cx = Context::new(&self.clock, terms, Wait::Runtime);
+            let cx = Context::new(&self.clock, self.grain, terms, Wait::Runtime);
             let bottom = Bottom {
                 call: &call,
                 classify: &classify,

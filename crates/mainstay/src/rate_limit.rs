@@ -29,6 +29,7 @@ mod future;
 mod keyed;
 mod layer;
 mod service;
+mod stage;
 mod turn;
 
 pub use future::RateLimitFuture;
@@ -43,17 +44,34 @@ const COARSE_LAG_MAX: Duration = Duration::from_millis(20);
 
 /// How many calls in which time, and how many may wait how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Config {
     /// Calls per `period`.
     pub per_period: NonZeroU32,
     /// The period, at most a year; at most one call per nanosecond fits in it.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::duration")
+    )]
     pub period: Duration,
     /// Calls at once after a quiet time; one that takes longer than a year to earn is refused.
     pub burst: NonZeroU32,
     /// Calls that may wait for their turn; none when `None`. Timers count milliseconds: calls
     /// that wait get a higher rate than a thousand per second only with a burst.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::or_off")
+    )]
     pub queue: Option<NonZeroU32>,
     /// How long one may wait.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::duration")
+    )]
     pub queue_wait: Duration,
 }
 

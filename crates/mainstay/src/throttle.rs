@@ -24,6 +24,7 @@ use crate::error::{Cause, Error, Policy, Rejection};
 mod future;
 mod layer;
 mod service;
+mod stage;
 
 pub use future::ThrottleFuture;
 pub use layer::ThrottleLayer;

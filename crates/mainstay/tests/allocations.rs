@@ -1,4 +1,5 @@
-//! What a call through a breaker allocates: nothing, in any state; and what a breaker holds.
+//! What a call through a breaker allocates: nothing, in any state; through a whole pipeline:
+//! nothing; and what a breaker holds.
 //!
 //! Prevents a protection that costs more memory the more there is to protect from.
 #![expect(
@@ -18,7 +19,10 @@ use allocation_counter::{AllocationInfo, measure};
 use mainstay::breaker::{Config, Family, Slow, Span, State};
 use mainstay::innermost::InnermostLayer;
 use mainstay::registry::Registry;
-use mainstay::{Breaker, Error, Instant, Reason};
+use mainstay::{
+    Breaker, Bulkhead, ConcurrencyLimit, Error, Faults, Instant, Pipeline, RateLimiter, Reason,
+    Retry, RetryBudget, Throttle, rate_limit,
+};
 use tower::{Layer as _, Service as _, service_fn};
 
 /// What one idle breaker of a family may hold: its engine and all that its handle adds.
@@ -183,6 +187,38 @@ fn a_call_through_the_layer_allocates_nothing() {
         }
     });
     assert_none("a call", &breaker, &calls);
+}
+
+#[test]
+fn a_call_through_a_whole_pipeline_allocates_nothing() {
+    let budget = RetryBudget::builder("payment").build().expect("valid");
+    let throttle = Throttle::builder("payment").build().expect("valid");
+    let limiter = RateLimiter::builder("payment").config(rate_limit::Config {
+        burst: count(1_000),
+        ..rate_limit::Config::default()
+    });
+    let limit = ConcurrencyLimit::builder("payment").build();
+    let pipeline = Pipeline::builder("payment")
+        .deadline(Duration::from_secs(3))
+        .rate_limit(limiter.build().expect("valid"))
+        .retry(Retry::builder(budget).build())
+        .breaker(family(config()).breaker("payment-1"))
+        .throttle(throttle)
+        .concurrency_limit(limit.expect("valid"))
+        .bulkhead(Bulkhead::builder("payment").build())
+        .timeout(Duration::from_secs(1))
+        .faults(Faults::builder("payment").build().expect("valid"))
+        .build()
+        .expect("valid");
+    let call = || now(pipeline.call(|_| ready(Ok::<_, u8>(1))));
+    // What a thread makes once.
+    assert_eq!(call(), Ok(1));
+    let calls = measure(|| {
+        for _ in 0..100 {
+            assert_eq!(call(), Ok(1));
+        }
+    });
+    assert_eq!(calls.count_total, 0, "{calls:?}");
 }
 
 #[test]

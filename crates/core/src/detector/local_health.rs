@@ -27,10 +27,23 @@ pub const SCORE_LIMIT: u32 = 64;
 
 /// What is expected of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct LocalHealthConfig {
     /// How often peers are checked. A check that is late by more than this shows a stall.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub interval: Duration,
     /// Highest score; Lifeguard's S, 8 there. `None` switches the multiplier off.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::or_off")
+    )]
     pub score_max: Option<NonZeroU32>,
 }
 

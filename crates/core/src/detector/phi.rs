@@ -35,17 +35,34 @@ const LATE_FACTOR: u64 = 2;
 
 /// How a phi detector decides.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct PhiConfig {
     /// From which φ on a peer is suspect. 8 suits a local network, 12 one with long pauses.
     pub threshold: f64,
     /// Intervals that are remembered.
     pub window: NonZeroU32,
     /// The deviation is taken to be at least this, however regular heartbeats were.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub std_deviation_min: Duration,
     /// A pause (garbage collection, a lost packet) that is forgiven: added to the mean. Zero
     /// forgives none.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub pause_acceptable: Duration,
     /// The interval that is expected before the second heartbeat; its deviation is a quarter.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub first_estimate: Duration,
 }
 

@@ -17,10 +17,23 @@ pub const INTERVAL_MAX: Duration = Duration::from_mins(1);
 
 /// How long calls wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct DelayConfig {
     /// How long a call waits in a queue that stands.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub target: Duration,
     /// How long a call waits otherwise, and after how long a queue that is not empty stands.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub interval: Duration,
 }
 

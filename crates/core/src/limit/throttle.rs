@@ -39,16 +39,29 @@ const TICK_MASK: u64 = (1 << TICK_BITS) - 1;
 
 /// When calls are turned away.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct ThrottleConfig {
     /// How many times as many calls are sent as the callee lets in, 1 to 100: the `K` of the rule.
     /// Higher finds out sooner that the callee has recovered; lower spares it more.
     pub multiplier: f64,
     /// How far back calls count. After an outage, the share that is sent grows about `multiplier`
     /// times per window: the two minutes of the source take several more to recover.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub window: Duration,
     /// Calls in the window before any is turned away.
     pub calls_min: NonZeroU32,
     /// Most calls that are turned away, as a share above 0 and below 1.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::share")
+    )]
     pub rejection_max: f64,
 }
 

@@ -18,35 +18,84 @@ const FACTOR_MAX: f64 = 1_000.0;
 
 /// When an endpoint stands out, and for how long it is left out.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Config {
     /// Failures in a row that eject an endpoint while another one answers; `None` is off.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::or_off")
+    )]
     pub consecutive: Option<NonZeroU32>,
     /// By how much its share of failed calls must be above the rest's, above 0 and at most 1;
     /// `None` is off.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::share_or_off")
+    )]
     pub failure_gap: Option<f64>,
     /// How sure that must be, in standard deviations. 4 is wrong once in 30,000 independent
     /// comparisons of endpoints that differ by chance alone; 3 once in 740, which is every few hours
     /// where a comparison is made each second of the calls of the last few.
     pub deviations: f64,
     /// How many times the rest's median latency its own must be, above 1; `None` is off.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::or_off")
+    )]
     pub latency_ratio: Option<f64>,
     /// By how much, besides: nobody minds half a millisecond in place of a tenth.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub latency_gap: Duration,
     /// Calls that must be known, of the endpoint and of the rest, before the two are compared.
     pub calls_min: NonZeroU32,
     /// After this long, a call counts half.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub half_life: Duration,
     /// How often endpoints are evaluated.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub interval: Duration,
     /// First time out; doubles with each ejection in a row.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub eject: Duration,
     /// Cap of the time out.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub eject_max: Duration,
     /// Most endpoints that are out at a time; all but one when `None`. One always stays.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::or_off")
+    )]
     pub ejected_max: Option<NonZeroU32>,
     /// How long an endpoint that returns takes to get its full share; at once when `None`.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration_or_off")
+    )]
     pub ramp: Option<Duration>,
     /// Staying in this long takes the time out back to `eject`.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub stable_after: Duration,
 }
 

@@ -18,6 +18,11 @@ pub const BACKOFF_MAX: Duration = Duration::from_hours(365 * 24);
 /// How the wait grows with the attempts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
 pub enum Growth {
     /// It does not: always `base`.
     Constant,
@@ -35,6 +40,11 @@ pub enum Growth {
 
 /// How chance spreads the grown wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
 pub enum Jitter {
     /// Not at all. Only where there is one client.
     None,
@@ -47,12 +57,25 @@ pub enum Jitter {
 
 /// The wait between attempts, as configured.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct BackoffConfig {
     /// How it grows.
     pub growth: Growth,
     /// The first wait, before jitter.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub base: Duration,
     /// Cap of the grown wait, before jitter.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub max: Duration,
     /// How chance spreads it.
     pub jitter: Jitter,

@@ -207,6 +207,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for OrOff<T> {
         T::deserialize(number.into_deserializer()).map(Some)
     }
 
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Option<T>, E> {
+        T::deserialize(number.into_deserializer()).map(Some)
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
         T::deserialize(MapAccessDeserializer::new(map)).map(Some)
     }

@@ -1,5 +1,7 @@
 //! [`Breaker`] as a stage of a pipeline.
 
+use mainstay_core::outcome::Outcome;
+
 use super::{Breaker, Permit};
 use crate::error::Rejection;
 use crate::pipeline::{Context, Ended, Next, Stage};
@@ -30,7 +32,13 @@ impl Breaker {
 impl Permit<'_> {
     /// Records how the call `cx` ended.
     pub(crate) fn leave<T, E>(self, cx: &Context<'_>, ended: &Ended<T, E>) {
-        let at = ended.at_by(self.clock(), cx);
-        self.record_at(ended.outcome, at);
+        match ended.outcome {
+            // Needs no time, unless slow calls count; then the breaker knows how exact a one.
+            Outcome::Success | Outcome::Permanent => self.success(),
+            outcome @ (Outcome::Failure(_) | Outcome::Throttled { .. } | Outcome::Ignored) => {
+                let at = ended.at_by(self.clock(), cx);
+                self.record_at(outcome, at);
+            },
+        }
     }
 }

@@ -19,11 +19,20 @@ use crate::coalesce::Coalesce;
 
 /// How much is kept, and how long it may be used.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Config {
     /// Most entries.
     pub entries_max: NonZeroU32,
     /// Most weight in all, in the unit of [`Builder::weigh`]; `None` is no limit. A large cache is
     /// split into up to 16 parts, and an entry must fit into one.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::or_off")
+    )]
     pub weight_max: Option<NonZeroU64>,
     /// How long an answer may be used, and for what.
     pub freshness: freshness::Config,

@@ -14,23 +14,49 @@ pub const DELAY_MAX: Duration = Duration::from_hours(1);
 /// How long a call may take before a copy of it is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
 pub enum Delay {
     /// Always this long.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::duration")
+    )]
     Fixed(Duration),
     /// As long as a share of the last calls took. The share that takes longer is sent twice.
     Quantile {
         /// The share that is not sent twice: 0.95 sends one in twenty. Above 0, below 1.
+        #[cfg_attr(
+            feature = "serde",
+            serde(deserialize_with = "mainstay_core::unit::text::share")
+        )]
         quantile: f64,
         /// Never shorter than this: it keeps very fast services from being sent copies at every
         /// hiccup.
+        #[cfg_attr(
+            feature = "serde",
+            serde(deserialize_with = "mainstay_core::unit::text::duration")
+        )]
         min: Duration,
         /// Never longer than this, and this long as long as too little is known.
+        #[cfg_attr(
+            feature = "serde",
+            serde(deserialize_with = "mainstay_core::unit::text::duration")
+        )]
         max: Duration,
     },
 }
 
 /// Which answer is the call's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
 pub enum Accept {
     /// The first good one; when all copies fail, the error of the first copy.
     #[default]
@@ -41,6 +67,11 @@ pub enum Accept {
 
 /// When copies are sent, and how many.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Config {
     /// How long before each further copy.
     pub delay: Delay,
@@ -49,6 +80,10 @@ pub struct Config {
     /// Which answer is the call's.
     pub accept: Accept,
     /// Latencies count for one to two times this.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::duration")
+    )]
     pub span: Duration,
 }
 

@@ -83,7 +83,7 @@ where
         }
         // A thread cannot be stopped from outside: the attempt carries the deadline, for the
         // call's own sockets.
-        let result = (self.0.call)(cx.attempt());
+        let result = cx.ambient().enter(|| (self.0.call)(cx.attempt()));
         cx.ended(result, self.0.classify)
     }
 }

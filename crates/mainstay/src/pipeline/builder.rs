@@ -12,7 +12,12 @@ use crate::breaker::{self, Breaker};
 use crate::bulkhead::Bulkhead;
 use crate::classify::ErrorsFail;
 use crate::clock::Clock;
+use crate::concurrency_limit::{self, ConcurrencyLimit};
+use crate::fault::Faults;
+use crate::hedge::{self, Hedge};
+use crate::rate_limit::{self, RateLimiter};
 use crate::retry::{BackoffConfigError, BudgetConfigError, Retry};
+use crate::throttle::Throttle;
 
 /// Makes a [`Pipeline`]. A stage that is not named is not there.
 #[must_use = "ends with build()"]
@@ -55,6 +60,15 @@ pub enum ConfigError {
     /// The breaker.
     #[error("breaker: {0}")]
     Breaker(#[from] breaker::ConfigError),
+    /// The rate limit.
+    #[error("rate_limit: {0}")]
+    RateLimit(#[from] rate_limit::ConfigError),
+    /// The concurrency limit.
+    #[error("concurrency_limit: {0}")]
+    ConcurrencyLimit(#[from] concurrency_limit::ConfigError),
+    /// The hedge.
+    #[error(transparent)]
+    Hedge(#[from] hedge::ConfigError),
 }
 
 impl Builder {
@@ -69,6 +83,10 @@ impl Builder {
 }
 
 impl<C> Builder<C> {
+    pub(super) const fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// The time for the whole call, with its queues, backoffs and attempts.
     pub fn deadline(mut self, total: Duration) -> Self {
         self.stages.deadline = Some(total);
@@ -82,9 +100,33 @@ impl<C> Builder<C> {
         self
     }
 
+    /// So many calls per period; a call that is tried again counts once.
+    pub fn rate_limit(mut self, limiter: RateLimiter) -> Self {
+        self.stages.rate_limit = Some(limiter);
+        self
+    }
+
+    /// Sends copies of slow attempts of idempotent calls. Give it the budget of the retries.
+    pub fn hedge(mut self, hedge: Hedge) -> Self {
+        self.stages.hedge = Some(hedge);
+        self
+    }
+
     /// Turns calls away while the callee fails.
     pub fn breaker(mut self, breaker: Breaker) -> Self {
         self.stages.breaker = Some(breaker);
+        self
+    }
+
+    /// Turns calls away that the callee would refuse for overload.
+    pub fn throttle(mut self, throttle: Throttle) -> Self {
+        self.stages.throttle = Some(throttle);
+        self
+    }
+
+    /// As many calls at a time as are answered in time; see [`Terms::priority`](super::Terms).
+    pub fn concurrency_limit(mut self, limit: ConcurrencyLimit) -> Self {
+        self.stages.concurrency_limit = Some(limit);
         self
     }
 
@@ -97,6 +139,15 @@ impl<C> Builder<C> {
     /// The time for one attempt, from when it has its place.
     pub fn timeout(mut self, attempt: Duration) -> Self {
         self.stages.timeout = Some(attempt);
+        self
+    }
+
+    /// Breaks attempts on purpose, once it is switched on. An injected error is a
+    /// [rejection](crate::Rejection) that counts as a failure of the callee, and answers are never
+    /// falsified: a pipeline cannot make what it does not know. For those, use
+    /// [`Faults::call`] inside of the call.
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.stages.faults = Some(faults);
         self
     }
 
@@ -132,7 +183,13 @@ impl<C> Builder<C> {
         checked("deadline", self.stages.deadline)?;
         checked("timeout", self.stages.timeout)?;
         let clock = self.clock.unwrap_or_default();
-        Ok(Pipeline::new(self.name, self.stages, self.classify, clock))
+        let grain = self.stages.grain();
+        Ok(Pipeline::new(
+            self.name,
+            self.stages,
+            self.classify,
+            (clock, grain),
+        ))
     }
 }
 

@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use mainstay_core::event::Observe;
 
-use super::{ConfigError, Pipeline};
+use super::{Builder, ConfigError, Pipeline};
 use crate::breaker::{self, Breaker};
 use crate::bulkhead::{self, Bulkhead};
 use crate::clock::Clock;
+use crate::concurrency_limit::{self, ConcurrencyLimit};
+use crate::hedge::{self, Hedge};
+use crate::rate_limit::{self, RateLimiter};
 use crate::retry::{Backoff, BackoffConfig, BudgetConfig, Retry, RetryBudget};
 
 /// All policies of one pipeline.
@@ -59,6 +62,24 @@ pub struct Config {
         serde(deserialize_with = "mainstay_core::unit::text::or_off")
     )]
     pub bulkhead: Option<bulkhead::Config>,
+    /// How many calls per period.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::or_off")
+    )]
+    pub rate_limit: Option<rate_limit::Config>,
+    /// As many calls at a time as are answered in time.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::or_off")
+    )]
+    pub concurrency_limit: Option<concurrency_limit::Config>,
+    /// Copies of slow attempts, from the budget of `retry`, or from one as large without it.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "mainstay_core::unit::text::or_off")
+    )]
+    pub hedge: Option<hedge::Config>,
 }
 
 /// Time limits of a call.
@@ -116,13 +137,17 @@ pub struct RetryConfig {
 }
 
 impl Default for Config {
-    /// Everything on: three attempts within three seconds, a breaker, 256 calls at a time.
+    /// Three attempts within three seconds, a breaker, 256 calls at a time. Off is what only its
+    /// user can decide: a rate, a second copy of a call, a limit that moves.
     fn default() -> Self {
         Self {
             timeout: TimeoutConfig::default(),
             retry: Some(RetryConfig::default()),
             breaker: Some(breaker::Config::default()),
             bulkhead: Some(bulkhead::Config::default()),
+            rate_limit: None,
+            concurrency_limit: None,
+            hedge: None,
         }
     }
 }
@@ -181,9 +206,6 @@ impl Config {
         if let Some(attempt) = attempt {
             builder = builder.timeout(attempt);
         }
-        if let Some(retry) = &self.retry {
-            builder = builder.retry(retry.build(&name, clock, &observer)?);
-        }
         if let Some(breaker) = &self.breaker {
             let mut config = breaker.clone();
             let attempt = attempt.unwrap_or_default();
@@ -195,23 +217,83 @@ impl Config {
             builder = builder.breaker(breaker.build()?);
         }
         if let Some(bulkhead) = self.bulkhead {
-            let bulkhead = Bulkhead::builder(name)
+            let bulkhead = Bulkhead::builder(Arc::clone(&name))
                 .config(bulkhead)
                 .clock(clock)
-                .observer(observer);
+                .observer(Arc::clone(&observer));
             builder = builder.bulkhead(bulkhead.build());
         }
+        builder = self.repeating(builder, clock, &observer)?;
+        builder = self.limiting(builder, clock, observer)?;
         builder.build()
+    }
+
+    /// What makes a call more than once, from one budget.
+    fn repeating(
+        &self,
+        mut builder: Builder,
+        clock: Clock,
+        observer: &Arc<dyn Observe>,
+    ) -> Result<Builder, ConfigError> {
+        if self.retry.is_none() && self.hedge.is_none() {
+            return Ok(builder);
+        }
+        let retry = self.retry.unwrap_or_default();
+        let budget = retry.budget(builder.name(), clock, observer)?;
+        if let Some(hedge) = self.hedge {
+            let hedge = Hedge::builder(budget.clone()).config(hedge).clock(clock);
+            builder = builder.hedge(hedge.build()?);
+        }
+        if let Some(retry) = &self.retry {
+            builder = builder.retry(retry.build(budget, clock)?);
+        }
+        Ok(builder)
+    }
+
+    /// What counts calls per period or at a time.
+    fn limiting(
+        &self,
+        mut builder: Builder,
+        clock: Clock,
+        observer: Arc<dyn Observe>,
+    ) -> Result<Builder, ConfigError> {
+        if let Some(config) = self.rate_limit {
+            let limiter = RateLimiter::builder(Arc::clone(builder.name()))
+                .config(config)
+                .clock(clock)
+                .observer(Arc::clone(&observer));
+            builder = builder.rate_limit(limiter.build()?);
+        }
+        if let Some(config) = self.concurrency_limit {
+            let limit = ConcurrencyLimit::builder(Arc::clone(builder.name()))
+                .config(config)
+                .clock(clock)
+                .observer(observer);
+            builder = builder.concurrency_limit(limit.build()?);
+        }
+        Ok(builder)
     }
 }
 
 impl RetryConfig {
-    fn build(
+    fn budget(
         &self,
         name: &Arc<str>,
         clock: Clock,
         observer: &Arc<dyn Observe>,
-    ) -> Result<Retry, ConfigError> {
+    ) -> Result<RetryBudget, ConfigError> {
+        let budget = RetryBudget::builder(Arc::clone(name))
+            .config(BudgetConfig {
+                ratio: self.budget,
+                floor: self.budget_floor,
+                ..BudgetConfig::default()
+            })
+            .clock(clock)
+            .observer(Arc::clone(observer));
+        Ok(budget.build()?)
+    }
+
+    fn build(&self, budget: RetryBudget, clock: Clock) -> Result<Retry, ConfigError> {
         if self.backoff_max < self.backoff {
             return Err(ConfigError::BackoffMax {
                 backoff: self.backoff,
@@ -223,15 +305,6 @@ impl RetryConfig {
             max: self.backoff_max,
             ..BackoffConfig::default()
         })?;
-        let budget = RetryBudget::builder(Arc::clone(name))
-            .config(BudgetConfig {
-                ratio: self.budget,
-                floor: self.budget_floor,
-                ..BudgetConfig::default()
-            })
-            .clock(clock)
-            .observer(Arc::clone(observer))
-            .build()?;
         Ok(Retry::builder(budget)
             .attempts(self.attempts)
             .backoff(backoff)

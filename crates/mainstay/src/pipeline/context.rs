@@ -7,12 +7,15 @@
 
 use std::time::Duration;
 
+use mainstay_core::limit::priority::Priority;
 use mainstay_core::outcome::{Outcome, Reason};
 use mainstay_core::time::{Deadline, Instant, nanos};
 
+use super::grain::Grain;
 use super::wait::Wait;
 use crate::classify::Classify;
 use crate::clock::Clock;
+use crate::deadline::Ambient;
 use crate::error::{Error, Rejection, Scope};
 use crate::retry::Attempt;
 
@@ -24,12 +27,18 @@ pub struct Context<'a> {
     deadline: Deadline,
     /// How long the time was that ends at the deadline; cut off at 584 years.
     limit_nanos: u64,
+    /// The budget that has counted this call already, by its address; 0 when none has.
+    budget: usize,
     attempt: u32,
     /// Whose time ends at the deadline.
     scope: Scope,
+    priority: Priority,
     /// Whether it may be made twice.
-    repeat: Repeat,
+    idempotent: bool,
+    /// Whether somebody further out tries again.
+    retried: bool,
     wait: Wait,
+    grain: Grain,
 }
 
 /// Whether a call may be made twice, and by whom.
@@ -61,17 +70,21 @@ pub struct Terms {
     /// be earlier.
     pub deadline: Deadline,
     /// Whether somebody further out tries again, so that this pipeline must not: three layers of
-    /// three attempts each would be 27 calls.
+    /// three attempts each would be 27 calls. Not needed within another pipeline's or retry's
+    /// attempt, whose [ambient](crate::deadline) says so.
     pub retried: bool,
+    /// How much it matters when not all can be served: where there is a concurrency limit.
+    pub priority: Priority,
 }
 
 impl Default for Terms {
-    /// Idempotent, without a deadline, and nobody further out tries again.
+    /// Idempotent, without a deadline, of normal priority, and nobody further out tries again.
     fn default() -> Self {
         Self {
             idempotent: true,
             deadline: Deadline::NEVER,
             retried: false,
+            priority: Priority::Normal,
         }
     }
 }
@@ -95,31 +108,34 @@ pub struct Ended<T, E> {
     pub result: Result<T, Error<E>>,
     /// What it means: decided once, by the pipeline's classifier, for all stages.
     pub outcome: Outcome,
-    /// When it ended.
+    /// When it ended. A failure's is exact; that of a good answer may be a step of the coarse
+    /// clock before it, see [`pipeline`](super).
     pub at: Instant,
 }
 
 impl<'a> Context<'a> {
-    /// A call that starts now.
-    pub(super) fn new(clock: &'a Clock, terms: Terms, wait: Wait) -> Self {
-        let now = clock.now();
+    /// A call that starts now, on `terms` and under what its surroundings say.
+    pub(super) fn new(clock: &'a Clock, grain: Grain, terms: Terms, wait: Wait) -> Self {
+        let ambient = Ambient::current();
+        let deadline = match ambient.deadline {
+            None => terms.deadline,
+            Some(at) => terms.deadline.earlier(Deadline::at(clock.instant(at))),
+        };
+        let now = grain.start(clock, deadline);
         Self {
             clock,
             now,
-            deadline: terms.deadline,
-            limit_nanos: nanos(terms.deadline.instant().since(now)),
-            attempt: 1,
+            deadline,
+            limit_nanos: nanos(deadline.instant().since(now)),
+            budget: ambient.budget,
+            // What is done here is part of the outer attempt.
+            attempt: ambient.attempt.max(1),
             scope: Scope::Total,
-            repeat: match terms {
-                Terms { retried: true, .. } => Repeat::Outside,
-                Terms {
-                    idempotent: true, ..
-                } => Repeat::Idempotent,
-                Terms {
-                    idempotent: false, ..
-                } => Repeat::Unsent,
-            },
+            priority: terms.priority,
+            idempotent: terms.idempotent,
+            retried: terms.retried || ambient.attempt > 0,
             wait,
+            grain,
         }
     }
 
@@ -128,7 +144,8 @@ impl<'a> Context<'a> {
         self.clock
     }
 
-    /// This moment, as it was read last: when the call began, or after the last wait.
+    /// This moment, as it was read last: when the call began, or after the last wait. It may be a
+    /// step of the coarse clock ago, see [`pipeline`](super).
     pub const fn now(&self) -> Instant {
         self.now
     }
@@ -174,11 +191,56 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// How much the call matters.
+    pub const fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// Whether the call may be made twice: by a retry, or by a hedge, which is part of an attempt.
+    pub const fn is_idempotent(&self) -> bool {
+        self.idempotent
+    }
+
+    /// The call must not be made twice, whatever its terms say.
+    pub(crate) const fn forbid_copies(&mut self) {
+        self.idempotent = false;
+    }
+
     /// Whether the stage that asks may try the call again. From here on, stages further in may not.
     pub const fn try_again(&mut self) -> Repeat {
-        let repeat = self.repeat;
-        self.repeat = Repeat::Outside;
-        repeat
+        if self.retried {
+            return Repeat::Outside;
+        }
+        self.try_again_even_when_nested()
+    }
+
+    /// [`try_again`](Self::try_again) for a stage that does not care who else does.
+    pub(crate) const fn try_again_even_when_nested(&mut self) -> Repeat {
+        if self.retried {
+            self.attempt = 1;
+        }
+        self.retried = true;
+        if self.idempotent {
+            Repeat::Idempotent
+        } else {
+            Repeat::Unsent
+        }
+    }
+
+    /// The budget at this address counts the call; `false` when it has done so already.
+    pub(crate) const fn count_in(&mut self, budget: usize) -> bool {
+        let is_new = self.budget != budget;
+        self.budget = budget;
+        is_new
+    }
+
+    /// What the call sees around itself.
+    pub(crate) fn ambient(&self) -> Ambient {
+        Ambient {
+            attempt: if self.retried { self.attempt } else { 0 },
+            budget: self.budget,
+            ..Ambient::of(*self.clock, self.deadline)
+        }
     }
 
     /// From here on, the next attempt.
@@ -219,15 +281,16 @@ impl<'a> Context<'a> {
         result: Result<T, E>,
         classify: &impl Classify<T, E>,
     ) -> Ended<T, E> {
+        let outcome = classify.classify(result.as_ref());
         Ended {
-            outcome: classify.classify(result.as_ref()),
+            outcome,
             result: result.map_err(Error::Inner),
-            at: self.clock.now(),
+            at: self.grain.end(self.clock, outcome),
         }
     }
 
     /// The time is up.
-    pub(super) fn timed_out<T, E>(&self) -> Ended<T, E> {
+    pub(crate) fn timed_out<T, E>(&self) -> Ended<T, E> {
         let scope = self.scope;
         let after = Duration::from_nanos(self.limit_nanos);
         Ended {

@@ -51,7 +51,7 @@ where
                 cx,
             } => {
                 // Before the timer: an answer in the same tick wins.
-                if let Poll::Ready(result) = call.poll(task) {
+                if let Poll::Ready(result) = cx.ambient().enter(|| call.poll(task)) {
                     return Poll::Ready(cx.ended(result, *classify));
                 }
                 wait(timer, cx, task).map(|()| cx.timed_out())

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Pipeline;
+use super::grain::Grain;
 use super::stage::{Chain, Stage};
 use crate::classify::ErrorsFail;
 use crate::clock::Clock;
@@ -68,7 +69,13 @@ impl<S: Stage, C> Stack<S, C> {
     /// The pipeline called `name`.
     pub fn build(self, name: impl Into<Arc<str>>) -> Pipeline<S, C> {
         let clock = self.clock.unwrap_or_default();
-        Pipeline::new(name.into(), self.stages, self.classify, clock)
+        // Stages of any kind may have limits that nobody knows of.
+        Pipeline::new(
+            name.into(),
+            self.stages,
+            self.classify,
+            (clock, Grain::Exact),
+        )
     }
 }
 

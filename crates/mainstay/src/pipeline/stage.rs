@@ -105,7 +105,7 @@ impl<S: Stage> Stage for Option<S> {
 pin_project! {
     /// A call with or without a stage around it.
     #[project = OptionalProjection]
-    enum Optional<S, N> {
+    pub(crate) enum Optional<S, N> {
         There { #[pin] call: S },
         Absent { #[pin] call: N },
     }

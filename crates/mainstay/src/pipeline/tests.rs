@@ -20,7 +20,9 @@ use crate::heard::Heard;
 use crate::retry::{Backoff, BackoffConfig, BudgetConfig, Retry, RetryBudget};
 use crate::timeout::Timeout;
 
+mod ambient;
 mod form;
+mod order;
 mod time;
 
 fn millis(n: u64) -> Duration {

@@ -21,24 +21,57 @@ impl Stage for Retry {
         next: N,
     ) -> impl Future<Output = Ended<T, E>> {
         async move {
-            let plan = &*self.plan;
-            let repeat = match cx.try_again() {
-                Repeat::Idempotent if !self.idempotent => Repeat::Unsent,
-                repeat => repeat,
-            };
-            if repeat != Repeat::Outside {
-                plan.begin(&mut cx);
-            }
+            let repeat = self.begin(&mut cx);
             let ended = next.run(cx).await;
-            if repeat == Repeat::Outside {
+            if self.is_settled(repeat, &ended) {
                 return ended;
             }
-            plan.budget.ended(ended.outcome);
-            if mendable(&ended).is_none() {
-                return ended;
-            }
-            plan.mend(ended, repeat, cx, next).await
+            self.mend(ended, repeat, cx, next).await
         }
+    }
+}
+
+impl Retry {
+    /// Counts a call, and says whether it may be made twice from here.
+    pub(crate) fn begin(&self, cx: &mut Context<'_>) -> Repeat {
+        let plan = &*self.plan;
+        if !self.idempotent {
+            cx.forbid_copies();
+        }
+        let repeat = if plan.even_when_nested {
+            cx.try_again_even_when_nested()
+        } else {
+            cx.try_again()
+        };
+        if repeat != Repeat::Outside {
+            plan.begin(cx);
+        }
+        repeat
+    }
+
+    /// Whether the first attempt's result is the call's.
+    pub(crate) fn is_settled<T, E>(&self, repeat: Repeat, ended: &Ended<T, E>) -> bool {
+        if repeat == Repeat::Outside {
+            return true;
+        }
+        self.plan.budget.ended(ended.outcome);
+        mendable(ended).is_none()
+    }
+
+    /// Tries again after the first attempt, which ended so.
+    pub(crate) fn mend<T, E, N: Next<T, E>>(
+        &self,
+        ended: Ended<T, E>,
+        repeat: Repeat,
+        cx: Context<'_>,
+        next: N,
+    ) -> impl Future<Output = Ended<T, E>> {
+        self.plan.mend(ended, repeat, cx, next)
+    }
+
+    /// The time for the whole call.
+    pub(crate) fn total(&self) -> Option<Duration> {
+        self.plan.total
     }
 }
 
@@ -49,7 +82,9 @@ fn mendable<T, E>(ended: &Ended<T, E>) -> Option<Mendable> {
 impl Plan {
     /// Counts a call.
     fn begin(&self, cx: &mut Context<'_>) {
-        self.budget.deposit_at(cx.now_by(&self.budget.clock()));
+        if cx.count_in(self.budget.address()) {
+            self.budget.deposit_at(cx.now_by(&self.budget.clock()));
+        }
         if let Some(total) = self.total {
             cx.limit(Scope::Total, total);
         }

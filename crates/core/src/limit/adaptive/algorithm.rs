@@ -28,6 +28,11 @@ const QUEUE_MIN: u32 = 4;
 
 /// How a limit moves.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
 pub enum Algorithm {
     /// By the ratio of the long-term latency to that of the window. For most callees.
     Gradient(Gradient),
@@ -41,6 +46,11 @@ pub enum Algorithm {
 
 /// Netflix's Gradient2.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Gradient {
     /// How many times the long-term latency is still no queueing, 1 to 10.
     pub tolerance: f64,
@@ -76,10 +86,19 @@ impl Gradient {
 
 /// Additive increase, multiplicative decrease.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Aimd {
     /// What a drop leaves of the limit, 0.5 to 0.99.
     pub backoff: f64,
     /// A window with a higher mean latency counts as one with a drop.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration_or_off")
+    )]
     pub latency_max: Option<Duration>,
 }
 
@@ -94,6 +113,11 @@ impl Default for Aimd {
 
 /// TCP Vegas.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Vegas {
     /// Fewer calls queueing raise the limit; times the decimal logarithm of the limit.
     pub alpha: u32,

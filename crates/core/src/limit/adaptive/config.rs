@@ -21,6 +21,11 @@ const BACKOFF_MIN: f64 = 0.5;
 
 /// How a limit finds its value.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct AdaptiveConfig {
     /// How it moves.
     pub algorithm: Algorithm,
@@ -31,12 +36,20 @@ pub struct AdaptiveConfig {
     /// It never rises above; at most [`IN_FLIGHT_MAX`].
     pub max: NonZeroU32,
     /// How long calls are sampled at least before it moves.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::duration")
+    )]
     pub window: Duration,
     /// How many calls are sampled at least before it moves.
     pub samples_min: NonZeroU32,
     /// Windows in a row in which the limit was reached, after which one window has half the
     /// limit, to see what the latency is without queueing. Without it, the limit takes its own
     /// queueing for the callee's latency and grows for ever. [`Aimd`] needs none.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::unit::text::or_off")
+    )]
     pub relearn: Option<NonZeroU32>,
 }
 

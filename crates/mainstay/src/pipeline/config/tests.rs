@@ -100,6 +100,7 @@ mod text {
                 queue: NonZeroU32::new(64),
                 queue_wait: Duration::from_millis(200),
             }),
+            ..Config::default()
         };
         assert_eq!(config, expected);
         config.build("payment").expect("it is valid");
@@ -123,12 +124,45 @@ mod text {
     }
 
     #[test]
+    fn what_only_its_user_can_decide_is_on_when_it_is_named() {
+        let config: Config = toml::from_str(
+            "
+            rate_limit = { per_period = 50, period = '1s', burst = 10, queue = 'off' }
+            concurrency_limit = { limit = { max = 64 }, delay = { target = '10ms' } }
+            hedge = { delay = { fixed = '20ms' }, copies = 3 }
+            retry = 'off'
+            ",
+        )
+        .expect("all keys are known");
+        let pipeline = config.build("payment").expect("it is valid");
+        let stages = format!("{:?}", pipeline.stages());
+        for name in ["RateLimiter", "ConcurrencyLimit", "Hedge"] {
+            assert!(stages.contains(name), "{name}: {stages}");
+        }
+        for (table, said) in [
+            ("hedge = { copies = 1 }", "hedge copies are 1"),
+            ("rate_limit = { period = '500d' }", "rate_limit: period is"),
+            (
+                "concurrency_limit = { limit = { min = 9, max = 3 } }",
+                "concurrency_limit: initial is",
+            ),
+        ] {
+            let config: Config = toml::from_str(table).expect("all keys are known");
+            let error = config.build("payment").expect_err("it cannot work");
+            assert!(error.to_string().starts_with(said), "{error}");
+        }
+    }
+
+    #[test]
     fn an_unknown_key_is_refused_by_name() {
         assert!(refused("retries = { attempts = 3 }").contains("`retries`"));
         assert!(refused("retry = { attempt = 3 }").contains("`attempt`"));
         assert!(refused("breaker = { error_rte = '50%' }").contains("`error_rte`"));
         assert!(refused("timeout = { totl = '3s' }").contains("`totl`"));
         assert!(refused("bulkhead = { size = 3 }").contains("`size`"));
+        assert!(refused("rate_limit = { rate = 3 }").contains("`rate`"));
+        assert!(refused("concurrency_limit = { max = 3 }").contains("`max`"));
+        assert!(refused("hedge = { after = '3ms' }").contains("`after`"));
     }
 
     #[test]
