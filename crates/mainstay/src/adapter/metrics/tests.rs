@@ -47,7 +47,7 @@ impl Recording {
     }
 
     fn states(&self) -> Vec<String> {
-        self.shown(STATE)
+        self.shown(STATE.0)
     }
 }
 
@@ -72,7 +72,8 @@ impl Recorder for Recording {
 }
 
 fn series(service: &str, state: &str) -> String {
-    format!("{STATE}{{service={service},endpoint=,state={state}}}")
+    let name = STATE.0;
+    format!("{name}{{service={service},endpoint=,state={state}}}")
 }
 
 fn breaker(service: &str, metrics: &Arc<Metrics>, clock: Clock) -> Breaker {
