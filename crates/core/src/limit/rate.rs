@@ -114,7 +114,8 @@ pub struct Quota {
     burst: NonZeroU32,
 }
 
-/// A burst as long as so many spans of doubt is long enough not to care when exactly it is.
+/// A burst of so many calls and as long as so many spans of doubt is long enough not to care when
+/// exactly it is.
 pub const SPANS_MIN: u64 = 64;
 
 /// The state of one limit: when it will be full again, in ticks. New, it is full.
@@ -239,12 +240,14 @@ impl Bucket {
     /// depends on when exactly it is: then read a better clock, and [`check`](Self::check).
     ///
     /// While the bucket is not nearly full, what a call leaves behind does not depend on now, and
-    /// the answer is exact. A full one of a burst as long as [`SPANS_MIN`] spans counts as filled
-    /// at the span's end: it lets pass less than a [`SPANS_MIN`]th of its burst too few, never one
-    /// too many.
+    /// the answer is exact. A full one whose burst has [`SPANS_MIN`] calls and is as long as so many
+    /// spans counts as filled at the span's end: it lets pass at most a [`SPANS_MIN`]th of its burst
+    /// and one call too few, never one too many.
     pub fn check_within(&self, quota: &Quota, from: Instant, to: Instant) -> Option<bool> {
         let (from, to) = (quota.ticks(from), quota.ticks(to));
-        let is_long = quota.ahead / SPANS_MIN >= to.saturating_sub(from);
+        // Of a burst of two calls, a moment too few would be a whole call.
+        let is_long = quota.ahead / SPANS_MIN >= to.saturating_sub(from)
+            && u64::from(quota.burst.get()) >= SPANS_MIN;
         let mut seen = self.0.load(Ordering::Relaxed);
         loop {
             if seen < to && !is_long {

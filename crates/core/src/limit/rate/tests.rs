@@ -208,6 +208,14 @@ fn a_bucket_that_may_be_full_gives_no_answer_without_the_exact_time() {
 }
 
 #[test]
+fn a_short_burst_is_not_a_call_shorter_because_the_time_is_in_doubt() {
+    let rate = Rate::new(&config(1, Duration::from_mins(1), 2)).expect("valid");
+    let ask = |from, to| rate.bucket().check_within(rate.quota(), at(from), at(to));
+    assert_eq!(ask(1_000, 1_020), None);
+    assert_eq!(passed(&rate, 9, at(1_010)), 2);
+}
+
+#[test]
 fn the_wait_is_until_the_calls_before_have_had_their_turns() {
     let rate = rate(10, 2);
     let wait = |before| rate.bucket().wait(rate.quota(), before, at(0));
