@@ -23,6 +23,7 @@ use http::header::{
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Response, StatusCode};
+use mainstay_core::freshness::Freshness;
 use mainstay_core::time::{Duration, Instant};
 
 use crate::body::Content;
@@ -136,8 +137,7 @@ impl Cache {
         let mut shelf = self.shelf(key.hash);
         let entry = shelf.get(&key.text, &request.headers)?;
         let age = entry.age_at(now);
-        let stale_max = entry.stale_max.map_or(stale_max, |own| own.min(stale_max));
-        if age > entry.fresh_for.saturating_add(stale_max) {
+        if entry.windows(stale_max).judge_age(age) == Freshness::Expired {
             return None;
         }
         let mut response = Response::new(Content::Full(entry.body.clone()));
