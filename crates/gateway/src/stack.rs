@@ -16,7 +16,7 @@ use http::header::HeaderName;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use mainstay_core::outcome::{Outcome, Reason};
+use mainstay_core::outcome::Outcome;
 use mainstay_core::retry::{Decision, Failed as FailedAttempt, GiveUpReason, Sent};
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 
@@ -36,7 +36,7 @@ use crate::upstream::connection::Sending;
 use crate::upstream::pool::Lease;
 use crate::upstream::stream::{Source, Stream};
 use crate::upstream::window::Window;
-use crate::{fallback, reply};
+use crate::{failure, fallback, reply};
 
 /// Between two looks for an endpoint when there is none: short at first, since restarts are.
 const ENDPOINT_PAUSE_MIN: Duration = Duration::from_millis(2);
@@ -101,7 +101,9 @@ async fn with_retries(call: &mut Call) -> Result<Response<Content>, Failed> {
     let mut number = 1;
     let mut last: Option<Failed> = None;
     if let Some(retry) = &call.local.plan.retry {
-        retry.budget.deposit(call.front.service.clock.at(call.now));
+        retry
+            .budget
+            .deposit_at(call.front.service.clock.at(call.now));
     }
     loop {
         let failed = match attempt(call, &mut tried, number).await {
@@ -139,7 +141,10 @@ async fn attempt(
         Ok((lease, head)) => {
             attempt.answered(now);
             if head.status.is_server_error() {
-                attempt.settle(Outcome::Failure(Reason::Status), now);
+                let wish_max = call.local.plan.cooldown_max();
+                if let Some(outcome) = failure::outcome_of(head.status, &head.headers, wish_max) {
+                    attempt.settle(outcome, now);
+                }
             }
             let response = call.response(lease, head, attempt);
             Failed::check(response, call.retry_on())
@@ -193,7 +198,7 @@ fn balance(call: &Call, tried: &mut Tried, number: u32) -> Result<(usize, Attemp
                 NoChoice::CircuitOpen { retry_after } => Failed::circuit_open(retry_after),
             })?;
         tried.add(index);
-        match Attempt::begin(&plan.endpoints[index], number, now) {
+        match Attempt::begin(&plan.endpoints[index], number, call.front.at(now)) {
             Ok(attempt) => return Ok((index, attempt)),
             Err(refusal) => rejected = refusal.retry_after,
         }
@@ -351,18 +356,7 @@ impl Call {
             deadline: service.clock.deadline(self.deadline),
         };
         let random = &mut self.front.random.borrow_mut();
-        let decision = plan.retry.decide(&attempt, &*plan.budget, now, random);
-        match decision {
-            Decision::Retry { .. } => service.budget_asked(true, now),
-            Decision::GiveUp(GiveUpReason::Budget) => service.budget_asked(false, now),
-            Decision::GiveUp(
-                GiveUpReason::Attempts
-                | GiveUpReason::Unsafe
-                | GiveUpReason::Deadline
-                | GiveUpReason::RetryAfter,
-            ) => {},
-        }
-        decision
+        plan.retry.decide(&attempt, &plan.budget, now, random)
     }
 
     /// The answer for the client. A body that is there is settled at once, one that follows

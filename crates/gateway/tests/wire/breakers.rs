@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use mainstay_core::breaker::{SLOW_MIN, Slow};
 use mainstay_core::outcome::Reason;
 use mainstay_gateway::Rotation;
 use mainstay_observe::status::BreakerState;
 
 use crate::clients::POST;
 use crate::origins::{Action, Origin, ok, status};
-use crate::setup::{Running, breaker, bulkhead, nobody, retry, service, until};
+use crate::setup::{Running, breaker, bulkhead, count, nobody, retry, service, until};
 
 #[tokio::test]
 async fn a_dead_endpoint_of_two_soon_gets_no_requests() {
@@ -311,4 +312,48 @@ async fn a_full_bulkhead_queues_and_then_rejects() {
     drop(holding);
     assert_eq!(waiting.answer(false).await.text(), "served");
     assert_eq!(gateway.client().await.get("/").await.text(), "served");
+}
+
+#[tokio::test]
+async fn an_open_circuit_stays_open_for_as_long_as_the_endpoint_asked() {
+    let origin =
+        Origin::start(|_| status("503 Service Unavailable", "Retry-After: 9\r\n", "busy")).await;
+    let mut service = service(&[origin.address]);
+    let mut breaker = breaker(2, Duration::from_millis(1));
+    breaker.reopen_max = Duration::from_secs(30);
+    service.breaker = Some(breaker);
+    let gateway = Running::start(service);
+    let mut client = gateway.client().await;
+    for _ in 0..2 {
+        assert_eq!(client.get("/").await.status, 503);
+    }
+    let rejected = client.get("/").await;
+    assert_eq!(rejected.reason(), "circuit_open", "not a probe after 1 ms");
+    let left: u64 = rejected
+        .field("retry-after")
+        .and_then(|left| left.parse().ok())
+        .expect("it says when to come back");
+    assert!((2..=10).contains(&left), "{left} s");
+    assert_eq!(origin.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_answers_too_late_opens_its_circuit() {
+    let origin = Origin::start(|_| ok("late")).await;
+    let mut service = service(&[origin.address]);
+    let mut breaker = breaker(100, Duration::from_mins(1));
+    breaker.calls_min = count(3);
+    breaker.slow = Some(Slow {
+        // No answer comes so fast.
+        after: SLOW_MIN,
+        rate: 0.5,
+        in_flight: false,
+    });
+    service.breaker = Some(breaker);
+    let gateway = Running::start(service);
+    let mut client = gateway.client().await;
+    for _ in 0..3 {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    assert_eq!(client.get("/").await.reason(), "circuit_open");
 }

@@ -92,3 +92,50 @@ async fn a_dead_process_stays_out_whatever_policies_change() {
         assert_eq!(client.get("/").await.text(), "two");
     }
 }
+
+#[tokio::test]
+async fn other_limits_of_a_circuit_are_in_force_and_it_forgets_nothing() {
+    let origin = Origin::start(|_| Action::Close).await;
+    let mut with_breaker = service(&[origin.address]);
+    with_breaker.breaker = Some(breaker(5, Duration::from_mins(1)));
+    let gateway = Running::start(with_breaker);
+    let mut client = gateway.client().await;
+    for _ in 0..2 {
+        assert_eq!(client.get("/").await.status, 502);
+    }
+    let mut config = gateway.config.clone();
+    let mut reload = |consecutive, attempt| {
+        config.services[0].breaker = Some(breaker(consecutive, Duration::from_mins(1)));
+        config.services[0].timeout.attempt = attempt;
+        let reloaded = gateway.handle.reload(&config.services);
+        reloaded.expect("the configuration is valid");
+    };
+
+    reload(3, Duration::from_secs(4));
+    assert_eq!(client.get("/").await.status, 502, "the third in a row");
+    assert_eq!(client.get("/").await.reason(), "circuit_open");
+    assert_eq!(origin.seen().len(), 3);
+
+    reload(9, Duration::from_secs(5));
+    assert_eq!(client.get("/").await.reason(), "circuit_open");
+    assert_eq!(origin.seen().len(), 3, "it is still open");
+}
+
+#[tokio::test]
+async fn a_configuration_that_is_wrong_elsewhere_changes_no_circuit() {
+    let origin = Origin::start(|_| Action::Close).await;
+    let mut with_breaker = service(&[origin.address]);
+    with_breaker.breaker = Some(breaker(2, Duration::from_mins(1)));
+    let gateway = Running::start(with_breaker);
+    let mut config = gateway.config.clone();
+    config.services[0].breaker = Some(breaker(100, Duration::from_mins(1)));
+    let mut stranger = config.services[0].clone();
+    stranger.name = "stranger".into();
+    config.services.push(stranger);
+    assert!(gateway.handle.reload(&config.services).is_err());
+    let mut client = gateway.client().await;
+    for _ in 0..2 {
+        assert_eq!(client.get("/").await.status, 502);
+    }
+    assert_eq!(client.get("/").await.reason(), "circuit_open");
+}
