@@ -267,7 +267,8 @@ impl Tried {
         }
     }
 
-    const fn has(self, index: usize) -> bool {
+    /// Whether the endpoint at `index` is remembered.
+    pub(crate) const fn has(self, index: usize) -> bool {
         index < 64 && self.0 & 1 << index != 0
     }
 

@@ -189,6 +189,7 @@ fn balance(call: &Call, tried: &mut Tried, number: u32) -> Result<(usize, Attemp
     let now = call.front.service.clock.at(call.now);
     let plan = &call.local.plan;
     let mut rejected = None;
+    let mut refused = Tried::default();
     // A circuit may open between the choice and the permit, but not more often than there are.
     for _ in 0..=plan.endpoints.len() {
         let index = plan
@@ -198,9 +199,17 @@ fn balance(call: &Call, tried: &mut Tried, number: u32) -> Result<(usize, Attemp
                 NoChoice::CircuitOpen { retry_after } => Failed::circuit_open(retry_after),
             })?;
         tried.add(index);
+        // A circuit in its ramp draws anew each time it is asked, and must not be asked till it
+        // gives in.
+        if refused.has(index) {
+            break;
+        }
         match Attempt::begin(&plan.endpoints[index], number, call.front.at(now)) {
             Ok(attempt) => return Ok((index, attempt)),
-            Err(refusal) => rejected = refusal.retry_after,
+            Err(refusal) => {
+                refused.add(index);
+                rejected = refusal.retry_after;
+            },
         }
     }
     Err(Failed::circuit_open(rejected.unwrap_or_default()))

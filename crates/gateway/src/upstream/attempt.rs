@@ -119,7 +119,8 @@ mod tests {
     use std::net::SocketAddr;
     use std::num::NonZeroU32;
 
-    use mainstay_core::breaker::{Config, Slow};
+    use mainstay_core::breaker::{Config, Slow, State};
+    use mainstay_core::outcome::Reason;
     use mainstay_observe::Observer;
 
     use super::*;
@@ -128,8 +129,7 @@ mod tests {
 
     const SLOW_AFTER: Duration = Duration::from_millis(100);
 
-    /// An endpoint whose circuit opens after one slow call.
-    fn endpoint() -> Arc<Endpoint> {
+    fn endpoint(limits: &Config) -> Arc<Endpoint> {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let service = config::Service {
             name: "pay".into(),
@@ -152,16 +152,7 @@ mod tests {
             name: "pay-1".into(),
             address,
         };
-        let limits = Config {
-            calls_min: NonZeroU32::MIN,
-            slow: Some(Slow {
-                after: SLOW_AFTER,
-                rate: 1.0,
-                in_flight: false,
-            }),
-            ..Config::default()
-        };
-        let breaker = Breaker::new(&limits, 1).expect("the limits are valid");
+        let breaker = Breaker::new(limits, 1).expect("the limits are valid");
         let observer = Observer::new("test");
         let clock = Clock::start();
         Arc::new(Endpoint::new(
@@ -175,7 +166,15 @@ mod tests {
 
     /// Whether the circuit lets calls through after one whose head and body took so long.
     fn admits_after(head: Duration, body: Duration) -> bool {
-        let endpoint = endpoint();
+        let endpoint = endpoint(&Config {
+            calls_min: NonZeroU32::MIN,
+            slow: Some(Slow {
+                after: SLOW_AFTER,
+                rate: 1.0,
+                in_flight: false,
+            }),
+            ..Config::default()
+        });
         let start = Instant::from_millis(1_000);
         let lane = Lane(3);
         let begun = Attempt::begin(&endpoint, 1, At { now: start, lane });
@@ -190,5 +189,34 @@ mod tests {
     fn a_slow_answer_opens_the_circuit_and_a_slow_reader_does_not() {
         assert!(!admits_after(SLOW_AFTER * 2, Duration::ZERO));
         assert!(admits_after(SLOW_AFTER / 2, SLOW_AFTER * 50));
+    }
+
+    #[test]
+    fn a_circuit_in_its_ramp_is_no_magnet_for_calls() {
+        let endpoint = endpoint(&Config {
+            consecutive: Some(NonZeroU32::MIN),
+            probes: NonZeroU32::MIN,
+            reopen: Duration::from_secs(1),
+            ramp: Some(Duration::from_hours(1)),
+            ..Config::default()
+        });
+        let call = |outcome, now| {
+            let at = At {
+                now,
+                lane: Lane::FIRST,
+            };
+            let begun = Attempt::begin(&endpoint, 1, at);
+            begun.expect("it admits").settle(outcome, now);
+        };
+        let (start, later) = (Instant::from_millis(1_000), Instant::from_millis(60_000));
+        call(Outcome::Failure(Reason::Error), start);
+        assert!(endpoint.is_on_probation(start));
+        call(Outcome::Success, later);
+        let state = endpoint
+            .breaker
+            .as_ref()
+            .map(|breaker| breaker.state(later));
+        assert!(matches!(state, Some(State::Ramp { .. })), "{state:?}");
+        assert!(endpoint.would_admit(later) && !endpoint.is_on_probation(later));
     }
 }

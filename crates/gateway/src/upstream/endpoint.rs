@@ -137,8 +137,11 @@ impl Endpoint {
 
     /// Whether the circuit lets calls through as probes only.
     pub(crate) fn is_on_probation(&self, now: Instant) -> bool {
-        let breaker = self.breaker.as_ref();
-        breaker.is_some_and(|breaker| breaker.state(now) != State::Closed)
+        match self.breaker.as_ref().map(|breaker| breaker.state(now)) {
+            Some(State::Open { .. } | State::HalfOpen | State::ForcedOpen) => true,
+            // In its ramp a circuit wants fewer calls than its load would give it, not all of them.
+            None | Some(State::Closed | State::Ramp { .. } | State::Disabled) => false,
+        }
     }
 
     /// What the next call would cost here, for the balancer.

@@ -357,3 +357,38 @@ async fn an_endpoint_that_answers_too_late_opens_its_circuit() {
     }
     assert_eq!(client.get("/").await.reason(), "circuit_open");
 }
+
+#[tokio::test]
+async fn a_ramp_is_felt_by_its_endpoint_and_by_no_client_while_another_is_well() {
+    let failing = Arc::new(AtomicBool::new(true));
+    let told = Arc::clone(&failing);
+    let ill = Origin::start(move |_| {
+        if told.load(Ordering::SeqCst) {
+            Action::Close
+        } else {
+            ok("back")
+        }
+    })
+    .await;
+    let well = Origin::start(|_| ok("well")).await;
+    let mut service = service(&[ill.address, well.address]);
+    let mut breaker = breaker(1, Duration::from_millis(1));
+    breaker.ramp = Some(Duration::from_hours(1));
+    service.breaker = Some(breaker);
+    service.retry = Some(retry(3));
+    let gateway = Running::start(service);
+    let mut client = gateway.client().await;
+    while gateway.status().endpoints[0].breaker == BreakerState::Closed {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    failing.store(false, Ordering::SeqCst);
+    while gateway.status().endpoints[0].breaker != BreakerState::Closed {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    let before = ill.seen().len();
+    for _ in 0..200 {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    let calls = ill.seen().len() - before;
+    assert!(calls < 80, "{calls} of 200 calls, at a tenth of its share");
+}

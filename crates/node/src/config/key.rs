@@ -358,7 +358,8 @@ pub const KEYS: &[Key] = &[
         Kind::Duration,
         "off",
         "Once the circuit has closed, calls come back little by little over this time: for \
-         endpoints that are slow when they are cold. \"off\": all at once.",
+         endpoints that are slow when they are cold. What it may not have yet goes to other \
+         endpoints or, without any, is refused. \"off\": all at once.",
     ),
     key(
         "service.*.retry",
