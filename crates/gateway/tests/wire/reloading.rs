@@ -7,7 +7,7 @@ use mainstay_gateway::Rotation;
 use mainstay_gateway::config::{Endpoint, Fallback};
 
 use crate::origins::{Action, Origin, ok};
-use crate::setup::{Running, breaker, count, service};
+use crate::setup::{Running, breaker, count, retry, service};
 
 #[tokio::test]
 async fn endpoints_and_policies_change_without_a_restart() {
@@ -138,4 +138,24 @@ async fn a_configuration_that_is_wrong_elsewhere_changes_no_circuit() {
         assert_eq!(client.get("/").await.status, 502);
     }
     assert_eq!(client.get("/").await.reason(), "circuit_open");
+}
+
+#[tokio::test]
+async fn what_was_spent_of_the_retry_budget_stays_spent() {
+    let origin = Origin::start(|_| Action::Close).await;
+    let mut with_retries = service(&[origin.address]);
+    with_retries.retry = Some(retry(3));
+    let gateway = Running::start(with_retries);
+    let mut client = gateway.client().await;
+    for _ in 0..20 {
+        assert_eq!(client.get("/").await.status, 502);
+    }
+    let spent = gateway.status().retry_budget;
+    assert!(spent < 0.99, "{spent}");
+    let mut config = gateway.config.clone();
+    config.services[0].retry = Some(retry(2));
+    let reloaded = gateway.handle.reload(&config.services);
+    reloaded.expect("the configuration is valid");
+    let left = gateway.status().retry_budget;
+    assert!(left < 0.99, "{left}, after {spent}");
 }
