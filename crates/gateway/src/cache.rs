@@ -4,6 +4,10 @@
 //! never given to somebody it was not meant for, never older than its freshness and the time that
 //! the configuration allows, and never cut. What RFC 9111 forbids wins over the configuration.
 //!
+//! When an answer may still be used is [`mainstay_core::freshness`]'s to say. What is here is HTTP's:
+//! which answers may be kept and for whom, `Vary`, `Age`, and a limit in bytes instead of entries;
+//! `mainstay::Cache` knows nothing of these.
+//!
 //! Stricter than it has to be in three places: answers to requests with a cookie are treated as
 //! those with credentials, an answer that sets a cookie is not kept, and `Expires` is not read
 //! (without `max-age` an answer counts as stale from the start).

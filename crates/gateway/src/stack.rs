@@ -38,11 +38,13 @@ use crate::upstream::stream::{Source, Stream};
 use crate::upstream::window::Window;
 use crate::{failure, fallback, reply};
 
-/// Between two looks for an endpoint when there is none: short at first, since restarts are.
+/// Between two looks for an endpoint when there is none: short at first, since restarts are. No
+/// backoff: looking costs nobody anything, so there is nothing to spread or to budget.
 const ENDPOINT_PAUSE_MIN: Duration = Duration::from_millis(2);
 const ENDPOINT_PAUSE_MAX: Duration = Duration::from_millis(32);
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// One request on its way.
 pub(crate) struct Call {
     pub(crate) front: Rc<Front>,
@@ -95,6 +97,8 @@ async fn through_bulkhead(call: &mut Call) -> Result<Response<Content>, Failed> 
     with_retries(call).await
 }
 
+/// The loop that `mainstay::Retry` has for code, for requests: each attempt has its own endpoint, and
+/// the body is played again. What is decided is decided by the same engine.
 async fn with_retries(call: &mut Call) -> Result<Response<Content>, Failed> {
     let mut tried = Tried::default();
     let mut unsent = 0;

@@ -237,18 +237,23 @@ async fn a_new_process_starts_with_a_closed_circuit() {
     assert_eq!(client.get("/").await.text(), "well");
 }
 
-#[tokio::test]
-async fn an_endpoint_that_may_be_probed_is_probed_with_a_request_that_can_be_tried_again() {
-    let failing = Arc::new(AtomicBool::new(true));
-    let told = Arc::clone(&failing);
-    let ill = Origin::start(move |_| {
+/// An origin that closes every connection until `failing` is over.
+async fn ill_while(failing: &Arc<AtomicBool>) -> Origin {
+    let told = Arc::clone(failing);
+    Origin::start(move |_| {
         if told.load(Ordering::SeqCst) {
             Action::Close
         } else {
             ok("back")
         }
     })
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn an_endpoint_that_may_be_probed_is_probed_with_a_request_that_can_be_tried_again() {
+    let failing = Arc::new(AtomicBool::new(true));
+    let ill = ill_while(&failing).await;
     let well = Origin::start(|_| ok("well")).await;
     let mut service = service(&[ill.address, well.address]);
     service.breaker = Some(breaker(1, Duration::from_millis(50)));
@@ -361,15 +366,7 @@ async fn an_endpoint_that_answers_too_late_opens_its_circuit() {
 #[tokio::test]
 async fn a_ramp_is_felt_by_its_endpoint_and_by_no_client_while_another_is_well() {
     let failing = Arc::new(AtomicBool::new(true));
-    let told = Arc::clone(&failing);
-    let ill = Origin::start(move |_| {
-        if told.load(Ordering::SeqCst) {
-            Action::Close
-        } else {
-            ok("back")
-        }
-    })
-    .await;
+    let ill = ill_while(&failing).await;
     let well = Origin::start(|_| ok("well")).await;
     let mut service = service(&[ill.address, well.address]);
     let mut breaker = breaker(1, Duration::from_millis(1));
