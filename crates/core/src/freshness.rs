@@ -182,6 +182,12 @@ impl Config {
                 Some(_) | None => Freshness::Expired,
             };
         }
+        self.judge_age(age)
+    }
+
+    /// What may be done with an answer of this age, for a caller that knows the age from elsewhere
+    /// (`Age` of HTTP). Never [`Freshness::Early`].
+    pub fn judge_age(&self, age: Duration) -> Freshness {
         let Some(stale) = age.checked_sub(self.fresh) else {
             return Freshness::Fresh;
         };

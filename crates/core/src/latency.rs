@@ -19,6 +19,10 @@ use core::time::Duration;
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::time::{Instant, nanos};
 
+mod bucket;
+
+pub use bucket::{BUCKETS, bucket_of, middle_of, quantile_of};
+
 /// Fewest samples that a quantile is made of: of fewer, one that is out of line would move a 99th
 /// percentile.
 pub const SAMPLES_MIN: u64 = 100;
@@ -32,19 +36,6 @@ pub const SPAN_MIN: Duration = Duration::from_millis(10);
 /// Longest span: beyond, it would be the latency of yesterday.
 pub const SPAN_MAX: Duration = Duration::from_hours(24);
 
-/// Buckets of a power of two, as a power of two.
-const PART_BITS: u32 = 4;
-const PARTS: usize = 1 << PART_BITS;
-/// 2^10 ns are a microsecond; what is faster counts as that.
-const OCTAVE_MIN: u32 = 10;
-/// 2^36 ns are 68 s; what is slower counts as that.
-const OCTAVE_MAX: u32 = 36;
-/// Buckets in all. The model checker needs few.
-const BUCKETS: usize = if cfg!(loom) {
-    4
-} else {
-    (OCTAVE_MAX - OCTAVE_MIN) as usize * PARTS
-};
 /// Samples of a bucket are counted up to here: no number of threads gets from here to an overflow.
 const COUNT_MAX: u32 = u32::MAX / 2;
 
@@ -125,7 +116,7 @@ impl Latency {
     /// A call took `rtt`, and ended at `now`.
     pub fn record(&self, rtt: Duration, now: Instant) {
         let span = self.open_span(now);
-        let bucket = &self.half(span).0[bucket_of(nanos(rtt))];
+        let bucket = &self.half(span).0[bucket_of(rtt)];
         // Two steps, so that no compare-and-swap is needed: see `COUNT_MAX`.
         if bucket.load(Ordering::Relaxed) < COUNT_MAX {
             bucket.fetch_add(1, Ordering::Relaxed);
@@ -137,11 +128,6 @@ impl Latency {
     ///
     /// Adds up all buckets, which takes a few hundred nanoseconds: callers on a hot path remember
     /// the answer for a while.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a share of a number of samples is between 0 and it"
-    )]
     pub fn quantile(&self, quantile: f64, now: Instant) -> Option<Duration> {
         // Written so that NaN fails.
         if !(0.0..=1.0).contains(&quantile) {
@@ -160,17 +146,7 @@ impl Latency {
         if samples < SAMPLES_MIN {
             return None;
         }
-        // Nearest rank. `core` has no `ceil`; the half of a millionth takes back what 0.95 * 100.0
-        // is above 95.
-        let exact = quantile * samples as f64 - 0.000_000_5;
-        let below = exact.max(0.0) as u64;
-        let rank = (below + 1).min(samples);
-        let mut passed = 0;
-        let reaches = |count: &u64| {
-            passed += *count;
-            passed >= rank
-        };
-        counts.iter().position(reaches).map(middle_of)
+        quantile_of(&counts, quantile)
     }
 
     /// Samples that a quantile would be made of at `now`.
@@ -220,23 +196,6 @@ impl Latency {
         self.word.store(span, Ordering::Release);
         span
     }
-}
-
-/// The bucket of a latency.
-fn bucket_of(nanos: u64) -> usize {
-    let nanos = nanos.clamp(1 << OCTAVE_MIN, (1 << OCTAVE_MAX) - 1);
-    let octave = nanos.ilog2();
-    let part = nanos >> (octave - PART_BITS) & (PARTS as u64 - 1);
-    let bucket = (octave - OCTAVE_MIN) as usize * PARTS + part as usize;
-    bucket.min(BUCKETS - 1)
-}
-
-/// The middle of a bucket.
-fn middle_of(bucket: usize) -> Duration {
-    let (octave, part) = (bucket / PARTS, bucket % PARTS);
-    let width = (1_u64 << OCTAVE_MIN << octave) >> PART_BITS;
-    let low = (PARTS + part) as u64 * width;
-    Duration::from_nanos(low + width / 2)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 use core::time::Duration;
 
 use crate::random::Random;
+use crate::retry::{Backoff, BackoffConfig, Growth, Jitter};
 use crate::time::Instant;
 
 /// How restarts are spaced.
@@ -79,14 +80,13 @@ impl Restart {
 
     /// Between half of the doubled delay and all of it: the wait must grow, so not full jitter.
     fn delay(&self, random: &mut Random) -> Duration {
-        let doublings = (self.exits - 1).min(31);
-        let whole = self
-            .policy
-            .delay_min
-            .saturating_mul(1 << doublings)
-            .min(self.policy.delay_max);
-        let half = whole / 2;
-        half + random.up_to(half)
+        let backoff = Backoff::unchecked(BackoffConfig {
+            growth: Growth::Exponential { factor: 2.0 },
+            base: self.policy.delay_min,
+            max: self.policy.delay_max,
+            jitter: Jitter::Equal,
+        });
+        backoff.after(self.exits, Duration::ZERO, random)
     }
 }
 

@@ -4,6 +4,10 @@
 //! never given to somebody it was not meant for, never older than its freshness and the time that
 //! the configuration allows, and never cut. What RFC 9111 forbids wins over the configuration.
 //!
+//! When an answer may still be used is [`mainstay_core::freshness`]'s to say. What is here is HTTP's:
+//! which answers may be kept and for whom, `Vary`, `Age`, and a limit in bytes instead of entries;
+//! `mainstay::Cache` knows nothing of these.
+//!
 //! Stricter than it has to be in three places: answers to requests with a cookie are treated as
 //! those with credentials, an answer that sets a cookie is not kept, and `Expires` is not read
 //! (without `max-age` an answer counts as stale from the start).
@@ -23,6 +27,7 @@ use http::header::{
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Response, StatusCode};
+use mainstay_core::freshness::Freshness;
 use mainstay_core::time::{Duration, Instant};
 
 use crate::body::Content;
@@ -136,8 +141,7 @@ impl Cache {
         let mut shelf = self.shelf(key.hash);
         let entry = shelf.get(&key.text, &request.headers)?;
         let age = entry.age_at(now);
-        let stale_max = entry.stale_max.map_or(stale_max, |own| own.min(stale_max));
-        if age > entry.fresh_for.saturating_add(stale_max) {
+        if entry.windows(stale_max).judge_age(age) == Freshness::Expired {
             return None;
         }
         let mut response = Response::new(Content::Full(entry.body.clone()));

@@ -66,7 +66,8 @@ pub struct Service {
     pub supervised: bool,
     /// Active probes by the gateway; `None` where somebody else reports health (the supervisor).
     pub probe: Option<Probe>,
-    /// A circuit breaker per endpoint; its lease follows from the time of an attempt.
+    /// A circuit breaker per endpoint. Its lease follows from the time of an attempt, and calls in
+    /// flight are never slow there: how long a body takes is the client's doing as well.
     pub breaker: Option<breaker::Config>,
     /// Retries on another endpoint.
     pub retry: Option<Retry>,

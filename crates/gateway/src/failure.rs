@@ -3,11 +3,12 @@
 //! Prevents one failure with three stories: reason code, status, breaker outcome, retry and
 //! fallback all come from the one value made where the failure was seen.
 
-use http::header::RETRY_AFTER;
+use http::header::{HeaderMap, RETRY_AFTER};
 use http::{Response, StatusCode};
 use mainstay_core::outcome::{Outcome, Reason};
-use mainstay_core::retry::Sent;
+use mainstay_core::retry::{self, Sent};
 use mainstay_core::time::Duration;
+use mainstay_observe::clock::unix_seconds;
 
 use crate::body::Content;
 use crate::config::ServerErrors;
@@ -242,11 +243,9 @@ impl Failed {
         }
     }
 
-    /// How long the endpoint asked to be left alone, in whole seconds. A date is not read.
+    /// How long the endpoint asked to be left alone.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
-        let value = self.answer.as_ref()?.headers().get(RETRY_AFTER)?;
-        let seconds = crate::framing::head::decimal(value.as_bytes())?;
-        Some(Duration::from_secs(seconds))
+        retry_after(self.answer.as_ref()?.headers())
     }
 
     /// Whether it failed for want of any endpoint in rotation.
@@ -278,6 +277,34 @@ impl Failed {
     }
 }
 
+/// What an answer that says that the endpoint failed means to its breaker; `None` for any other.
+///
+/// A wish to be left alone counts up to `wish_max`, the longest cooldown that the operator allows:
+/// a page that says "in an hour" must not keep an endpoint out that is back in a minute. It is
+/// heard with 503 only. Endpoints say 429 to one client, and their circuit serves all of them: a
+/// client that asks too often would take the service from the others.
+pub(crate) fn outcome_of(
+    status: StatusCode,
+    headers: &HeaderMap,
+    wish_max: Duration,
+) -> Option<Outcome> {
+    if !status.is_server_error() {
+        return None;
+    }
+    let wish = (status == UNAVAILABLE).then(|| retry_after(headers));
+    Some(match wish.flatten() {
+        Some(wish) => Outcome::Throttled {
+            retry_after: Some(wish.min(wish_max)),
+        },
+        None => Outcome::Failure(Reason::Status),
+    })
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    retry::retry_after(text, unix_seconds())
+}
+
 const BODY_LATE: Refusal = Refusal::timeout("body_timeout", "the body did not come in time");
 
 const DEADLINE: Reply = Reply::new(
@@ -285,3 +312,42 @@ const DEADLINE: Reply = Reply::new(
     "deadline",
     "the request's time is used up",
 );
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn outcome(status: u16, wish: Option<&'static str>) -> Option<Outcome> {
+        let mut headers = HeaderMap::new();
+        if let Some(wish) = wish {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(wish));
+        }
+        let status = StatusCode::from_u16(status).expect("a valid status");
+        outcome_of(status, &headers, Duration::from_secs(30))
+    }
+
+    #[test]
+    fn the_wish_of_an_overloaded_endpoint_is_heard_up_to_the_longest_cooldown() {
+        let throttled = |seconds| {
+            Some(Outcome::Throttled {
+                retry_after: Some(Duration::from_secs(seconds)),
+            })
+        };
+        assert_eq!(outcome(503, Some("7")), throttled(7));
+        assert_eq!(outcome(503, Some("3600")), throttled(30));
+        let past = "Sun, 06 Nov 1994 08:49:37 GMT";
+        assert_eq!(outcome(503, Some(past)), throttled(0));
+        let failure = Some(Outcome::Failure(Reason::Status));
+        assert_eq!(outcome(503, None), failure);
+        assert_eq!(outcome(503, Some("soon")), failure);
+        assert_eq!(outcome(500, Some("7")), failure);
+    }
+
+    #[test]
+    fn a_client_that_is_told_to_ask_less_is_no_failure_of_the_endpoint() {
+        assert_eq!(outcome(429, Some("7")), None);
+        assert_eq!(outcome(200, None), None);
+    }
+}

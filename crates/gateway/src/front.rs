@@ -7,6 +7,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use mainstay_core::breaker::At;
+use mainstay_core::lane::Lane;
 use mainstay_core::random::Random;
 use mainstay_core::time::Instant;
 
@@ -66,6 +68,13 @@ impl Front {
     /// This worker's counts.
     pub(crate) fn tally(&self) -> &Tally {
         &self.service.tallies[self.worker]
+    }
+
+    /// `now` on this worker, for counts that all workers share.
+    pub(crate) fn at(&self, now: Instant) -> At {
+        // There are never so many workers.
+        let lane = Lane(u32::try_from(self.worker).unwrap_or_default());
+        At { now, lane }
     }
 
     /// The plan in force with this worker's pools.

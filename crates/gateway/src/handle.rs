@@ -88,6 +88,7 @@ impl Handle {
         let plan = Plan::new(
             wanted,
             Some(&service.plan()),
+            service.tallies.len(),
             self.0.clock,
             &self.0.observer,
         );

@@ -1,21 +1,18 @@
 //! Rate, success and latency of the last ten seconds, as one worker saw them.
 //!
 //! Prevents a dashboard that costs the requests it shows: one worker writes, with plain loads and
-//! stores, and whoever asks adds the workers up. Latency is kept in buckets that are an eighth of
-//! a power of two wide, so a percentile is at most 12.5 % off.
+//! stores, and whoever asks adds the workers up. The buckets are those of [`mainstay_core::latency`],
+//! so a percentile is as exact; its engine is another one, since many threads write that.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use mainstay_core::latency::{BUCKETS, bucket_of, quantile_of};
 use mainstay_core::time::{Duration, Instant};
 
 /// Seconds that are shown.
 const SECONDS: usize = 10;
 /// One slot per second, and one that is being filled.
 const SLOTS: usize = SECONDS + 1;
-/// Buckets per power of two, as a power of two.
-const STEPS_BITS: u32 = 3;
-/// Microseconds up to 2^26 (67 s) have buckets of their own.
-const BUCKETS: usize = 26 << STEPS_BITS;
 
 #[derive(Debug)]
 struct Slot {
@@ -61,7 +58,7 @@ impl Latency {
             }
             slot.second.store(second, Ordering::Release);
         }
-        bump(&slot.counts[bucket(latency)]);
+        bump(&slot.counts[bucket_of(latency)]);
         if good {
             bump(&slot.good);
         }
@@ -110,15 +107,7 @@ impl Summary {
 
     /// The latency that `share` of the answers did not exceed, in milliseconds.
     pub(crate) fn percentile_ms(&self, share: f64) -> Option<f64> {
-        let total = self.total();
-        let mut below = 0;
-        for (bucket, count) in self.counts.iter().enumerate() {
-            below += count;
-            if total > 0 && below as f64 >= total as f64 * share {
-                return Some(middle_micros(bucket) / 1_000.0);
-            }
-        }
-        None
+        quantile_of(&self.counts, share).map(|latency| latency.as_secs_f64() * 1_000.0)
     }
 }
 
@@ -138,44 +127,9 @@ fn slot_index(second: u64) -> usize {
     usize::try_from(second % SLOTS as u64).unwrap_or_default()
 }
 
-/// The bucket of a latency: exponent and the three bits below the leading one.
-fn bucket(latency: Duration) -> usize {
-    let micros = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX);
-    if micros < 1 << STEPS_BITS {
-        return micros as usize;
-    }
-    let exponent = micros.ilog2();
-    let step = micros >> (exponent - STEPS_BITS) & ((1 << STEPS_BITS) - 1);
-    let bucket = (exponent - STEPS_BITS + 1) << STEPS_BITS | step;
-    (bucket as usize).min(BUCKETS - 1)
-}
-
-/// The middle of a bucket, in microseconds.
-fn middle_micros(bucket: usize) -> f64 {
-    let steps = 1 << STEPS_BITS;
-    if bucket < steps {
-        return bucket as f64 + 0.5;
-    }
-    let width = 1_u64 << ((bucket >> STEPS_BITS) - 1);
-    let low = (steps + (bucket & (steps - 1))) as u64 * width;
-    low as f64 + width as f64 / 2.0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_latency_is_within_an_eighth_of_its_buckets_middle() {
-        for micros in (0..2_000).chain([10_000, 123_456, 9_999_999]) {
-            let middle = middle_micros(bucket(Duration::from_micros(micros)));
-            let off = (middle - micros as f64).abs();
-            assert!(
-                off <= (micros as f64 / 8.0).max(0.5),
-                "{micros} us in {middle} us"
-            );
-        }
-    }
 
     #[test]
     fn seconds_older_than_ten_are_forgotten() {

@@ -7,6 +7,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
+use mainstay_core::retry::{Backoff, BackoffConfig, Jitter};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::Duration;
 
@@ -55,32 +56,29 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// How long to wait after failed accepts in a row.
-#[derive(Debug)]
-pub(crate) struct Backoff(Duration);
-
-impl Backoff {
-    /// Nothing failed yet.
-    pub(crate) const fn new() -> Self {
-        Self(RETRY_MIN)
-    }
-
-    /// The wait after one more failure.
-    pub(crate) fn failed(&mut self) -> Duration {
-        let wait = self.0;
-        self.0 = (wait * 2).min(RETRY_MAX);
-        wait
-    }
-
-    /// An accept succeeded.
-    pub(crate) const fn succeeded(&mut self) {
-        self.0 = RETRY_MIN;
-    }
+/// How long to wait after failed accepts in a row. Without jitter: a worker meets no other there.
+pub(crate) fn accept_backoff() -> Backoff {
+    let backoff = Backoff::new(&BackoffConfig {
+        base: RETRY_MIN,
+        max: RETRY_MAX,
+        jitter: Jitter::None,
+        ..BackoffConfig::default()
+    });
+    // The values are constants that a test shows to work.
+    backoff.unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn accepts_that_fail_wait_ever_longer_up_to_a_second() {
+        let bound = |failures| accept_backoff().bound(failures, Duration::ZERO);
+        assert_eq!(bound(1), RETRY_MIN);
+        assert_eq!(bound(2), RETRY_MIN * 2);
+        assert_eq!(bound(u32::MAX), RETRY_MAX);
+    }
 
     #[test]
     fn all_sockets_share_the_port_that_the_system_chose() {

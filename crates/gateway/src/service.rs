@@ -3,18 +3,19 @@
 //! Prevents a change of configuration that is half in force: policies and endpoints form one
 //! [`Plan`], which is swapped as a whole; what endpoints have learned moves on to the next plan.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mainstay::Bulkhead;
+use mainstay::{Bulkhead, RetryBudget};
 use mainstay_core::balance::pick;
-use mainstay_core::breaker::{self, Breaker};
+use mainstay_core::breaker::{self, Breaker, Slow};
 use mainstay_core::edge::Edge;
 use mainstay_core::event::{Event, Observe as _};
 use mainstay_core::health::Verdict;
 use mainstay_core::outcome::Reason;
 use mainstay_core::random::Random;
-use mainstay_core::retry::{Backoff, BackoffConfig, Budget, BudgetConfig, RETRY_AFTER_MAX, Retry};
+use mainstay_core::retry::{Backoff, BackoffConfig, BudgetConfig, RETRY_AFTER_MAX, Retry};
 use mainstay_core::time::{Duration, Instant};
 use mainstay_observe::Observer;
 use mainstay_observe::status::ServiceStatus;
@@ -42,7 +43,6 @@ pub(crate) struct Service {
     /// One per worker.
     pub(crate) tallies: Box<[Tally]>,
     fallback_edge: Edge,
-    budget_edge: Edge,
     plan: Mutex<Arc<Plan>>,
     version: AtomicU64,
 }
@@ -54,6 +54,8 @@ pub(crate) struct Plan {
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
     pub(crate) retry: Option<RetryPlan>,
     pub(crate) bulkhead: Option<Bulkhead>,
+    /// What the circuits obey, valid.
+    limits: Option<breaker::Config>,
     /// The longest time that a stale answer is allowed for, if any is.
     pub(crate) stale: Option<Duration>,
 }
@@ -62,7 +64,7 @@ pub(crate) struct Plan {
 #[derive(Clone, Debug)]
 pub(crate) struct RetryPlan {
     pub(crate) retry: Retry,
-    pub(crate) budget: Arc<Budget>,
+    pub(crate) budget: RetryBudget,
     pub(crate) on_status: ServerErrors,
     pub(crate) replay_bytes_max: usize,
 }
@@ -80,28 +82,48 @@ pub(crate) enum NoChoice {
 }
 
 impl Plan {
-    /// The plan for `config`; endpoints that `old` knows under the same name and address, with
-    /// the same breaker and probe, are taken over with all they know.
+    /// The plan for `config`; endpoints that `old` knows under the same name and address, with the
+    /// same probe, are taken over with all they know. Their circuits get other limits with
+    /// [`Service::replace`], when it is sure that nothing in the configuration is wrong.
     pub(crate) fn new(
         config: &config::Service,
         old: Option<&Self>,
+        workers: usize,
         clock: Clock,
         observer: &Observer,
     ) -> Result<Self, String> {
+        let limits = config.breaker.as_ref().map(|breaker| {
+            let limits = breaker_limits(config, breaker);
+            let valid = limits.validate();
+            valid
+                .map(|()| limits)
+                .map_err(|error| format!("breaker: {error}"))
+        });
+        let limits = limits.transpose()?;
         let mut endpoints = Vec::with_capacity(config.endpoints.len());
         for endpoint in &config.endpoints {
             let known = old.and_then(|old| old.known(config, endpoint));
-            endpoints.push(match known {
-                Some(known) => known,
-                None => Arc::new(new_endpoint(config, endpoint, clock, observer)?),
-            });
+            if let Some(known) = known {
+                endpoints.push(known);
+                continue;
+            }
+            let breaker = limits
+                .as_ref()
+                .map(|limits| new_breaker(limits, &endpoint.name, workers));
+            let breaker = breaker.transpose()?;
+            let endpoint = Endpoint::new(config, endpoint, breaker, clock, observer);
+            endpoints.push(Arc::new(endpoint));
         }
+        let new_retry = |retry| {
+            let budget = match old.and_then(|old| old.budget_for(retry)) {
+                Some(budget) => budget,
+                None => new_budget(&config.name, retry, clock, observer)?,
+            };
+            RetryPlan::new(retry, budget)
+        };
         Ok(Self {
             endpoints,
-            retry: match old.filter(|old| same(&old.config.retry, &config.retry)) {
-                Some(old) => old.retry.clone(),
-                None => config.retry.as_ref().map(RetryPlan::new).transpose()?,
-            },
+            retry: config.retry.as_ref().map(new_retry).transpose()?,
             bulkhead: match old.filter(|old| same(&old.config.bulkhead, &config.bulkhead)) {
                 Some(old) => old.bulkhead.clone(),
                 None => config
@@ -116,14 +138,39 @@ impl Plan {
                     Fallback::Static { .. } => None,
                 })
                 .max(),
+            limits,
             config: config.clone(),
         })
     }
 
+    /// Gives circuits that were taken over the limits of this plan.
+    fn limit_circuits(&self) {
+        let Some(limits) = &self.limits else {
+            return;
+        };
+        for endpoint in &self.endpoints {
+            let taken = endpoint.reconfigure(limits);
+            debug_assert!(taken.is_ok(), "the limits of a plan are valid");
+        }
+    }
+
+    /// The longest time that a circuit may stay open for one opening.
+    pub(crate) fn cooldown_max(&self) -> Duration {
+        let limits = self.limits.as_ref();
+        limits.map_or(Duration::ZERO, |limits| limits.reopen_max)
+    }
+
+    /// The budget, if it is the one that `wanted` asks for: what it has spent stays spent.
+    fn budget_for(&self, wanted: &config::Retry) -> Option<RetryBudget> {
+        let numbers = |retry: &config::Retry| (retry.budget_ratio.to_bits(), retry.budget_floor);
+        let unchanged = numbers(self.config.retry.as_ref()?) == numbers(wanted);
+        let plan = self.retry.as_ref().filter(|_| unchanged)?;
+        Some(plan.budget.clone())
+    }
+
     fn known(&self, config: &config::Service, wanted: &config::Endpoint) -> Option<Arc<Endpoint>> {
-        let unchanged = same(&self.config.breaker, &config.breaker)
-            && same(&self.config.probe, &config.probe)
-            && self.config.timeout.attempt == config.timeout.attempt;
+        let unchanged = self.config.breaker.is_some() == config.breaker.is_some()
+            && same(&self.config.probe, &config.probe);
         self.endpoints
             .iter()
             .find(|old| unchanged && old.name == wanted.name && old.address == wanted.address)
@@ -220,7 +267,8 @@ impl Tried {
         }
     }
 
-    const fn has(self, index: usize) -> bool {
+    /// Whether the endpoint at `index` is remembered.
+    pub(crate) const fn has(self, index: usize) -> bool {
         index < 64 && self.0 & 1 << index != 0
     }
 
@@ -230,12 +278,7 @@ impl Tried {
 }
 
 impl RetryPlan {
-    fn new(config: &config::Retry) -> Result<Self, String> {
-        let budget = Budget::new(&BudgetConfig {
-            ratio: config.budget_ratio,
-            floor: config.budget_floor,
-            ttl: BUDGET_TTL,
-        });
+    fn new(config: &config::Retry, budget: RetryBudget) -> Result<Self, String> {
         let backoff = Backoff::new(&BackoffConfig {
             base: config.backoff_min,
             max: config.backoff_max,
@@ -248,11 +291,29 @@ impl RetryPlan {
                 // The deadline of the call is what ends a wait here.
                 retry_after_max: RETRY_AFTER_MAX,
             },
-            budget: Arc::new(budget.map_err(|error| format!("retry budget: {error}"))?),
+            budget,
             on_status: config.on_status,
             replay_bytes_max: config.replay_bytes_max,
         })
     }
+}
+
+fn new_budget(
+    service: &Arc<str>,
+    config: &config::Retry,
+    clock: Clock,
+    observer: &Observer,
+) -> Result<RetryBudget, String> {
+    RetryBudget::builder(Arc::clone(service))
+        .config(BudgetConfig {
+            ratio: config.budget_ratio,
+            floor: config.budget_floor,
+            ttl: BUDGET_TTL,
+        })
+        .observer(Arc::new(observer.clone()))
+        .clock(clock.policies())
+        .build()
+        .map_err(|error| format!("retry budget: {error}"))
 }
 
 fn new_bulkhead(
@@ -272,29 +333,29 @@ fn new_bulkhead(
         .build()
 }
 
-fn new_endpoint(
-    service: &config::Service,
-    endpoint: &config::Endpoint,
-    clock: Clock,
-    observer: &Observer,
-) -> Result<Endpoint, String> {
-    let breaker = match &service.breaker {
-        None => None,
-        Some(breaker) => {
-            let config = breaker::Config {
-                // A probe is settled at the latest with its attempt and a second of its body.
-                lease: service.timeout.attempt + Duration::from_secs(2),
-                ..breaker.clone()
-            };
-            // Cooldowns must not end in step: each endpoint draws from its own seed.
-            let seed = Random::seeded(u64::from(std::process::id()))
-                .fork(&endpoint.name)
-                .bits();
-            let breaker = Breaker::new(&config, seed);
-            Some(breaker.map_err(|error| format!("breaker: {error}"))?)
-        },
-    };
-    Ok(Endpoint::new(service, endpoint, breaker, clock, observer))
+/// The limits of a service's circuits, as the gateway can keep them.
+fn breaker_limits(service: &config::Service, breaker: &breaker::Config) -> breaker::Config {
+    breaker::Config {
+        // A probe is settled at the latest with its attempt and a second of its body.
+        lease: service.timeout.attempt + Duration::from_secs(2),
+        // A call in flight may be one whose body a slow client reads.
+        slow: breaker.slow.map(|slow| Slow {
+            in_flight: false,
+            ..slow
+        }),
+        ..breaker.clone()
+    }
+}
+
+fn new_breaker(limits: &breaker::Config, name: &str, workers: usize) -> Result<Breaker, String> {
+    // Cooldowns must not end in step: each endpoint draws from its own seed.
+    let seed = Random::seeded(u64::from(std::process::id()))
+        .fork(name)
+        .bits();
+    let lanes = u32::try_from(workers).ok().and_then(NonZeroU32::new);
+    Breaker::new(limits, seed)
+        .map(|breaker| breaker.lanes(lanes.unwrap_or(NonZeroU32::MIN)))
+        .map_err(|error| format!("breaker: {error}"))
 }
 
 impl Service {
@@ -315,8 +376,7 @@ impl Service {
             cache: Arc::new(Cache::new()),
             tallies: (0..workers).map(|_| Tally::new()).collect(),
             fallback_edge: Edge::new(),
-            budget_edge: Edge::new(),
-            plan: Mutex::new(Arc::new(Plan::new(config, None, clock, observer)?)),
+            plan: Mutex::new(Arc::new(Plan::new(config, None, workers, clock, observer)?)),
             version: AtomicU64::new(1),
         })
     }
@@ -343,6 +403,7 @@ impl Service {
                 endpoint.inherit(old);
             }
         }
+        plan.limit_circuits();
         *current = Arc::new(plan);
         self.version.fetch_add(1, Ordering::AcqRel);
     }
@@ -374,22 +435,6 @@ impl Service {
             let service = Arc::clone(&self.name);
             self.observer
                 .observe(Event::FallbackEnded { service, served });
-        }
-    }
-
-    /// The retry budget allowed a retry, or did not.
-    pub(crate) fn budget_asked(&self, allowed: bool, now: Instant) {
-        let service = || Arc::clone(&self.name);
-        if !allowed {
-            if self.budget_edge.refused(now) {
-                let service = service();
-                self.observer
-                    .observe(Event::RetryBudgetExhausted { service });
-            }
-        } else if let Some(denied) = self.budget_edge.passed(now) {
-            let service = service();
-            self.observer
-                .observe(Event::RetryBudgetRestored { service, denied });
         }
     }
 
@@ -425,10 +470,7 @@ impl Service {
             requests: self.sum(Tally::requests),
             attempts: self.sum(|tally| tally.attempts.load(relaxed)),
             fallbacks: self.sum(|tally| tally.stale.load(relaxed) + tally.fixed.load(relaxed)),
-            retry_budget: plan
-                .retry
-                .as_ref()
-                .map_or(0.0, |plan| plan.budget.level(now)),
+            retry_budget: plan.retry.as_ref().map_or(0.0, |plan| plan.budget.level()),
             endpoints: plan.endpoints.iter().map(|one| one.status(now)).collect(),
         }
     }

@@ -16,7 +16,7 @@ use http::header::HeaderName;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use mainstay_core::outcome::{Outcome, Reason};
+use mainstay_core::outcome::Outcome;
 use mainstay_core::retry::{Decision, Failed as FailedAttempt, GiveUpReason, Sent};
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 
@@ -36,13 +36,15 @@ use crate::upstream::connection::Sending;
 use crate::upstream::pool::Lease;
 use crate::upstream::stream::{Source, Stream};
 use crate::upstream::window::Window;
-use crate::{fallback, reply};
+use crate::{failure, fallback, reply};
 
-/// Between two looks for an endpoint when there is none: short at first, since restarts are.
+/// Between two looks for an endpoint when there is none: short at first, since restarts are. No
+/// backoff: looking costs nobody anything, so there is nothing to spread or to budget.
 const ENDPOINT_PAUSE_MIN: Duration = Duration::from_millis(2);
 const ENDPOINT_PAUSE_MAX: Duration = Duration::from_millis(32);
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// One request on its way.
 pub(crate) struct Call {
     pub(crate) front: Rc<Front>,
@@ -95,13 +97,17 @@ async fn through_bulkhead(call: &mut Call) -> Result<Response<Content>, Failed> 
     with_retries(call).await
 }
 
+/// The loop that `mainstay::Retry` has for code, for requests: each attempt has its own endpoint, and
+/// the body is played again. What is decided is decided by the same engine.
 async fn with_retries(call: &mut Call) -> Result<Response<Content>, Failed> {
     let mut tried = Tried::default();
     let mut unsent = 0;
     let mut number = 1;
     let mut last: Option<Failed> = None;
     if let Some(retry) = &call.local.plan.retry {
-        retry.budget.deposit(call.front.service.clock.at(call.now));
+        retry
+            .budget
+            .deposit_at(call.front.service.clock.at(call.now));
     }
     loop {
         let failed = match attempt(call, &mut tried, number).await {
@@ -139,7 +145,10 @@ async fn attempt(
         Ok((lease, head)) => {
             attempt.answered(now);
             if head.status.is_server_error() {
-                attempt.settle(Outcome::Failure(Reason::Status), now);
+                let wish_max = call.local.plan.cooldown_max();
+                if let Some(outcome) = failure::outcome_of(head.status, &head.headers, wish_max) {
+                    attempt.settle(outcome, now);
+                }
             }
             let response = call.response(lease, head, attempt);
             Failed::check(response, call.retry_on())
@@ -184,6 +193,7 @@ fn balance(call: &Call, tried: &mut Tried, number: u32) -> Result<(usize, Attemp
     let now = call.front.service.clock.at(call.now);
     let plan = &call.local.plan;
     let mut rejected = None;
+    let mut refused = Tried::default();
     // A circuit may open between the choice and the permit, but not more often than there are.
     for _ in 0..=plan.endpoints.len() {
         let index = plan
@@ -193,9 +203,17 @@ fn balance(call: &Call, tried: &mut Tried, number: u32) -> Result<(usize, Attemp
                 NoChoice::CircuitOpen { retry_after } => Failed::circuit_open(retry_after),
             })?;
         tried.add(index);
-        match Attempt::begin(&plan.endpoints[index], number, now) {
+        // A circuit in its ramp draws anew each time it is asked, and must not be asked till it
+        // gives in.
+        if refused.has(index) {
+            break;
+        }
+        match Attempt::begin(&plan.endpoints[index], number, call.front.at(now)) {
             Ok(attempt) => return Ok((index, attempt)),
-            Err(refusal) => rejected = refusal.retry_after,
+            Err(refusal) => {
+                refused.add(index);
+                rejected = refusal.retry_after;
+            },
         }
     }
     Err(Failed::circuit_open(rejected.unwrap_or_default()))
@@ -351,18 +369,7 @@ impl Call {
             deadline: service.clock.deadline(self.deadline),
         };
         let random = &mut self.front.random.borrow_mut();
-        let decision = plan.retry.decide(&attempt, &*plan.budget, now, random);
-        match decision {
-            Decision::Retry { .. } => service.budget_asked(true, now),
-            Decision::GiveUp(GiveUpReason::Budget) => service.budget_asked(false, now),
-            Decision::GiveUp(
-                GiveUpReason::Attempts
-                | GiveUpReason::Unsafe
-                | GiveUpReason::Deadline
-                | GiveUpReason::RetryAfter,
-            ) => {},
-        }
-        decision
+        plan.retry.decide(&attempt, &plan.budget, now, random)
     }
 
     /// The answer for the client. A body that is there is settled at once, one that follows

@@ -24,7 +24,7 @@ use crate::downstream::Downstream;
 use crate::drain::{Drain, Member};
 use crate::framing::Guard;
 use crate::front::Front;
-use crate::listen::Backoff;
+use crate::listen::accept_backoff;
 use crate::replay::ReplayMemory;
 use crate::service::Service;
 use crate::stack;
@@ -118,7 +118,8 @@ struct Acceptor {
 impl Acceptor {
     async fn run(self, shutdown: CancellationToken) {
         let http = http(&self.front.limits);
-        let mut backoff = Backoff::new();
+        let backoff = accept_backoff();
+        let mut failures = 0_u32;
         let mut stopped = pin!(shutdown.cancelled());
         loop {
             let accepted = tokio::select! {
@@ -129,10 +130,11 @@ impl Acceptor {
             let Ok((stream, peer)) = accepted else {
                 // Out of file descriptors, or the client is gone already: the kernel keeps the
                 // others waiting meanwhile.
-                sleep(backoff.failed()).await;
+                failures = failures.saturating_add(1);
+                sleep(backoff.bound(failures, Duration::ZERO)).await;
                 continue;
             };
-            backoff.succeeded();
+            failures = 0;
             let downstream = Rc::new(Downstream::new(peer, Instant::now()));
             let connection = Connection {
                 front: Rc::clone(&self.front),

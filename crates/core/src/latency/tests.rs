@@ -6,6 +6,7 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
+use super::bucket::{OCTAVE_MAX, OCTAVE_MIN};
 use super::*;
 
 const SPAN: Duration = Duration::from_secs(1);
@@ -94,7 +95,7 @@ fn every_latency_is_in_the_bucket_that_stands_for_it() {
     while nanos < 1 << OCTAVE_MAX {
         for nanos in [nanos - 1, nanos, nanos + 1] {
             let nanos = nanos.max(1 << OCTAVE_MIN);
-            let middle = middle_of(bucket_of(nanos)).as_nanos() as f64;
+            let middle = middle_of(bucket_of(Duration::from_nanos(nanos))).as_nanos() as f64;
             let error = (middle - nanos as f64).abs() / nanos as f64;
             assert!(error <= ERROR_MAX, "{nanos} ns is told as {middle}");
         }

@@ -164,6 +164,11 @@ impl Backoff {
         }
     }
 
+    /// The backoff of a `config` that its owner answers for.
+    pub(crate) const fn unchecked(config: BackoffConfig) -> Self {
+        Self(config)
+    }
+
     /// The longest wait after `attempts_used` attempts, when the wait before them was `previous`.
     /// Only the decorrelated one looks at `previous`.
     pub fn bound(&self, attempts_used: u32, previous: Duration) -> Duration {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use mainstay_core::freshness;
 use mainstay_core::time::{Duration, Instant};
 
 /// Answers to one key that differ by the request's fields.
@@ -40,6 +41,16 @@ impl Entry {
     /// Its age at `now`.
     pub(crate) fn age_at(&self, now: Instant) -> Duration {
         self.age.saturating_add(now.since(self.stored_at))
+    }
+
+    /// How long it may be used in need: what the configuration allows, or its author if that is
+    /// less.
+    pub(crate) fn windows(&self, stale_max: Duration) -> freshness::Config {
+        freshness::Config {
+            fresh: self.fresh_for,
+            stale_if_error: Some(self.stale_max.map_or(stale_max, |own| own.min(stale_max))),
+            ..freshness::Config::default()
+        }
     }
 
     fn is_for(&self, headers: &HeaderMap) -> bool {

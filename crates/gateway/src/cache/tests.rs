@@ -46,8 +46,8 @@ fn an_answer_is_given_until_freshness_and_allowance_are_over() {
             .stale(&request(&[]), Duration::from_secs(30), at(seconds))
             .is_some()
     };
-    assert!(given(180), "it is 90 seconds old, 30 past its freshness");
-    assert!(!given(181));
+    assert!(given(179), "it is 89 seconds old, 29 past its freshness");
+    assert!(!given(180), "the window of 30 seconds is over");
 }
 
 #[test]
@@ -60,8 +60,8 @@ fn an_answers_own_limit_wins_when_it_is_shorter() {
         at(0)
     ));
     let allowed = Duration::from_mins(10);
-    assert!(cache.stale(&request(&[]), allowed, at(5)).is_some());
-    assert!(cache.stale(&request(&[]), allowed, at(6)).is_none());
+    assert!(cache.stale(&request(&[]), allowed, at(4)).is_some());
+    assert!(cache.stale(&request(&[]), allowed, at(5)).is_none());
 }
 
 #[test]

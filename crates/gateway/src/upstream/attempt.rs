@@ -8,7 +8,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use mainstay_core::breaker::{Permit, Rejected};
+use mainstay_core::breaker::{At, Breaker, Permit, Rejected};
+use mainstay_core::lane::Lane;
 use mainstay_core::outcome::Outcome;
 use mainstay_core::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ pub(crate) struct Attempt {
     permit: Option<Permit>,
     settled: bool,
     started: Instant,
+    /// The worker's.
+    lane: Lane,
     /// How long the answer's head took, once it is there.
     rtt: Option<Duration>,
 }
@@ -32,7 +35,7 @@ impl Attempt {
     pub(crate) fn begin(
         endpoint: &Arc<Endpoint>,
         number: u32,
-        now: Instant,
+        At { now, lane }: At,
     ) -> Result<Self, Rejected> {
         let permit = endpoint.acquire(now)?;
         endpoint.begin(now);
@@ -44,6 +47,7 @@ impl Attempt {
             permit,
             settled: false,
             started: now,
+            lane,
             rtt: None,
         })
     }
@@ -64,8 +68,22 @@ impl Attempt {
             self.endpoint.failures.fetch_add(1, Ordering::Relaxed);
         }
         if let (Some(permit), Some(breaker)) = (self.permit.take(), &self.endpoint.breaker) {
-            let transition = breaker.record(permit, outcome, now);
+            let at = At {
+                now: self.judged_at(breaker, outcome, now),
+                lane: self.lane,
+            };
+            let transition = breaker.record(permit, outcome, at);
             self.endpoint.transition(transition, now);
+        }
+    }
+
+    /// When the breaker takes a call to have ended that ends at `now`. Where it looks at how long
+    /// calls take, a good one ended with the answer's head: how long the body takes is the
+    /// client's doing as well, and slow clients must not open a circuit.
+    fn judged_at(&self, breaker: &Breaker, outcome: Outcome, now: Instant) -> Instant {
+        match (outcome, self.rtt) {
+            (Outcome::Success, Some(rtt)) if breaker.slow_after().is_some() => self.started + rtt,
+            _ => now,
         }
     }
 }
@@ -88,6 +106,117 @@ impl Drop for Attempt {
             return;
         }
         let now = endpoint.clock.now();
-        endpoint.transition(breaker.abandon(permit, now), now);
+        let at = At {
+            now,
+            lane: self.lane,
+        };
+        endpoint.transition(breaker.abandon(permit, at), now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::num::NonZeroU32;
+
+    use mainstay_core::breaker::{Config, Slow, State};
+    use mainstay_core::outcome::Reason;
+    use mainstay_observe::Observer;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config;
+
+    const SLOW_AFTER: Duration = Duration::from_millis(100);
+
+    fn endpoint(limits: &Config) -> Arc<Endpoint> {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let service = config::Service {
+            name: "pay".into(),
+            listen: address,
+            endpoints: Vec::new(),
+            supervised: false,
+            probe: None,
+            breaker: None,
+            retry: None,
+            timeout: config::Timeout {
+                total: Duration::from_secs(3),
+                attempt: Duration::from_secs(3),
+                connect: Duration::from_secs(3),
+                endpoint: Duration::from_secs(3),
+            },
+            bulkhead: None,
+            fallback: Vec::new(),
+        };
+        let named = config::Endpoint {
+            name: "pay-1".into(),
+            address,
+        };
+        let breaker = Breaker::new(limits, 1).expect("the limits are valid");
+        let observer = Observer::new("test");
+        let clock = Clock::start();
+        Arc::new(Endpoint::new(
+            &service,
+            &named,
+            Some(breaker),
+            clock,
+            &observer,
+        ))
+    }
+
+    /// Whether the circuit lets calls through after one whose head and body took so long.
+    fn admits_after(head: Duration, body: Duration) -> bool {
+        let endpoint = endpoint(&Config {
+            calls_min: NonZeroU32::MIN,
+            slow: Some(Slow {
+                after: SLOW_AFTER,
+                rate: 1.0,
+                in_flight: false,
+            }),
+            ..Config::default()
+        });
+        let start = Instant::from_millis(1_000);
+        let lane = Lane(3);
+        let begun = Attempt::begin(&endpoint, 1, At { now: start, lane });
+        let mut attempt = begun.expect("the circuit is closed");
+        attempt.answered(start + head);
+        let end = start + head + body;
+        attempt.settle(Outcome::Success, end);
+        endpoint.would_admit(end)
+    }
+
+    #[test]
+    fn a_slow_answer_opens_the_circuit_and_a_slow_reader_does_not() {
+        assert!(!admits_after(SLOW_AFTER * 2, Duration::ZERO));
+        assert!(admits_after(SLOW_AFTER / 2, SLOW_AFTER * 50));
+    }
+
+    #[test]
+    fn a_circuit_in_its_ramp_is_no_magnet_for_calls() {
+        let endpoint = endpoint(&Config {
+            consecutive: Some(NonZeroU32::MIN),
+            probes: NonZeroU32::MIN,
+            reopen: Duration::from_secs(1),
+            ramp: Some(Duration::from_hours(1)),
+            ..Config::default()
+        });
+        let call = |outcome, now| {
+            let at = At {
+                now,
+                lane: Lane::FIRST,
+            };
+            let begun = Attempt::begin(&endpoint, 1, at);
+            begun.expect("it admits").settle(outcome, now);
+        };
+        let (start, later) = (Instant::from_millis(1_000), Instant::from_millis(60_000));
+        call(Outcome::Failure(Reason::Error), start);
+        assert!(endpoint.is_on_probation(start));
+        call(Outcome::Success, later);
+        let state = endpoint
+            .breaker
+            .as_ref()
+            .map(|breaker| breaker.state(later));
+        assert!(matches!(state, Some(State::Ramp { .. })), "{state:?}");
+        assert!(endpoint.would_admit(later) && !endpoint.is_on_probation(later));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mainstay_core::balance::Load;
-use mainstay_core::breaker::{Breaker, Permit, State, Transition};
+use mainstay_core::breaker::{self, Breaker, Permit, State, Transition};
 use mainstay_core::event::{Event, Observe as _};
 use mainstay_core::health::{Health, Verdict};
 use mainstay_core::outcome::Reason;
@@ -137,8 +137,11 @@ impl Endpoint {
 
     /// Whether the circuit lets calls through as probes only.
     pub(crate) fn is_on_probation(&self, now: Instant) -> bool {
-        let breaker = self.breaker.as_ref();
-        breaker.is_some_and(|breaker| breaker.state(now) != State::Closed)
+        match self.breaker.as_ref().map(|breaker| breaker.state(now)) {
+            Some(State::Open { .. } | State::HalfOpen | State::ForcedOpen) => true,
+            // In its ramp a circuit wants fewer calls than its load would give it, not all of them.
+            None | Some(State::Closed | State::Ramp { .. } | State::Disabled) => false,
+        }
     }
 
     /// What the next call would cost here, for the balancer.
@@ -169,10 +172,7 @@ impl Endpoint {
     }
 
     /// The permit for one call: `Ok(None)` without a breaker.
-    pub(crate) fn acquire(
-        &self,
-        now: Instant,
-    ) -> Result<Option<Permit>, mainstay_core::breaker::Rejected> {
+    pub(crate) fn acquire(&self, now: Instant) -> Result<Option<Permit>, breaker::Rejected> {
         let Some(breaker) = &self.breaker else {
             return Ok(None);
         };
@@ -257,6 +257,13 @@ impl Endpoint {
         self.in_rotation
             .store(old.is_in_rotation(), Ordering::Release);
         self.set_verdict(old.verdict());
+    }
+
+    /// Gives the circuit other limits; what it has learned stays.
+    pub(crate) fn reconfigure(&self, limits: &breaker::Config) -> Result<(), breaker::ConfigError> {
+        self.breaker
+            .as_ref()
+            .map_or(Ok(()), |breaker| breaker.reconfigure(limits))
     }
 
     /// Takes the result of one active probe.

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use mainstay_core::breaker::{SLOW_MIN, Slow};
 use mainstay_core::outcome::Reason;
 use mainstay_gateway::Rotation;
 use mainstay_observe::status::BreakerState;
 
 use crate::clients::POST;
 use crate::origins::{Action, Origin, ok, status};
-use crate::setup::{Running, breaker, bulkhead, nobody, retry, service, until};
+use crate::setup::{Running, breaker, bulkhead, count, nobody, retry, service, until};
 
 #[tokio::test]
 async fn a_dead_endpoint_of_two_soon_gets_no_requests() {
@@ -236,18 +237,23 @@ async fn a_new_process_starts_with_a_closed_circuit() {
     assert_eq!(client.get("/").await.text(), "well");
 }
 
-#[tokio::test]
-async fn an_endpoint_that_may_be_probed_is_probed_with_a_request_that_can_be_tried_again() {
-    let failing = Arc::new(AtomicBool::new(true));
-    let told = Arc::clone(&failing);
-    let ill = Origin::start(move |_| {
+/// An origin that closes every connection until `failing` is over.
+async fn ill_while(failing: &Arc<AtomicBool>) -> Origin {
+    let told = Arc::clone(failing);
+    Origin::start(move |_| {
         if told.load(Ordering::SeqCst) {
             Action::Close
         } else {
             ok("back")
         }
     })
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn an_endpoint_that_may_be_probed_is_probed_with_a_request_that_can_be_tried_again() {
+    let failing = Arc::new(AtomicBool::new(true));
+    let ill = ill_while(&failing).await;
     let well = Origin::start(|_| ok("well")).await;
     let mut service = service(&[ill.address, well.address]);
     service.breaker = Some(breaker(1, Duration::from_millis(50)));
@@ -311,4 +317,75 @@ async fn a_full_bulkhead_queues_and_then_rejects() {
     drop(holding);
     assert_eq!(waiting.answer(false).await.text(), "served");
     assert_eq!(gateway.client().await.get("/").await.text(), "served");
+}
+
+#[tokio::test]
+async fn an_open_circuit_stays_open_for_as_long_as_the_endpoint_asked() {
+    let origin =
+        Origin::start(|_| status("503 Service Unavailable", "Retry-After: 9\r\n", "busy")).await;
+    let mut service = service(&[origin.address]);
+    let mut breaker = breaker(2, Duration::from_millis(1));
+    breaker.reopen_max = Duration::from_secs(30);
+    service.breaker = Some(breaker);
+    let gateway = Running::start(service);
+    let mut client = gateway.client().await;
+    for _ in 0..2 {
+        assert_eq!(client.get("/").await.status, 503);
+    }
+    let rejected = client.get("/").await;
+    assert_eq!(rejected.reason(), "circuit_open", "not a probe after 1 ms");
+    let left: u64 = rejected
+        .field("retry-after")
+        .and_then(|left| left.parse().ok())
+        .expect("it says when to come back");
+    assert!((2..=10).contains(&left), "{left} s");
+    assert_eq!(origin.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_answers_too_late_opens_its_circuit() {
+    let origin = Origin::start(|_| ok("late")).await;
+    let mut service = service(&[origin.address]);
+    let mut breaker = breaker(100, Duration::from_mins(1));
+    breaker.calls_min = count(3);
+    breaker.slow = Some(Slow {
+        // No answer comes so fast.
+        after: SLOW_MIN,
+        rate: 0.5,
+        in_flight: false,
+    });
+    service.breaker = Some(breaker);
+    let gateway = Running::start(service);
+    let mut client = gateway.client().await;
+    for _ in 0..3 {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    assert_eq!(client.get("/").await.reason(), "circuit_open");
+}
+
+#[tokio::test]
+async fn a_ramp_is_felt_by_its_endpoint_and_by_no_client_while_another_is_well() {
+    let failing = Arc::new(AtomicBool::new(true));
+    let ill = ill_while(&failing).await;
+    let well = Origin::start(|_| ok("well")).await;
+    let mut service = service(&[ill.address, well.address]);
+    let mut breaker = breaker(1, Duration::from_millis(1));
+    breaker.ramp = Some(Duration::from_hours(1));
+    service.breaker = Some(breaker);
+    service.retry = Some(retry(3));
+    let gateway = Running::start(service);
+    let mut client = gateway.client().await;
+    while gateway.status().endpoints[0].breaker == BreakerState::Closed {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    failing.store(false, Ordering::SeqCst);
+    while gateway.status().endpoints[0].breaker != BreakerState::Closed {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    let before = ill.seen().len();
+    for _ in 0..200 {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    let calls = ill.seen().len() - before;
+    assert!(calls < 80, "{calls} of 200 calls, at a tenth of its share");
 }

@@ -2,16 +2,15 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use mainstay_core::edge::Edge;
 use mainstay_core::event::{Event, Observe};
-use mainstay_core::lane::Lane;
 use mainstay_core::outcome::Outcome;
 use mainstay_core::retry::{Allowance, Budget, Charge, Tokens};
 use mainstay_core::time::Instant;
 
 use crate::clock::Clock;
+use crate::lane;
 
 pub use mainstay_core::retry::{BudgetConfig, BudgetConfigError, TokensConfig};
 
@@ -73,7 +72,7 @@ impl RetryBudget {
 
     /// [`deposit`](Self::deposit) for a caller that has just read the clock.
     pub fn deposit_at(&self, now: Instant) {
-        self.0.allowance.deposit(lane(), now);
+        self.0.allowance.deposit(lane::current(), now);
         self.restored(now);
     }
 
@@ -136,16 +135,6 @@ impl RetryBudget {
             });
         }
     }
-}
-
-/// This thread's lane: threads count requests side by side.
-fn lane() -> Lane {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    thread_local! {
-        static LANE: Lane = Lane(NEXT.fetch_add(1, Ordering::Relaxed));
-    }
-    // A thread that is ending has none any more.
-    LANE.try_with(|lane| *lane).unwrap_or(Lane::FIRST)
 }
 
 /// A charge on the budget's own clock, whatever the caller's is.

@@ -14,6 +14,8 @@ pub enum Kind {
     Count,
     /// A typed string such as `"250ms"`, `"1m30s"`.
     Duration,
+    /// A typed string such as `"250ms"`, or a whole number above zero of calls.
+    Span,
     /// A typed string such as `"20%"`.
     Percent,
     /// A typed string such as `"64KiB"`.
@@ -34,6 +36,7 @@ impl Kind {
             Self::Text => "a text",
             Self::Count => "a whole number above zero",
             Self::Duration => "a duration such as \"250ms\" or \"1m30s\"",
+            Self::Span => "a duration such as \"10s\", or a number of calls such as 100",
             Self::Percent => "a percentage such as \"20%\"",
             Self::Size => "a size such as \"64KiB\"",
             Self::Address => "an address such as \"127.0.0.1:8080\"",
@@ -293,7 +296,7 @@ pub const KEYS: &[Key] = &[
         "service.*.breaker.error_rate",
         Kind::Percent,
         "50%",
-        "Share of failed calls in the window that opens the circuit.",
+        "Share of failed calls in the window that opens the circuit; \"off\" for no share.",
     ),
     key(
         "service.*.breaker.calls_min",
@@ -305,13 +308,32 @@ pub const KEYS: &[Key] = &[
         "service.*.breaker.consecutive",
         Kind::Count,
         "5",
-        "Failures in a row that open the circuit, whatever the rate.",
+        "Failures in a row that open the circuit, whatever the rate; \"off\" for no number.",
+    ),
+    key(
+        "service.*.breaker.slow",
+        Kind::Table,
+        "off",
+        "Calls that take too long open the circuit as well, whatever their result.",
+    ),
+    key(
+        "service.*.breaker.slow.after",
+        Kind::Duration,
+        "",
+        "A call whose answer's head took longer than this is slow. Required.",
+    ),
+    key(
+        "service.*.breaker.slow.rate",
+        Kind::Percent,
+        "",
+        "Share of slow calls in the window that opens the circuit. Required.",
     ),
     key(
         "service.*.breaker.window",
-        Kind::Duration,
+        Kind::Span,
         "10s",
-        "How far back the rate looks.",
+        "How far back the rates look: a time, or the last so many calls, for endpoints that are \
+         called rarely.",
     ),
     key(
         "service.*.breaker.reopen",
@@ -323,13 +345,21 @@ pub const KEYS: &[Key] = &[
         "service.*.breaker.reopen_max",
         Kind::Duration,
         "30s",
-        "The longest cooldown.",
+        "The longest cooldown, also when the endpoint asks for a longer one with Retry-After.",
     ),
     key(
         "service.*.breaker.probes",
         Kind::Count,
         "1",
         "Calls let through to test the endpoint.",
+    ),
+    key(
+        "service.*.breaker.ramp",
+        Kind::Duration,
+        "off",
+        "Once the circuit has closed, calls come back little by little over this time: for \
+         endpoints that are slow when they are cold. What it may not have yet goes to other \
+         endpoints or, without any, is refused. \"off\": all at once.",
     ),
     key(
         "service.*.retry",

@@ -164,15 +164,7 @@ impl<'r, 's> Section<'r, 's> {
         name: &str,
         read: impl FnOnce(&Self) -> Option<T>,
     ) -> Result<Option<T>, Reported> {
-        let off = match self.value(name) {
-            Some(value) => value.get_ref().as_str() == Some("off"),
-            None => self.key(name).is_some_and(|key| key.default == "off"),
-        };
-        if off {
-            self.record(name, "off".to_owned());
-            return Ok(None);
-        }
-        read(&self.table(name)).map(Some).ok_or(Reported)
+        self.or_off(name, |section| read(&section.table(name)))
     }
 
     /// The tables below `name`, whose names the user chooses.
@@ -265,14 +257,34 @@ impl<'r, 's> Section<'r, 's> {
 
     /// A count, or `None` for `"off"`.
     pub(super) fn count_or_off(&self, name: &str) -> Result<Option<NonZeroU32>, Reported> {
-        if self
-            .value(name)
-            .is_some_and(|value| value.get_ref().as_str() == Some("off"))
-        {
+        self.or_off(name, |section| section.count(name))
+    }
+
+    /// What `read` makes of the value of `name`; `None` for `"off"`, and for a value that is left
+    /// out where the default is "off".
+    pub(super) fn or_off<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&Self) -> Option<T>,
+    ) -> Result<Option<T>, Reported> {
+        if self.is_off(name) {
             self.record(name, "off".to_owned());
             return Ok(None);
         }
-        self.count(name).map(Some).ok_or(Reported)
+        read(self).map(Some).ok_or(Reported)
+    }
+
+    /// Whether the value of `name` is a whole number, good or bad.
+    pub(super) fn has_number(&self, name: &str) -> bool {
+        self.value(name)
+            .is_some_and(|value| value.get_ref().as_integer().is_some())
+    }
+
+    fn is_off(&self, name: &str) -> bool {
+        match self.value(name) {
+            Some(value) => value.get_ref().as_str() == Some("off"),
+            None => self.key(name).is_some_and(|key| key.default == "off"),
+        }
     }
 
     /// `true` or `false`.

@@ -85,13 +85,25 @@ fn descend<'a>(root: &'a mut Value, path: &str) -> Option<&'a mut Map<String, Va
     Some(table)
 }
 
+/// All of a text; also "off", where the help says so.
+fn pattern(text: &str, help: &str) -> String {
+    if help.contains("\"off\"") {
+        format!("^({text}|off)$")
+    } else {
+        format!("^{text}$")
+    }
+}
+
 fn property(kind: Kind, help: &str, default: &str) -> Value {
     let mut value = match kind {
         Kind::Table => json!({"type": ["object", "string"]}),
         Kind::Text | Kind::Address => json!({"type": "string"}),
         Kind::Count => json!({"type": ["integer", "string"], "minimum": 1}),
-        Kind::Duration => json!({"type": "string", "pattern": "^([0-9.]+(us|ms|s|m|h|d))+$"}),
-        Kind::Percent => json!({"type": "string", "pattern": "^[0-9.]+ *%$"}),
+        Kind::Duration => {
+            json!({"type": "string", "pattern": pattern("([0-9.]+(us|ms|s|m|h|d))+", help)})
+        },
+        Kind::Span => json!({"type": ["string", "integer"], "minimum": 1}),
+        Kind::Percent => json!({"type": "string", "pattern": pattern("[0-9.]+ *%", help)}),
         Kind::Size => json!({"type": "string", "pattern": "^[0-9]+ *([KMG]i?B|kB|B)$"}),
         Kind::List => json!({"type": "array"}),
         Kind::Flag => json!({"type": "boolean"}),

@@ -226,21 +226,25 @@ fn is_path(path: &str) -> bool {
 }
 
 fn read_breaker(section: &Section<'_, '_>) -> Option<breaker::Config> {
-    let error_rate = section.percent("error_rate");
+    let error_rate = section.or_off("error_rate", |section| section.percent("error_rate"));
     let calls_min = section.count("calls_min");
     let consecutive = section.count_or_off("consecutive");
-    let window = section.duration("window");
+    let slow = section.table_or_off("slow", read_slow);
+    let window = read_window(section);
     let reopen = section.duration("reopen");
     let reopen_max = section.duration("reopen_max");
     let probes = section.count("probes");
+    let ramp = section.or_off("ramp", |section| section.duration("ramp"));
     let breaker = breaker::Config {
-        error_rate: Some(error_rate?),
+        error_rate: error_rate.ok()?,
         calls_min: calls_min?,
         consecutive: consecutive.ok()?,
-        window: breaker::Span::Time(window?),
+        slow: slow.ok()?,
+        window: window?,
         reopen: reopen?,
         reopen_max: reopen_max?,
         probes: probes?,
+        ramp: ramp.ok()?,
         ..breaker::Config::default()
     };
     if let Err(error) = breaker.validate() {
@@ -250,12 +254,38 @@ fn read_breaker(section: &Section<'_, '_>) -> Option<breaker::Config> {
     Some(breaker)
 }
 
+/// Calls in flight are left out: the gateway cannot tell a slow endpoint from a slow reader there.
+fn read_slow(section: &Section<'_, '_>) -> Option<breaker::Slow> {
+    for (name, example) in [("after", "after = \"1s\""), ("rate", "rate = \"50%\"")] {
+        if !section.has(name) {
+            section.missing(name, &format!("for example: {example}"));
+        }
+    }
+    let after = section.duration("after");
+    let rate = section.percent("rate");
+    Some(breaker::Slow {
+        after: after?,
+        rate: rate?,
+        in_flight: false,
+    })
+}
+
+/// A window of time, or of calls.
+fn read_window(section: &Section<'_, '_>) -> Option<breaker::Span> {
+    if section.has_number("window") {
+        return section.count("window").map(breaker::Span::Calls);
+    }
+    section.duration("window").map(breaker::Span::Time)
+}
+
 /// The key of the file that an engine's complaint is about.
 const fn field(error: &breaker::ConfigError) -> &'static str {
     match error {
         breaker::ConfigError::CallsMin { .. } => "calls_min",
         breaker::ConfigError::Consecutive(_) => "consecutive",
         breaker::ConfigError::Probes(_) => "probes",
+        breaker::ConfigError::SlowRate(_) => "slow",
+        breaker::ConfigError::WindowCalls(_) => "window",
         breaker::ConfigError::Duration { field, .. } => field,
         breaker::ConfigError::ReopenMax { .. } => "reopen",
         breaker::ConfigError::ErrorRate(_) | _ => "error_rate",

@@ -1,5 +1,9 @@
 //! Claims about configuration files.
 
+use std::time::Duration;
+
+use mainstay_core::breaker::Span;
+
 use super::problem::Style;
 use super::*;
 
@@ -109,6 +113,27 @@ fn off_turns_a_policy_off_and_zero_does_not() {
 }
 
 #[test]
+fn a_breaker_takes_what_its_engine_offers() {
+    let source = format!(
+        "{SMALLEST}breaker = {{ error_rate = \"off\", slow = {{ after = \"1s\", rate = \"40%\" }}, \
+         ramp = \"10s\", window = 100 }}\n"
+    );
+    let config = parse(&source).expect("these are keys of a breaker");
+    let breaker = config.services[0].breaker.as_ref().expect("it is on");
+    let slow = breaker.slow.expect("it looks at slow calls");
+    assert_eq!(slow.after, Duration::from_secs(1));
+    assert!((slow.rate - 0.4).abs() < 1e-9 && !slow.in_flight);
+    assert_eq!(breaker.ramp, Some(Duration::from_secs(10)));
+    assert!(matches!(breaker.window, Span::Calls(calls) if calls.get() == 100));
+    assert_eq!(breaker.error_rate, None);
+
+    let plain = parse(SMALLEST).expect("the smallest file");
+    let breaker = plain.services[0].breaker.as_ref().expect("it is on");
+    assert!(breaker.slow.is_none() && breaker.ramp.is_none());
+    assert!(matches!(breaker.window, Span::Time(time) if time == Duration::from_secs(10)));
+}
+
+#[test]
 fn all_mistakes_are_reported_in_one_run_with_their_places() {
     let source = "\
 version = 2
@@ -179,6 +204,25 @@ fn combinations_that_cannot_be_are_mistakes() {
         ),
         ("breaker = { probes = 1000 }\n", "set at most"),
         ("breaker = { window = \"1ms\" }\n", "window"),
+        (
+            "breaker = { window = 10 }\n",
+            "calls_min is 20; set at most 10",
+        ),
+        ("breaker = { window = 0 }\n", "window` is wrong"),
+        ("breaker = { slow = {} }\n", "lacks the key `after`"),
+        (
+            "breaker = { slow = { after = \"1s\" } }\n",
+            "lacks the key `rate`",
+        ),
+        (
+            "breaker = { slow = { after = \"1s\", rate = \"50%\", in_flight = true } }\n",
+            "unknown key `in_flight`",
+        ),
+        ("breaker = { ramp = \"1us\" }\n", "ramp is"),
+        (
+            "breaker = { error_rate = \"off\", consecutive = \"off\" }\n",
+            "nothing opens it",
+        ),
         ("fallback = [\"stale\"]\n", "a fallback"),
         ("fallback = [{ status = 200 }]\n", "a fallback"),
     ];
