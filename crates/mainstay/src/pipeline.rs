@@ -29,7 +29,7 @@
 //! attempt, and there is one timer, made when the call is first found pending. Nothing is allocated
 //! unless there is a hedge, whose race is, for calls that may be hedged.
 //!
-//! For another order, [`stack`] the stages by hand. For tower there is no layer of the whole
+//! For another order, [`stack()`] the stages by hand. For tower there is no layer of the whole
 //! pipeline: its future has no name that `Service::Future` could be without a `Box`. Stack the
 //! policies' own layers in the order above instead.
 //!
@@ -47,7 +47,7 @@
 //! the coarse clock says. Its limits may then end early by a step of that clock, which is 10 ms at
 //! most, and never late. Precise are: shorter limits, limits that begin after a wait (in a queue,
 //! between attempts), a deadline from outside that is nearer than half a second, the time of a
-//! failure, and all limits of a [`stack`]. With the feature `test-util` all are: the two clocks are
+//! failure, and all limits of a [`stack()`]. With the feature `test-util` all are: the two clocks are
 //! one then.
 //!
 //! Sources: the order of Resilience4j's decorators and of Polly's standard pipeline agree with it

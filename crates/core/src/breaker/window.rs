@@ -115,7 +115,7 @@ impl Window {
     }
 
     /// Under contention, spreads over so many lanes (rounded up to a power of two, at most
-    /// [`LANES_MAX`](super::LANES_MAX)).
+    /// [`LANES_MAX`]).
     #[must_use]
     pub fn lanes(mut self, lanes: NonZeroU32) -> Self {
         self.shape.lanes = lanes.get().min(LANES_MAX).next_power_of_two();
