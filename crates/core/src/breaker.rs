@@ -267,6 +267,11 @@ impl Breaker {
         self.limits.slow_after()
     }
 
+    /// The first cooldown: tells the caller how finely to read the clock.
+    pub fn reopen(&self) -> Duration {
+        self.limits.reopen()
+    }
+
     /// Results that came in another generation than that of their permit and changed nothing,
     /// modulo 2^32.
     pub fn stale_total(&self) -> u32 {

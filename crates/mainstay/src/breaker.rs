@@ -45,6 +45,9 @@ pub use service::BreakerService;
 const COARSE_STEP: Duration = Duration::from_millis(10);
 const PRECISE_BELOW: Duration = Duration::from_millis(50);
 
+/// Cooldowns from here on are counted by the coarse clock: they have jitter of half their length.
+const COARSE_COOLDOWN: Duration = Duration::from_millis(500);
+
 /// A circuit breaker. Cheap to clone; all clones are one circuit.
 ///
 /// ```
@@ -271,6 +274,16 @@ impl Breaker {
         match self.0.engine.slow_after() {
             Some(after) if after < PRECISE_BELOW => self.now(),
             Some(_) | None => self.0.family.clock().coarse(),
+        }
+    }
+
+    /// The time as results need it that may open the circuit: a cooldown of seconds may end a step
+    /// of the coarse clock early.
+    fn result_time(&self) -> Instant {
+        if self.0.engine.reopen() >= COARSE_COOLDOWN {
+            self.call_time()
+        } else {
+            self.now()
         }
     }
 

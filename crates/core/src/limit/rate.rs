@@ -116,7 +116,7 @@ pub struct Quota {
 
 /// A burst of so many calls and as long as so many spans of doubt is long enough not to care when
 /// exactly it is.
-pub const SPANS_MIN: u64 = 64;
+pub const SPANS_MIN: u64 = 32;
 
 /// The state of one limit: when it will be full again, in ticks. New, it is full.
 #[derive(Debug, Default)]

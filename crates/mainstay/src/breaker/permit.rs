@@ -70,7 +70,7 @@ impl<B: Borrow<Breaker>> Held<B> {
         match outcome {
             Outcome::Success | Outcome::Permanent => self.success(),
             Outcome::Failure(_) | Outcome::Throttled { .. } | Outcome::Ignored => {
-                let now = self.breaker.borrow().now();
+                let now = self.breaker.borrow().result_time();
                 self.record_at(outcome, now);
             },
         }
