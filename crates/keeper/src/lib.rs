@@ -9,11 +9,13 @@
 //! | [`log`] | what a member promised to remember |
 //! | [`snapshot`] | the state at one entry of the log |
 //! | [`disk`] | the real one, and one that fails on purpose |
+//! | `raft` | the consensus: openraft behind our own words |
 //! | [`watch`] | who watches what at this member |
 
 pub mod disk;
 pub mod log;
 pub mod proposal;
+mod raft;
 pub mod session;
 pub mod snapshot;
 pub mod state;

@@ -28,6 +28,9 @@ pub trait Sink {
 
     /// What became of an operation; `state` is as it left it.
     fn applied(&mut self, state: &State, told: Told<'_>);
+
+    /// Nothing more is to be applied just now: whoever was told may be woken.
+    fn settled(&mut self);
 }
 
 /// What became of an operation.

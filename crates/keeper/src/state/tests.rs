@@ -40,6 +40,8 @@ impl Sink for Ears {
         let sequence = told.operation.sequence;
         self.0.push(format!("{} #{sequence} {result:?}", told.zxid));
     }
+
+    fn settled(&mut self) {}
 }
 
 /// Applies operations of one origin as one entry.
