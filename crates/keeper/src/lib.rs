@@ -9,6 +9,7 @@
 //! | [`log`] | what a member promised to remember |
 //! | [`snapshot`] | the state at one entry of the log |
 //! | [`disk`] | the real one, and one that fails on purpose |
+//! | [`replica`] | a member of the ensemble, as those see it who serve clients |
 //! | `raft` | the consensus: openraft behind our own words |
 //! | [`watch`] | who watches what at this member |
 
@@ -16,6 +17,7 @@ pub mod disk;
 pub mod log;
 pub mod proposal;
 mod raft;
+pub mod replica;
 pub mod session;
 pub mod snapshot;
 pub mod state;

@@ -201,7 +201,6 @@ impl<D: Debug> Debug for Machine<D> {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use openraft::testing::log::{StoreBuilder, Suite};
@@ -225,7 +224,9 @@ mod tests {
     struct Fresh;
 
     impl StoreBuilder<Engine, Store, Machine<SimulatedDisk>> for Fresh {
-        async fn build(&self) -> Result<((), Store, Machine<SimulatedDisk>), openraft::StorageError<Engine>> {
+        async fn build(
+            &self,
+        ) -> Result<((), Store, Machine<SimulatedDisk>), openraft::StorageError<Engine>> {
             let disk = SimulatedDisk::new(1);
             let (log, recovered) = Log::open(disk.clone(), 1, Limits::default()).expect("empty");
             let store = Store::start(log, recovered).expect("starts");
