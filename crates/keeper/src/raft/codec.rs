@@ -6,11 +6,13 @@
 use mainstay_zk_proto::jute::{Jute, Malformed, Reader};
 use openraft::alias::{LogIdOf, VoteOf};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 
 use super::engine::{self, Engine};
 use crate::log::{EntryKind, LogId, Vote};
+use crate::snapshot::Meta;
 
 /// What can be said.
 pub(crate) trait Word: Sized {
@@ -21,10 +23,34 @@ pub(crate) trait Word: Sized {
     fn read(words: &mut Reader<'_>) -> Result<Self, Malformed>;
 }
 
+/// A word in its encoding.
+pub(crate) fn encode<W: Word>(word: &W) -> Vec<u8> {
+    let mut out = Vec::new();
+    word.write(&mut out);
+    out
+}
+
+/// The word that `bytes` are.
+pub(crate) fn decode<W: Word>(bytes: &[u8]) -> Result<W, Malformed> {
+    let mut words = Reader::new(bytes);
+    let word = W::read(&mut words)?;
+    words.end()?;
+    Ok(word)
+}
+
+/// A snapshot that a leader sends: at its beginning, and again when all of it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SnapshotOffer {
+    pub(crate) vote: VoteOf<Engine>,
+    pub(crate) meta: Meta,
+}
+
 const SUCCESS: i32 = 0;
 const PARTIAL: i32 = 1;
 const CONFLICT: i32 = 2;
 const HIGHER_VOTE: i32 = 3;
+const VOTE_CHANGED: i32 = 1;
+const LOG_NOT_FLUSHED: i32 = 2;
 
 fn write_vote(vote: &VoteOf<Engine>, out: &mut Vec<u8>) {
     let Vote {
@@ -167,6 +193,68 @@ impl Word for TransferLeaderRequest<Engine> {
     }
 }
 
+impl Word for TransferLeaderResponse<Engine> {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Ok(()) => SUCCESS.write(out),
+            Err(TransferLeaderError::VoteChanged { expected, actual }) => {
+                VOTE_CHANGED.write(out);
+                write_vote(expected, out);
+                write_vote(actual, out);
+            },
+            Err(TransferLeaderError::LogNotFlushed { expected, actual }) => {
+                LOG_NOT_FLUSHED.write(out);
+                write_id(expected.as_ref(), out);
+                write_id(actual.as_ref(), out);
+            },
+        }
+    }
+
+    fn read(words: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(match words.read()? {
+            SUCCESS => Ok(()),
+            VOTE_CHANGED => Err(TransferLeaderError::VoteChanged {
+                expected: read_vote(words)?,
+                actual: read_vote(words)?,
+            }),
+            LOG_NOT_FLUSHED => Err(TransferLeaderError::LogNotFlushed {
+                expected: read_id(words)?,
+                actual: read_id(words)?,
+            }),
+            value => {
+                return Err(Malformed::Unknown {
+                    what: "answer to a transfer of leadership",
+                    value,
+                });
+            },
+        })
+    }
+}
+
+impl Word for SnapshotOffer {
+    fn write(&self, out: &mut Vec<u8>) {
+        write_vote(&self.vote, out);
+        self.meta.write(out);
+    }
+
+    fn read(words: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            vote: read_vote(words)?,
+            meta: words.read()?,
+        })
+    }
+}
+
+impl Word for SnapshotResponse<Engine> {
+    fn write(&self, out: &mut Vec<u8>) {
+        write_vote(&self.vote, out);
+    }
+
+    fn read(words: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self::new(read_vote(words)?))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,12 +268,7 @@ mod tests {
     }
 
     fn again<W: Word>(word: &W) -> W {
-        let mut out = Vec::new();
-        word.write(&mut out);
-        let mut words = Reader::new(&out);
-        let read = W::read(&mut words).expect("what was written");
-        words.end().expect("nothing more");
-        read
+        decode(&encode(word)).expect("what was written")
     }
 
     #[test]
@@ -220,5 +303,18 @@ mod tests {
         assert_eq!(again(&ask), ask);
         let answer = VoteResponse::<Engine>::new(vote, None, true);
         assert_eq!(again(&answer), answer);
+        let refused: TransferLeaderResponse<Engine> = Err(TransferLeaderError::LogNotFlushed {
+            expected: Some(id(3)),
+            actual: None,
+        });
+        assert_eq!(again(&refused), refused);
+        let offer = SnapshotOffer {
+            vote,
+            meta: Meta {
+                members: vec![1, 2],
+                ..Meta::default()
+            },
+        };
+        assert_eq!(again(&offer), offer);
     }
 }

@@ -11,16 +11,15 @@ use futures_util::{Stream, TryStreamExt as _};
 use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 
 use super::engine::{self, Engine};
-use crate::disk::Disk;
+use crate::disk::SharedDisk;
+use crate::log::LogId;
+use crate::proposal::Origin;
 use crate::snapshot::{self, Reader};
 use crate::state::{FrozenState, Sink, State};
-
-/// A disk that several may use.
-pub(crate) trait SharedDisk: Disk + Clone + Debug + Sync {}
-
-impl<D: Disk + Clone + Debug + Sync> SharedDisk for D {}
 
 /// A finished snapshot, by name.
 #[derive(Clone, Debug)]
@@ -29,9 +28,20 @@ pub(crate) struct Finished<D> {
     pub(crate) name: String,
 }
 
+/// How far a member is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// The last entry that was applied.
+    pub(crate) applied: Option<LogId>,
+    /// The last operation of this member that was.
+    pub(crate) own: i64,
+}
+
 /// The state, as openraft sees it.
 pub(crate) struct Machine<D> {
     state: Arc<RwLock<State>>,
+    origin: Origin,
+    progress: watch::Sender<Progress>,
     sink: Box<dyn Sink + Send + Sync>,
     disk: D,
     last: Option<LogIdOf<Engine>>,
@@ -43,7 +53,8 @@ pub(crate) struct Machine<D> {
 pub(crate) struct Builder<D> {
     disk: D,
     meta: SnapshotMetaOf<Engine>,
-    frozen: FrozenState,
+    /// Until it is written.
+    frozen: Option<FrozenState>,
 }
 
 impl<D: SharedDisk> Machine<D> {
@@ -52,9 +63,15 @@ impl<D: SharedDisk> Machine<D> {
     /// # Errors
     ///
     /// Those of the disk.
-    pub(crate) fn recover(disk: D, sink: Box<dyn Sink + Send + Sync>) -> io::Result<Self> {
+    pub(crate) fn recover(
+        disk: D,
+        origin: Origin,
+        sink: Box<dyn Sink + Send + Sync>,
+    ) -> io::Result<Self> {
         let mut machine = Self {
             state: Arc::new(RwLock::new(State::new())),
+            origin,
+            progress: watch::Sender::default(),
             sink,
             disk,
             last: None,
@@ -74,6 +91,19 @@ impl<D: SharedDisk> Machine<D> {
         Arc::clone(&self.state)
     }
 
+    /// How far this member is, from now on.
+    pub(crate) fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    fn tell_progress(&self) {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        self.progress.send_replace(Progress {
+            applied: self.last.as_ref().map(engine::id_of),
+            own: state.applied_of(self.origin),
+        });
+    }
+
     fn load(&mut self, snapshot: &Finished<D>) -> io::Result<()> {
         let reader = Reader::open(&snapshot.disk, &snapshot.name).map_err(io::Error::other)?;
         let meta = engine::to_meta(reader.meta()).map_err(io::Error::other)?;
@@ -81,6 +111,7 @@ impl<D: SharedDisk> Machine<D> {
         *self.write() = state;
         self.last = meta.last_log_id;
         self.members = meta.last_membership;
+        self.tell_progress();
         Ok(())
     }
 
@@ -101,7 +132,13 @@ impl<D: SharedDisk> RaftSnapshotBuilder<Engine> for Builder<D> {
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<Engine, Finished<D>>> {
         let meta = engine::meta_of(&self.meta);
-        let name = snapshot::write(&self.disk, &meta, &self.frozen).map_err(io::Error::other)?;
+        let disk = self.disk.clone();
+        let frozen = self.frozen.take().ok_or(io::ErrorKind::InvalidInput)?;
+        // It takes as long as the disk takes, and others want to be served meanwhile.
+        let written = spawn_blocking(move || snapshot::write(&disk, &meta, &frozen)).await;
+        let name = written
+            .map_err(io::Error::other)?
+            .map_err(io::Error::other)?;
         Ok(SnapshotOf::<Engine, Finished<D>> {
             meta: self.meta.clone(),
             snapshot: Finished {
@@ -147,6 +184,7 @@ impl<D: SharedDisk> RaftStateMachine<Engine> for Machine<D> {
             }
         }
         self.sink.settled();
+        self.tell_progress();
         Ok(())
     }
 
@@ -154,7 +192,7 @@ impl<D: SharedDisk> RaftStateMachine<Engine> for Machine<D> {
         Builder {
             disk: self.disk.clone(),
             meta: self.meta(),
-            frozen: self.write().freeze(),
+            frozen: Some(self.write().freeze()),
         }
     }
 
@@ -164,6 +202,11 @@ impl<D: SharedDisk> RaftStateMachine<Engine> for Machine<D> {
         snapshot: Finished<D>,
     ) -> io::Result<()> {
         self.load(&snapshot)?;
+        {
+            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+            self.sink.replaced(&state);
+            self.sink.settled();
+        }
         if snapshot::names(&self.disk)?.contains(&snapshot.name) {
             return Ok(());
         }
@@ -212,6 +255,11 @@ mod tests {
     use crate::state::Told;
     use crate::tree::Event;
 
+    const NOBODY: Origin = Origin {
+        member: 1,
+        incarnation: 1,
+    };
+
     struct Deaf;
 
     impl Sink for Deaf {
@@ -229,8 +277,8 @@ mod tests {
         ) -> Result<((), Store, Machine<SimulatedDisk>), openraft::StorageError<Engine>> {
             let disk = SimulatedDisk::new(1);
             let (log, recovered) = Log::open(disk.clone(), 1, Limits::default()).expect("empty");
-            let store = Store::start(log, recovered).expect("starts");
-            let machine = Machine::recover(disk, Box::new(Deaf)).expect("empty");
+            let (store, _) = Store::start(log, recovered).expect("starts");
+            let machine = Machine::recover(disk, NOBODY, Box::new(Deaf)).expect("empty");
             Ok(((), store, machine))
         }
     }
