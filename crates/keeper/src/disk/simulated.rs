@@ -120,7 +120,7 @@ impl SimulatedDisk {
             inodes: std::mem::take(&mut old.inodes),
             names: std::mem::take(&mut old.names),
             durable: std::mem::take(&mut old.durable),
-            random: old.random,
+            random: old.random.clone(),
             failing: None,
         })))
     }

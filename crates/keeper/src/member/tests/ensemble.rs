@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use mainstay_zk_proto::Request;
 use mainstay_zk_proto::acl::Acl;
-use mainstay_zk_proto::jute::Jute as _;
 use mainstay_zk_proto::opcode::Opcode;
 use mainstay_zk_proto::request::Create;
 use tokio::task::JoinSet;
