@@ -92,7 +92,10 @@ impl fmt::Display for MemberError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotListed(member) => {
-                write!(f, "member {member} is not in the list of members; add it there")
+                write!(
+                    f,
+                    "member {member} is not in the list of members; add it there"
+                )
             },
             Self::Listen(address, error) => {
                 write!(f, "cannot listen for other members at {address}: {error}")

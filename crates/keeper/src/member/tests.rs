@@ -20,7 +20,10 @@ const OPEN: Action<'_> = Action::Open {
 };
 
 fn has(member: &ensemble::TestMember, path: &str) -> bool {
-    let state = member.state().read().unwrap_or_else(PoisonError::into_inner);
+    let state = member
+        .state()
+        .read()
+        .unwrap_or_else(PoisonError::into_inner);
     state.tree().stat(path).is_some()
 }
 
@@ -72,7 +75,11 @@ async fn a_leader_that_is_cut_off_acknowledges_nothing_while_the_others_go_on() 
     let number = propose(ensemble.member(old), 0, Action::Close);
     assert_eq!(ensemble.member(old).barrier().await, Err(NoQuorum));
     let origin = ensemble.member(old).origin();
-    let told = ensemble.running[&old].ears.heard().told.contains_key(&(origin, number));
+    let told = ensemble.running[&old]
+        .ears
+        .heard()
+        .told
+        .contains_key(&(origin, number));
     assert!(!told, "nobody else knows of it");
     ensemble.progress(500).await;
     ensemble.network.heal();
@@ -164,7 +171,9 @@ async fn a_member_that_was_stopped_goes_on_from_its_disk() {
         let mut running = ensemble.running.remove(&id).expect("it runs");
         running.clients.shutdown().await;
         let member = std::sync::Arc::into_inner(running.member).expect("nobody else has it");
-        timeout(Duration::from_secs(20), member.stop()).await.expect("it stops");
+        timeout(Duration::from_secs(20), member.stop())
+            .await
+            .expect("it stops");
         ensemble.start(id).await;
         ensemble.load(id);
         assert!(ensemble.member(id).origin().incarnation > before.incarnation);
@@ -188,7 +197,13 @@ async fn behind_a_barrier_is_everything_that_was_acknowledged_anywhere() {
             body: &body,
         };
         let number = propose(ensemble.member(writer), 1, action);
-        let told = || ensemble.running[&writer].ears.heard().told.contains_key(&(origin, number));
+        let told = || {
+            ensemble.running[&writer]
+                .ears
+                .heard()
+                .told
+                .contains_key(&(origin, number))
+        };
         until("it is acknowledged", told).await;
         for id in 1..=3 {
             let member = ensemble.member(id);
@@ -248,7 +263,9 @@ async fn whatever_happens_by_chance_nothing_acknowledged_is_lost() {
                 0 => ensemble.network.cut(&address(one), &address(other)),
                 1 => ensemble.network.part(&[&address(one)], &[&address(other)]),
                 2 => ensemble.network.reset(),
-                3 => ensemble.network.delay(Duration::from_millis(random.below(20))),
+                3 => ensemble
+                    .network
+                    .delay(Duration::from_millis(random.below(20))),
                 _ => {
                     ensemble.kill(one);
                     ensemble.start(one).await;

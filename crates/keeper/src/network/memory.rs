@@ -138,8 +138,9 @@ impl Network for Host {
             .map_err(|_full| io::ErrorKind::ConnectionRefused)?;
         let mut pumps = lock(&self.world.pumps);
         while pumps.try_join_next().is_some() {}
-        pumps.spawn(pump(near_read, far_write, rules.clone(), there));
-        pumps.spawn(pump(far_read, near_write, rules, back));
+        let resets = rules.borrow().resets;
+        pumps.spawn(pump((near_read, far_write), rules.clone(), resets, there));
+        pumps.spawn(pump((far_read, near_write), rules, resets, back));
         Ok(mine)
     }
 
@@ -152,12 +153,11 @@ impl Network for Host {
 
 /// Carries bytes in one direction, until the connection ends.
 async fn pump(
-    mut from: ReadHalf<DuplexStream>,
-    mut to: WriteHalf<DuplexStream>,
+    (mut from, mut to): (ReadHalf<DuplexStream>, WriteHalf<DuplexStream>),
     mut rules: watch::Receiver<Rules>,
+    resets: u64,
     direction: (String, String),
 ) {
-    let resets = rules.borrow().resets;
     let mut reset = rules.clone();
     let carry = async {
         let mut bytes = vec![0; 64 * 1_024];

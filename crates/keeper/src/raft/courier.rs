@@ -58,11 +58,13 @@ impl<D> Courier<D> {
             let progress = *self.progress.borrow_and_update();
             let sent = self.outbox.applied(progress.own);
             let leader = *self.route.borrow_and_update();
-            let leader = leader.filter(|leader| progress.applied.is_some_and(|at| at.term == leader.term));
+            let leader =
+                leader.filter(|leader| progress.applied.is_some_and(|at| at.term == leader.term));
             // A batch that was written, and applied to no effect: one before it is missing.
             let gap = sent
                 && under_way.is_empty()
-                && settled.is_some_and(|settled| progress.applied.is_some_and(|at| at.index >= settled));
+                && settled
+                    .is_some_and(|settled| progress.applied.is_some_and(|at| at.index >= settled));
             if leader != route || gap {
                 route = leader;
                 under_way.clear();
@@ -70,8 +72,12 @@ impl<D> Courier<D> {
                 self.outbox.rewind();
             }
             let pause = Instant::now() < not_before;
-            if let Some(route) = route && !pause {
-                while under_way.len() < BATCHES_MAX && let Some(batch) = self.outbox.next() {
+            if let Some(route) = route
+                && !pause
+            {
+                while under_way.len() < BATCHES_MAX
+                    && let Some(batch) = self.outbox.next()
+                {
                     under_way.push(self.send(route, batch));
                 }
             }

@@ -73,7 +73,9 @@ impl<D: SharedDisk> Desk<D> {
 
     async fn block(&self, from: u64, body: Vec<u8>) -> Result<Vec<u8>, String> {
         let mut receiving = self.receiving.lock().await;
-        let receiving = receiving.as_mut().filter(|receiving| receiving.from == from);
+        let receiving = receiving
+            .as_mut()
+            .filter(|receiving| receiving.from == from);
         let receiving = receiving.ok_or("no snapshot of this member began")?;
         receiving.writer.block(body).map_err(words)?;
         Ok(Vec::new())
@@ -103,7 +105,12 @@ impl<D: SharedDisk> Desk<D> {
 }
 
 impl<D: SharedDisk> Answers for Desk<D> {
-    async fn answer(self: Arc<Self>, from: u64, kind: Kind, body: Vec<u8>) -> Result<Vec<u8>, String> {
+    async fn answer(
+        self: Arc<Self>,
+        from: u64,
+        kind: Kind,
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, String> {
         match kind {
             Kind::Append => {
                 let request: AppendEntriesRequest<Engine> = decode(&body).map_err(words)?;

@@ -18,9 +18,7 @@ use openraft::RaftNetworkFactory;
 use openraft::RaftNetworkV2;
 use openraft::alias::{SnapshotOf, VoteOf};
 use openraft::base::BoxFuture;
-use openraft::errors::{
-    NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable,
-};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::RPCOption;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
@@ -273,9 +271,8 @@ fn append(
             Err(error) => Err(error),
         };
         let answer = answer.map_err(|error| failed(&error))?;
-        let response: AppendEntriesResponse<Engine> = decode(&answer).map_err(|malformed| {
-            RPCError::Network(NetworkError::new(&malformed))
-        })?;
+        let response: AppendEntriesResponse<Engine> = decode(&answer)
+            .map_err(|malformed| RPCError::Network(NetworkError::new(&malformed)))?;
         Ok(response.into_stream_result(previous, last))
     }
 }

@@ -260,11 +260,16 @@ impl<D: SharedDisk> Node<D> {
 
     /// Stops; the disk is free afterwards.
     pub(crate) async fn stop(self) {
-        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut tasks =
+            std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;
         // How it ended was to be had from `failed`.
         drop(self.raft.shutdown().await);
-        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writing = self
+            .writing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         drop(self);
         if let Some(writing) = writing {
             drop(timeout(STOP_TIMEOUT, writing.ended()).await);
@@ -313,11 +318,13 @@ async fn recover<D: SharedDisk>(
             member: id.cast_signed(),
             incarnation,
         };
-        let (log, recovered) = Log::open(disk.clone(), salts, limits).map_err(|error| match error {
-            LogError::Disk(_, _, _) | LogError::Full | LogError::Broken(_) | LogError::Damaged { .. } => {
-                MemberError::Log(error)
-            },
-        })?;
+        let (log, recovered) =
+            Log::open(disk.clone(), salts, limits).map_err(|error| match error {
+                LogError::Disk(_, _, _)
+                | LogError::Full
+                | LogError::Broken(_)
+                | LogError::Damaged { .. } => MemberError::Log(error),
+            })?;
         let sink = Box::new(Locked(Mutex::new(sink)));
         let machine = Machine::recover(disk, origin, sink).map_err(MemberError::Disk)?;
         let (store, writing) = Store::start(log, recovered).map_err(MemberError::Disk)?;
@@ -371,7 +378,11 @@ async fn initialise<D: SharedDisk>(
     member: &MemberConfig,
 ) -> Result<(), MemberError> {
     let engine = |error: &dyn ToString| MemberError::Engine(error.to_string());
-    if raft.is_initialized().await.map_err(|error| engine(&error))? {
+    if raft
+        .is_initialized()
+        .await
+        .map_err(|error| engine(&error))?
+    {
         return Ok(());
     }
     let members: BTreeMap<u64, Member> = member
@@ -387,7 +398,11 @@ async fn initialise<D: SharedDisk>(
         .collect();
     if let Err(error) = raft.initialize(members).await {
         // Another member was faster, and its log came here meanwhile.
-        if !raft.is_initialized().await.map_err(|error| engine(&error))? {
+        if !raft
+            .is_initialized()
+            .await
+            .map_err(|error| engine(&error))?
+        {
             return Err(engine(&error));
         }
     }
@@ -427,7 +442,12 @@ async fn bound_log<D: SharedDisk>(raft: Engaged<D>, store: Store, snapshots: Sna
             }
         }
         let purge = store.last_to_purge(snapshots.kept_bytes);
-        let snapshot = raft.metrics().borrow_watched().snapshot.as_ref().map(|id| id.index());
+        let snapshot = raft
+            .metrics()
+            .borrow_watched()
+            .snapshot
+            .as_ref()
+            .map(|id| id.index());
         if let (Some(purge), Some(snapshot)) = (purge, snapshot)
             && raft.trigger().purge_log(purge.min(snapshot)).await.is_err()
         {

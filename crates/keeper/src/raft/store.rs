@@ -371,7 +371,11 @@ impl RaftLogStorage<Engine> for Store {
         {
             let mut memory = self.memory();
             let place = memory.place(from).min(memory.entries.len());
-            let gone: usize = memory.entries.drain(place..).map(|entry| bytes_of(&entry)).sum();
+            let gone: usize = memory
+                .entries
+                .drain(place..)
+                .map(|entry| bytes_of(&entry))
+                .sum();
             memory.entry_bytes -= gone;
         }
         self.flush(vec![Word::Truncate { from }]).await
@@ -383,7 +387,11 @@ impl RaftLogStorage<Engine> for Store {
             let mut memory = self.memory();
             memory.purged = Some(id);
             let place = memory.place(id.index + 1).min(memory.entries.len());
-            let gone: usize = memory.entries.drain(..place).map(|entry| bytes_of(&entry)).sum();
+            let gone: usize = memory
+                .entries
+                .drain(..place)
+                .map(|entry| bytes_of(&entry))
+                .sum();
             memory.entry_bytes -= gone;
         }
         self.send(vec![Word::Purge(id)], Waits::Nobody)

@@ -280,7 +280,11 @@ impl Ensemble {
             .collect();
         until("all that was proposed was applied everywhere", || {
             self.running.values().all(|at| {
-                let state = at.member.state().read().unwrap_or_else(PoisonError::into_inner);
+                let state = at
+                    .member
+                    .state()
+                    .read()
+                    .unwrap_or_else(PoisonError::into_inner);
                 self.running
                     .iter()
                     .all(|(id, of)| state.applied_of(of.member.origin()) == lasts[id])
@@ -290,16 +294,27 @@ impl Ensemble {
         let mut digests = BTreeSet::new();
         for (id, running) in &self.running {
             let member = &running.member;
-            let state = member.state().read().unwrap_or_else(PoisonError::into_inner);
+            let state = member
+                .state()
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
             digests.insert((state.zxid(), state.tree().digest()));
-            for path in &*self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner) {
+            for path in &*self
+                .acknowledged
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+            {
                 let there = state.tree().stat(path).is_some();
                 assert!(there, "{path} was acknowledged and is lost at {id}");
             }
             let heard = running.ears.heard();
             assert_eq!(heard.twice, [], "told twice at {id}");
             let own = (member.origin(), 1)..=(member.origin(), i64::MAX);
-            let told: Vec<i64> = heard.told.range(own).map(|((_, number), _)| *number).collect();
+            let told: Vec<i64> = heard
+                .told
+                .range(own)
+                .map(|((_, number), _)| *number)
+                .collect();
             if heard.replaced == 0 {
                 let all: Vec<i64> = (1..=lasts[id]).collect();
                 assert_eq!(told, all, "each was told at {id}");
