@@ -112,13 +112,7 @@ async fn when_all_lose_their_power_under_load_what_was_acknowledged_is_there() {
         }
         for _ in 0..2 {
             ensemble.progress(150).await;
-            for id in 1..=3 {
-                ensemble.kill(id);
-            }
-            for id in 1..=3 {
-                ensemble.start(id).await;
-                ensemble.load(id);
-            }
+            ensemble.kill_all_and_start_again().await;
         }
         ensemble.progress(150).await;
         ensemble.settle().await;
@@ -257,30 +251,33 @@ async fn whatever_happens_by_chance_nothing_acknowledged_is_lost() {
         }
         ensemble.progress(50).await;
         for _ in 0..8 {
-            let one = random.below(3) + 1;
-            let other = one % 3 + 1;
-            match random.below(5) {
-                0 => ensemble.network.cut(&address(one), &address(other)),
-                1 => ensemble.network.part(&[&address(one)], &[&address(other)]),
-                2 => ensemble.network.reset(),
-                3 => ensemble
-                    .network
-                    .delay(Duration::from_millis(random.below(20))),
-                _ => {
-                    ensemble.kill(one);
-                    ensemble.start(one).await;
-                    ensemble.load(one);
-                },
-            }
-            tokio::time::sleep(random.up_to(Duration::from_millis(800))).await;
-            if random.below(2) == 0 {
-                ensemble.network.heal();
-                ensemble.progress(1).await;
-            }
+            something_bad(&mut ensemble, &mut random).await;
         }
         ensemble.network.heal();
         ensemble.network.delay(Duration::ZERO);
         ensemble.progress(50).await;
         ensemble.settle().await;
+    }
+}
+
+async fn something_bad(ensemble: &mut Ensemble, random: &mut Random) {
+    let one = random.below(3) + 1;
+    let other = one % 3 + 1;
+    let network = &ensemble.network;
+    match random.below(5) {
+        0 => network.cut(&address(one), &address(other)),
+        1 => network.part(&[&address(one)], &[&address(other)]),
+        2 => network.reset(),
+        3 => network.delay(Duration::from_millis(random.below(20))),
+        _ => {
+            ensemble.kill(one);
+            ensemble.start(one).await;
+            ensemble.load(one);
+        },
+    }
+    tokio::time::sleep(random.up_to(Duration::from_millis(800))).await;
+    if random.below(2) == 0 {
+        ensemble.network.heal();
+        ensemble.progress(1).await;
     }
 }

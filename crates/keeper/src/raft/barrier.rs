@@ -33,10 +33,12 @@ const READ_INDEX_DEADLINE: Duration = Duration::from_secs(1);
 /// Rounds under way.
 const ROUNDS_MAX: usize = 2;
 
+type Waiter = oneshot::Sender<Result<(), NoQuorum>>;
+
 /// Those who wait for the next round.
 #[derive(Debug, Default)]
 pub(super) struct Barriers {
-    waiting: Mutex<Vec<oneshot::Sender<Result<(), NoQuorum>>>>,
+    waiting: Mutex<Vec<Waiter>>,
     joined: Notify,
 }
 
@@ -72,22 +74,23 @@ impl Barriers {
             }
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             if !waiting.is_empty() && under_way.len() < ROUNDS_MAX {
-                let served = std::mem::take(&mut *waiting);
-                let rounds = &rounds;
-                under_way.push(async move {
-                    let passed = timeout(BARRIER_TIMEOUT, rounds.pass()).await;
-                    let passed = passed.map_err(|_late| NoQuorum);
-                    for one in served {
-                        // Who does not wait any more does not need to hear.
-                        one.send(passed).ok();
-                    }
-                });
+                under_way.push(rounds.serve(std::mem::take(&mut *waiting)));
             }
         }
     }
 }
 
 impl<D: SharedDisk> Rounds<D> {
+    /// Serves some with one round.
+    async fn serve(&self, waiting: Vec<Waiter>) {
+        let passed = timeout(BARRIER_TIMEOUT, self.pass()).await;
+        let passed = passed.map_err(|_late| NoQuorum);
+        for one in waiting {
+            // Who does not wait any more does not need to hear.
+            one.send(passed).ok();
+        }
+    }
+
     /// One round: where the log is committed up to, and then until that was applied here.
     async fn pass(&self) {
         let index = loop {

@@ -47,56 +47,82 @@ pub(super) struct Courier<D> {
     pub(super) progress: watch::Receiver<Progress>,
 }
 
+/// Batches on their way to one leader.
+struct UnderWay {
+    route: Option<Route>,
+    fates: FuturesUnordered<BoxFuture<'static, Fate>>,
+    /// The last entry that batches went into.
+    settled: Option<u64>,
+    /// After a failure.
+    not_before: Instant,
+}
+
 impl<D> Courier<D> {
     /// Carries, until it is dropped or nobody says any more who leads.
     pub(super) async fn carry(mut self) {
-        let mut route = None;
-        let mut under_way = FuturesUnordered::new();
-        let mut settled = None;
-        let mut not_before = Instant::now();
+        let mut way = UnderWay {
+            route: None,
+            fates: FuturesUnordered::new(),
+            settled: None,
+            not_before: Instant::now(),
+        };
         loop {
             let progress = *self.progress.borrow_and_update();
-            let sent = self.outbox.applied(progress.own);
             let leader = *self.route.borrow_and_update();
-            let leader =
-                leader.filter(|leader| progress.applied.is_some_and(|at| at.term == leader.term));
-            // A batch that was written, and applied to no effect: one before it is missing.
-            let gap = sent
-                && under_way.is_empty()
-                && settled
-                    .is_some_and(|settled| progress.applied.is_some_and(|at| at.index >= settled));
-            if leader != route || gap {
-                route = leader;
-                under_way.clear();
-                settled = None;
-                self.outbox.rewind();
+            self.turn(&mut way, leader, progress);
+            let pause = Instant::now() < way.not_before;
+            if !pause {
+                self.send_all(&mut way);
             }
-            let pause = Instant::now() < not_before;
-            if let Some(route) = route
-                && !pause
-            {
-                while under_way.len() < BATCHES_MAX
-                    && let Some(batch) = self.outbox.next()
-                {
-                    under_way.push(self.send(route, batch));
-                }
-            }
-            let full = under_way.len() >= BATCHES_MAX || route.is_none();
+            let full = way.fates.len() >= BATCHES_MAX || way.route.is_none();
             tokio::select! {
                 () = self.outbox.proposed.notified(), if !full && !pause => {},
-                Some(fate) = under_way.next() => match fate {
-                    Some(index) => settled = settled.max(Some(index)),
-                    None => {
-                        under_way.clear();
-                        settled = None;
-                        self.outbox.rewind();
-                        not_before = Instant::now() + AGAIN_AFTER;
-                    },
-                },
-                () = sleep_until(not_before), if pause => {},
+                Some(fate) = way.fates.next() => self.heard(&mut way, fate),
+                () = sleep_until(way.not_before), if pause => {},
                 changed = self.progress.changed() => if changed.is_err() { return },
                 changed = self.route.changed() => if changed.is_err() { return },
             }
+        }
+    }
+
+    /// Begins again, when another leads or something is missing.
+    fn turn(&self, way: &mut UnderWay, leader: Option<Route>, progress: Progress) {
+        let unapplied = self.outbox.applied(progress.own);
+        let applied = progress.applied.unwrap_or_default();
+        let leader = leader.filter(|leader| applied.term == leader.term);
+        // Batches that were written, and applied to no effect: one before them is missing.
+        let gap = unapplied
+            && way.fates.is_empty()
+            && way.settled.is_some_and(|settled| applied.index >= settled);
+        if leader != way.route || gap {
+            way.route = leader;
+            self.begin_again(way);
+        }
+    }
+
+    fn begin_again(&self, way: &mut UnderWay) {
+        way.fates.clear();
+        way.settled = None;
+        self.outbox.rewind();
+    }
+
+    fn heard(&self, way: &mut UnderWay, fate: Fate) {
+        if fate.is_some() {
+            way.settled = way.settled.max(fate);
+        } else {
+            self.begin_again(way);
+            way.not_before = Instant::now() + AGAIN_AFTER;
+        }
+    }
+
+    fn send_all(&self, way: &mut UnderWay) {
+        let Some(route) = way.route else {
+            return;
+        };
+        while way.fates.len() < BATCHES_MAX
+            && let Some(batch) = self.outbox.next()
+        {
+            way.fates.push(self.send(route, batch));
         }
     }
 

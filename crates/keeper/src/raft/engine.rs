@@ -116,12 +116,9 @@ pub(crate) fn to_stored_entry(entry: &StoredEntry) -> Result<EntryOf<Engine>, Ma
 /// The members in our encoding: the voters of one or two configurations, then who is who.
 pub(crate) fn members_of(members: &Members) -> Vec<u8> {
     let mut out = Vec::new();
-    let voters: Vec<Vec<i64>> = members
-        .get_joint_config()
-        .iter()
-        .map(|voters| voters.iter().map(|id| id.cast_signed()).collect())
-        .collect();
-    voters.write(&mut out);
+    let configs = members.get_joint_config().iter();
+    let voters = configs.map(|voters| voters.iter().map(|id| id.cast_signed()).collect());
+    Vec::<Vec<i64>>::write(&voters.collect(), &mut out);
     let nodes: Vec<_> = members.nodes().collect();
     i32::try_from(nodes.len())
         .unwrap_or(i32::MAX)

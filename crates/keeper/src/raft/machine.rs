@@ -121,7 +121,7 @@ impl<D: SharedDisk> Machine<D> {
 
     fn meta(&self) -> SnapshotMetaOf<Engine> {
         SnapshotMetaOf::<Engine> {
-            last_log_id: self.last.clone(),
+            last_log_id: self.last,
             last_membership: self.members.clone(),
         }
     }
@@ -156,7 +156,7 @@ impl<D: SharedDisk> RaftStateMachine<Engine> for Machine<D> {
     async fn applied_state(
         &mut self,
     ) -> io::Result<(Option<LogIdOf<Engine>>, StoredMembershipOf<Engine>)> {
-        Ok((self.last.clone(), self.members.clone()))
+        Ok((self.last, self.members.clone()))
     }
 
     async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
@@ -174,7 +174,7 @@ impl<D: SharedDisk> RaftStateMachine<Engine> for Machine<D> {
                         .map_err(io::Error::other)?;
                 },
                 EntryPayload::Membership(members) => {
-                    let at = Some(entry.log_id.clone());
+                    let at = Some(entry.log_id);
                     self.members = StoredMembershipOf::<Engine>::new(at, members.clone());
                 },
             }
@@ -277,7 +277,7 @@ mod tests {
         ) -> Result<((), Store, Machine<SimulatedDisk>), openraft::StorageError<Engine>> {
             let disk = SimulatedDisk::new(1);
             let (log, recovered) = Log::open(disk.clone(), 1, Limits::default()).expect("empty");
-            let (store, _) = Store::start(log, recovered).expect("starts");
+            let (store, _) = Store::start(log, &recovered).expect("starts");
             let machine = Machine::recover(disk, NOBODY, Box::new(Deaf)).expect("empty");
             Ok(((), store, machine))
         }

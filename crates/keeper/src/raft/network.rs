@@ -180,14 +180,14 @@ impl<D: SharedDisk> RaftNetworkV2<Engine> for Wire<D> {
         self.control(Kind::Append, &request, &option).await
     }
 
-    fn stream_append<'s, S>(
-        &'s mut self,
+    fn stream_append<S>(
+        &mut self,
         input: S,
         _: RPCOption,
     ) -> BoxFuture<
-        's,
+        '_,
         Result<
-            BoxStream<'s, Result<StreamAppendResult<Engine>, RPCError<Engine>>>,
+            BoxStream<'_, Result<StreamAppendResult<Engine>, RPCError<Engine>>>,
             RPCError<Engine>,
         >,
     >
@@ -259,9 +259,9 @@ fn append(
     link: Result<&Link, &LinkError>,
     request: &AppendEntriesRequest<Engine>,
 ) -> impl Future<Output = Result<StreamAppendResult<Engine>, RPCError<Engine>>> + Send + use<> {
-    let previous = request.prev_log_id.clone();
-    let last = request.entries.last().map(|entry| entry.log_id.clone());
-    let last = last.or_else(|| previous.clone());
+    let previous = request.prev_log_id;
+    let last = request.entries.last().map(|entry| entry.log_id);
+    let last = last.or(previous);
     let begun = link
         .map_err(Clone::clone)
         .and_then(|link| link.begin(Kind::Append, encode(request)));

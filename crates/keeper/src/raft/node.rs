@@ -23,7 +23,7 @@ use super::engine::{Engine, Member};
 use super::frame::{Greeting, Lane};
 use super::incarnation;
 use super::link::Link;
-use super::machine::Machine;
+use super::machine::{Machine, Progress};
 use super::network::{Links, Peer};
 use super::outbox::Outbox;
 use super::scribe::Scribe;
@@ -168,40 +168,17 @@ impl<D: SharedDisk> Node<D> {
         tasks.spawn(serve::<N, _>(listener, greeting, Arc::new(desk)));
         initialise(&raft, &member).await?;
 
-        let (route_is, route) = watch::channel(None);
-        tasks.spawn(watch_route(raft.clone(), route_is));
-        let outbox = Arc::new(Outbox::new(origin));
-        tasks.spawn(Arc::clone(&scribe).write(raft.clone(), member.time_ms));
-        let courier = Courier {
-            member: member.member,
-            outbox: Arc::clone(&outbox),
-            scribe,
-            links: links.clone(),
-            route: route.clone(),
-            progress: progress.clone(),
-        };
-        tasks.spawn(courier.carry());
-        let barriers = Arc::new(Barriers::default());
-        let rounds = Rounds {
-            member: member.member,
-            raft: raft.clone(),
-            links,
-            route,
-            progress,
-        };
-        tasks.spawn(Arc::clone(&barriers).serve(rounds));
-        tasks.spawn(bound_log(raft.clone(), store.clone(), member.snapshots));
-        Ok(Self {
+        let parts = Parts {
+            member,
             raft,
-            member: member.member,
-            outbox,
-            barriers,
-            state,
+            links,
+            scribe,
             heard,
-            store,
-            writing: Mutex::new(Some(writing)),
-            tasks: Mutex::new(tasks),
-        })
+            progress,
+            state,
+            tasks,
+        };
+        Ok(parts.assemble(origin, store, writing))
     }
 
     pub(crate) fn origin(&self) -> Origin {
@@ -296,6 +273,67 @@ impl<D: SharedDisk> Debug for Node<D> {
     }
 }
 
+/// What a node is made of.
+struct Parts<D: SharedDisk> {
+    member: MemberConfig,
+    raft: Engaged<D>,
+    links: Links<D>,
+    scribe: Arc<Scribe>,
+    heard: Arc<Heard>,
+    progress: watch::Receiver<Progress>,
+    state: Arc<RwLock<State>>,
+    tasks: JoinSet<()>,
+}
+
+impl<D: SharedDisk> Parts<D> {
+    /// Starts what still has to run.
+    fn assemble(self, origin: Origin, store: Store, writing: Writing) -> Node<D> {
+        let Self {
+            member,
+            raft,
+            links,
+            scribe,
+            progress,
+            mut tasks,
+            ..
+        } = self;
+        let (route_is, route) = watch::channel(None);
+        tasks.spawn(watch_route(raft.clone(), route_is));
+        let outbox = Arc::new(Outbox::new(origin));
+        tasks.spawn(Arc::clone(&scribe).write(raft.clone(), member.time_ms));
+        let courier = Courier {
+            member: member.member,
+            outbox: Arc::clone(&outbox),
+            scribe,
+            links: links.clone(),
+            route: route.clone(),
+            progress: progress.clone(),
+        };
+        tasks.spawn(courier.carry());
+        let barriers = Arc::new(Barriers::default());
+        let rounds = Rounds {
+            member: member.member,
+            raft: raft.clone(),
+            links,
+            route,
+            progress,
+        };
+        tasks.spawn(Arc::clone(&barriers).serve(rounds));
+        tasks.spawn(bound_log(raft.clone(), store.clone(), member.snapshots));
+        Node {
+            raft,
+            member: member.member,
+            outbox,
+            barriers,
+            state: self.state,
+            heard: self.heard,
+            store,
+            writing: Mutex::new(Some(writing)),
+            tasks: Mutex::new(tasks),
+        }
+    }
+}
+
 /// What a member finds on its disk.
 struct Recovered<D> {
     origin: Origin,
@@ -327,7 +365,7 @@ async fn recover<D: SharedDisk>(
             })?;
         let sink = Box::new(Locked(Mutex::new(sink)));
         let machine = Machine::recover(disk, origin, sink).map_err(MemberError::Disk)?;
-        let (store, writing) = Store::start(log, recovered).map_err(MemberError::Disk)?;
+        let (store, writing) = Store::start(log, &recovered).map_err(MemberError::Disk)?;
         Ok(Recovered {
             origin,
             store,
@@ -447,7 +485,7 @@ async fn bound_log<D: SharedDisk>(raft: Engaged<D>, store: Store, snapshots: Sna
             .borrow_watched()
             .snapshot
             .as_ref()
-            .map(|id| id.index());
+            .map(openraft::LogId::index);
         if let (Some(purge), Some(snapshot)) = (purge, snapshot)
             && raft.trigger().purge_log(purge.min(snapshot)).await.is_err()
         {

@@ -71,33 +71,42 @@ impl Scribe {
     ) {
         let mut entries = FuturesUnordered::new();
         loop {
-            while entries.len() < ENTRIES_MAX {
-                let waiting = self.take();
-                if waiting.is_empty() {
-                    break;
-                }
-                let payload = entry(&waiting, time_ms());
-                let (responder, written) = ProgressResponder::complete_only();
-                // When it fails, the responder is dropped, which says so.
-                drop(raft.client_write_ff(payload, Some(responder)).await);
-                entries.push(async move {
-                    let fate = match written.await {
-                        Ok(Ok(written)) => Some(written.log_id.index()),
-                        Ok(Err(_)) | Err(_) => None,
-                    };
-                    (waiting, fate)
-                });
+            while entries.len() < ENTRIES_MAX
+                && let Some(entry) = self.begin(&raft, time_ms).await
+            {
+                entries.push(entry);
             }
             tokio::select! {
                 () = self.submitted.notified(), if entries.len() < ENTRIES_MAX => {},
-                Some((waiting, fate)) = entries.next() => {
-                    for one in waiting {
-                        // Who does not wait any more does not need to hear.
-                        one.told.send(fate).ok();
-                    }
-                },
+                Some(()) = entries.next() => {},
             }
         }
+    }
+
+    /// Writes an entry of what waits; the future tells those who submitted it what became of it.
+    async fn begin<D: SharedDisk>(
+        &self,
+        raft: &Raft<Engine, Machine<D>>,
+        time_ms: fn() -> i64,
+    ) -> Option<impl Future<Output = ()> + Send + use<D>> {
+        let waiting = self.take();
+        if waiting.is_empty() {
+            return None;
+        }
+        let (responder, written) = ProgressResponder::complete_only();
+        // When it fails, the responder is dropped, which says so.
+        let payload = entry(&waiting, time_ms());
+        drop(raft.client_write_ff(payload, Some(responder)).await);
+        Some(async move {
+            let fate = match written.await {
+                Ok(Ok(written)) => Some(written.log_id.index()),
+                Ok(Err(_)) | Err(_) => None,
+            };
+            for one in waiting {
+                // Who does not wait any more does not need to hear.
+                one.told.send(fate).ok();
+            }
+        })
     }
 }
 

@@ -102,7 +102,7 @@ impl Store {
     /// When the thread cannot be started, or entries make no sense.
     pub(crate) fn start<D: Disk + Debug>(
         log: Log<D>,
-        recovered: Recovered,
+        recovered: &Recovered,
     ) -> io::Result<(Self, Writing)> {
         let entries: Result<VecDeque<_>, _> = recovered
             .entries
@@ -213,16 +213,7 @@ impl<D: Disk> Writer<D> {
             let records: Vec<Record<'_>> = words.map(Word::as_record).collect();
             let result = self.flush(&records).map_err(as_io);
             for job in jobs {
-                let result = result
-                    .as_ref()
-                    .copied()
-                    .map_err(|error| io::Error::new(error.kind(), error.to_string()));
-                match job.waits {
-                    Waits::Engine(flushed) => flushed.io_completed(result),
-                    // Who does not wait any more does not need to hear.
-                    Waits::Caller(done) => drop(done.send(result)),
-                    Waits::Nobody => {},
-                }
+                job.waits.tell(&result);
             }
         }
     }
@@ -249,6 +240,21 @@ fn as_io(error: LogError) -> io::Error {
         LogError::Broken(_) | LogError::Damaged { .. } => io::ErrorKind::Other,
     };
     io::Error::new(kind, error)
+}
+
+impl Waits {
+    fn tell(self, result: &io::Result<()>) {
+        let result = result
+            .as_ref()
+            .copied()
+            .map_err(|error| io::Error::new(error.kind(), error.to_string()));
+        match self {
+            Self::Engine(flushed) => flushed.io_completed(result),
+            // Who does not wait any more does not need to hear.
+            Self::Caller(done) => drop(done.send(result)),
+            Self::Nobody => {},
+        }
+    }
 }
 
 impl Word {
@@ -318,9 +324,9 @@ impl RaftLogStorage<Engine> for Store {
     async fn get_log_state(&mut self) -> io::Result<LogState<Engine>> {
         let memory = self.memory();
         let purged = memory.purged.map(engine::to_id);
-        let last = memory.entries.back().map(|entry| entry.log_id.clone());
+        let last = memory.entries.back().map(|entry| entry.log_id);
         Ok(LogState {
-            last_log_id: last.or_else(|| purged.clone()),
+            last_log_id: last.or(purged),
             last_purged_log_id: purged,
         })
     }

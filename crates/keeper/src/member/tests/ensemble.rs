@@ -1,7 +1,7 @@
 //! An ensemble in one process: members on simulated disks and a network in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use mainstay_zk_proto::Request;
@@ -21,7 +21,7 @@ use crate::state::{Sink, State, Told};
 use crate::tree::Event;
 
 /// How long anything may take on a machine that does other things as well.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Proposals that one client has under way.
 const OUTSTANDING: usize = 16;
@@ -124,6 +124,58 @@ pub(super) fn propose(member: &TestMember, session: i64, action: Action<'_>) -> 
     number
 }
 
+struct Client {
+    number: u64,
+    made: u64,
+    member: Weak<TestMember>,
+    origin: Origin,
+    ears: Ears,
+    under_way: BTreeMap<i64, String>,
+    acknowledged: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Client {
+    async fn run(mut self) {
+        while let Some(member) = self.member.upgrade() {
+            while self.under_way.len() < OUTSTANDING {
+                self.make(&member);
+            }
+            drop(member);
+            self.hear();
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn make(&mut self, member: &TestMember) {
+        self.made += 1;
+        let path = format!("/{}-{}", self.number, self.made);
+        let body = create(&path);
+        let action = Action::Request {
+            opcode: Opcode::Create,
+            body: &body,
+        };
+        let sequence = propose(member, self.number.cast_signed(), action);
+        self.under_way.insert(sequence, path);
+    }
+
+    fn hear(&mut self) {
+        let heard = self.ears.heard();
+        let mut acknowledged = lock(&self.acknowledged);
+        self.under_way.retain(|&sequence, path| {
+            let told = heard.told.get(&(self.origin, sequence));
+            if let Some(&done) = told {
+                assert!(done, "{path} was refused");
+                acknowledged.insert(std::mem::take(path));
+            }
+            told.is_none()
+        });
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Ensemble {
     pub(super) async fn of(count: u64, seed: u64) -> Self {
         println!("seed {seed}");
@@ -188,6 +240,18 @@ impl Ensemble {
         self.running.remove(&id);
     }
 
+    /// Pulls all plugs at once.
+    pub(super) async fn kill_all_and_start_again(&mut self) {
+        let all: Vec<u64> = self.disks.keys().copied().collect();
+        for &id in &all {
+            self.kill(id);
+        }
+        for id in all {
+            self.start(id).await;
+            self.load(id);
+        }
+    }
+
     /// The one who leads, among those who run.
     pub(super) async fn leader(&self) -> u64 {
         let mut leader = None;
@@ -208,56 +272,26 @@ impl Ensemble {
     /// member ends.
     pub(super) fn load(&mut self, id: u64) {
         self.clients += 1;
-        let (client, session) = (self.clients, self.clients.cast_signed());
-        let acknowledged = Arc::clone(&self.acknowledged);
         let running = self.running.get_mut(&id).expect("it runs");
-        let (member, ears) = (Arc::downgrade(&running.member), running.ears.clone());
-        let origin = running.member.origin();
+        let client = Client {
+            number: self.clients,
+            made: 0,
+            member: Arc::downgrade(&running.member),
+            origin: running.member.origin(),
+            ears: running.ears.clone(),
+            under_way: BTreeMap::new(),
+            acknowledged: Arc::clone(&self.acknowledged),
+        };
         let open = Action::Open {
             timeout_ms: 10_000,
             password: [7; 16],
         };
-        propose(&running.member, session, open);
-        running.clients.spawn(async move {
-            let mut under_way: BTreeMap<i64, String> = BTreeMap::new();
-            let mut number = 0;
-            loop {
-                while under_way.len() < OUTSTANDING {
-                    let Some(member) = member.upgrade() else {
-                        return;
-                    };
-                    number += 1;
-                    let path = format!("/{client}-{number}");
-                    let body = create(&path);
-                    let action = Action::Request {
-                        opcode: Opcode::Create,
-                        body: &body,
-                    };
-                    under_way.insert(propose(&member, session, action), path);
-                }
-                under_way.retain(|&sequence, path| {
-                    let heard = ears.heard();
-                    let Some(done) = heard.told.get(&(origin, sequence)) else {
-                        return true;
-                    };
-                    assert!(done, "{path} was refused");
-                    let path = std::mem::take(path);
-                    acknowledged
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(path);
-                    false
-                });
-                sleep(Duration::from_millis(1)).await;
-            }
-        });
+        propose(&running.member, self.clients.cast_signed(), open);
+        running.clients.spawn(client.run());
     }
 
     pub(super) fn acknowledged(&self) -> usize {
-        self.acknowledged
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+        lock(&self.acknowledged).len()
     }
 
     /// Waits until clients were told of so many more.
