@@ -123,7 +123,10 @@ struct Running {
     session: i64,
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the clock of the members")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the clock of the members"
+)]
 fn time_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0))
