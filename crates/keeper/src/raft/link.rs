@@ -150,12 +150,10 @@ impl<N: Network> Carrier<N> {
     async fn run(mut self) {
         let mut backoff = BACKOFF_MIN;
         while !self.queue.is_closed() {
-            let begun = Instant::now();
-            // How a connection ended makes no difference to those who wait.
-            drop(self.connect_and_carry().await);
-            // One that held for a while was a good one.
-            if begun.elapsed() > CONNECT_TIMEOUT + BACKOFF_MAX {
+            if let Ok(stream) = self.connect().await {
                 backoff = BACKOFF_MIN;
+                // How a connection ended makes no difference to those who wait.
+                drop(self.carry(stream).await);
             }
             let wait = backoff / 2 + self.random.up_to(backoff / 2);
             backoff = (backoff * 2).min(BACKOFF_MAX);
@@ -163,11 +161,6 @@ impl<N: Network> Carrier<N> {
                 return;
             }
         }
-    }
-
-    async fn connect_and_carry(&mut self) -> io::Result<()> {
-        let stream = self.connect().await?;
-        self.carry(stream).await
     }
 
     async fn connect(&self) -> io::Result<N::Stream> {
