@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p mainstay-keeper --example writes -- FOLDER [SECONDS]`
 
+#![expect(clippy::expect_used, reason = "a measurement that cannot begin ends")]
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -181,8 +183,8 @@ impl Running {
         })
     }
 
-    /// Keeps so many writes under way; the answer is how long each took.
-    async fn load(&self, outstanding: usize, end: Instant) -> Vec<Duration> {
+    /// Keeps so many writes under way.
+    async fn load(&self, outstanding: usize, end: Instant) -> Load {
         let path = format!("/{}", self.session);
         let data = [7; DATA_BYTES];
         let write = Request::SetData(SetData {
@@ -191,7 +193,8 @@ impl Running {
             version: -1,
         });
         let mut under_way = BTreeMap::new();
-        let mut took = Vec::new();
+        let mut load = Load::default();
+        let mut last = Instant::now();
         while Instant::now() < end {
             while under_way.len() < outstanding {
                 let begun = Instant::now();
@@ -199,13 +202,26 @@ impl Running {
             }
             self.ears.0.settled.notified().await;
             let told = std::mem::take(&mut *lock(&self.ears.0.told));
-            let own = told
-                .into_iter()
-                .filter(|(origin, _)| *origin == self.member.origin());
-            took.extend(own.filter_map(|(_, number)| Some(under_way.remove(&number)?.elapsed())));
+            for (origin, number) in told {
+                if origin == self.member.origin()
+                    && let Some(begun) = under_way.remove(&number)
+                {
+                    load.took.push(begun.elapsed());
+                    load.gap = load.gap.max(last.elapsed());
+                    last = Instant::now();
+                }
+            }
         }
-        took
+        load
     }
+}
+
+/// What a load saw.
+#[derive(Debug, Default)]
+struct Load {
+    took: Vec<Duration>,
+    /// The longest time without an answer.
+    gap: Duration,
 }
 
 fn bare_sync(folder: &std::path::Path) -> Vec<Duration> {
@@ -229,6 +245,59 @@ fn share(sorted: &[Duration], share: usize) -> Duration {
     sorted.get(place).copied().unwrap_or_default()
 }
 
+fn syncs(members: &[Running]) -> (u64, u64) {
+    let mut sum = (0, 0);
+    for one in members {
+        sum.0 += one.syncs.count.load(Ordering::Relaxed);
+        sum.1 += one.syncs.nanos.load(Ordering::Relaxed);
+    }
+    sum
+}
+
+/// Writes, spread over the members.
+async fn loads(members: &[Running], outstanding: usize, seconds: Duration) -> Load {
+    let end = Instant::now() + seconds;
+    let count = members.len();
+    let each = |place: usize| (outstanding + count - 1 - place) / count;
+    let loads = members
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| each(*place) > 0)
+        .map(|(place, one)| one.load(each(place), end));
+    let mut sum = Load::default();
+    for load in futures_util::future::join_all(loads).await {
+        sum.took.extend(load.took);
+        sum.gap = sum.gap.max(load.gap);
+    }
+    sum.took.sort_unstable();
+    sum
+}
+
+async fn leader(members: &[Running]) -> usize {
+    loop {
+        let leads = |one: &Running| one.member.standing().is_leader;
+        if let Some(place) = members.iter().position(leads) {
+            return place;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn open(one: &Running) {
+    one.propose(Action::Open {
+        timeout_ms: 10_000,
+        password: [7; 16],
+    });
+    let path = format!("/{}", one.session);
+    let create = Request::Create(Create {
+        path: &path,
+        data: None,
+        acl: vec![Acl::OPEN],
+        flags: 0,
+    });
+    one.request(&create, Opcode::Create);
+}
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::print_stdout, reason = "that is what it is for")]
 async fn main() {
@@ -238,65 +307,42 @@ async fn main() {
     let seconds = Duration::from_secs(seconds.unwrap_or(5));
     std::fs::create_dir_all(&folder).expect("a folder");
     let bare = bare_sync(&folder);
-    println!(
-        "bare fdatasync of 512 bytes: p50 {:?}, p99 {:?}",
-        share(&bare, 500),
-        share(&bare, 990)
-    );
+    let (half, most) = (share(&bare, 500), share(&bare, 990));
+    println!("bare fdatasync of 512 bytes: p50 {half:?}, p99 {most:?}");
     let port = 20_000 + u16::try_from(std::process::id() % 20_000).unwrap_or(0);
     let mut members = Vec::new();
     for id in 1..=MEMBERS {
         members.push(start(&folder, id, port).await);
     }
-    while !members.iter().any(|one| one.member.standing().is_leader) {
-        sleep(Duration::from_millis(10)).await;
-    }
-    for one in &members {
-        one.propose(Action::Open {
-            timeout_ms: 10_000,
-            password: [7; 16],
-        });
-        let path = format!("/{}", one.session);
-        let create = Request::Create(Create {
-            path: &path,
-            data: None,
-            acl: vec![Acl::OPEN],
-            flags: 0,
-        });
-        one.request(&create, Opcode::Create);
-    }
+    leader(&members).await;
+    members.iter().for_each(open);
     for outstanding in [1_usize, 16, 144] {
         sleep(Duration::from_millis(500)).await;
-        let syncs = || -> (u64, u64) {
-            let counts = members.iter().map(|one| {
-                let Syncs { count, nanos } = &*one.syncs;
-                (count.load(Ordering::Relaxed), nanos.load(Ordering::Relaxed))
-            });
-            counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
-        };
-        let before = syncs();
-        let end = Instant::now() + seconds;
-        // Spread over the members, the leader among them.
-        let each = |place: usize| (outstanding + MEMBERS as usize - 1 - place) / MEMBERS as usize;
-        let loads = members
-            .iter()
-            .enumerate()
-            .filter(|(place, _)| each(*place) > 0)
-            .map(|(place, one)| one.load(each(place), end));
-        let took = futures_util::future::join_all(loads).await;
-        let mut took: Vec<Duration> = took.into_iter().flatten().collect();
-        took.sort_unstable();
-        let after = syncs();
-        let count = after.0 - before.0;
+        let before = syncs(&members);
+        let load = loads(&members, outstanding, seconds).await;
+        let after = syncs(&members);
+        let count = (after.0 - before.0).max(1);
+        let took = load.took.len() as f64;
         println!(
-            "{outstanding:>4} outstanding: {:>7.0} writes/s, p50 {:?}, p99 {:?}; {:.1} writes per sync of a member, a sync took {:?}",
-            took.len() as f64 / seconds.as_secs_f64(),
-            share(&took, 500),
-            share(&took, 990),
-            took.len() as f64 * MEMBERS as f64 / count.max(1) as f64,
-            Duration::from_nanos((after.1 - before.1) / count.max(1)),
+            "{outstanding:>4} outstanding: {:>7.0} writes/s, p50 {:?}, p99 {:?}; {:.1} writes per \
+             sync of a member, a sync took {:?}",
+            took / seconds.as_secs_f64(),
+            share(&load.took, 500),
+            share(&load.took, 990),
+            took * MEMBERS as f64 / count as f64,
+            Duration::from_nanos((after.1 - before.1) / count),
         );
     }
-    let leader = members.iter().find(|one| one.member.standing().is_leader);
-    println!("leader: {:?}", leader.map(|one| one.session));
+    for _ in 0..5 {
+        let killed = members.remove(leader(&members).await);
+        let session = killed.session;
+        let kill = async {
+            sleep(Duration::from_millis(500)).await;
+            killed.member.stop().await;
+        };
+        let ((), load) = tokio::join!(kill, loads(&members, 16, Duration::from_secs(3)));
+        println!("the leader ended: {:?} without a write", load.gap);
+        members.push(start(&folder, session.cast_unsigned(), port).await);
+        leader(&members).await;
+    }
 }

@@ -1,7 +1,7 @@
 //! A member of the ensemble, as those see it who serve clients.
 //!
 //! Prevents a server that knows how agreement is reached: it proposes, reads what was applied, and
-//! hears through a [`Sink`](crate::state::Sink) what became of its proposals. [`Solo`] is a member
+//! hears through a [`Sink`] what became of its proposals. [`Solo`] is a member
 //! without others, for tests and for tools.
 
 use std::fmt;

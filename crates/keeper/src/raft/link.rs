@@ -1,6 +1,6 @@
 //! A link to another member: requests go out in order, answers come back by number.
 //!
-//! Prevents a heartbeat that waits behind a snapshot, since each peer has one link per [`Lane`];
+//! Prevents a heartbeat that waits behind a snapshot, since each peer has one link per `Lane`;
 //! a request that waits for ever, since each has a deadline; and a peer that is gone from being
 //! called without end, since connecting backs off. A request is sent at most once: when the
 //! connection is lost, those under way fail, and whoever asked decides.
