@@ -202,15 +202,11 @@ impl Running {
             }
             self.ears.0.settled.notified().await;
             let told = std::mem::take(&mut *lock(&self.ears.0.told));
-            for (origin, number) in told {
-                if origin == self.member.origin()
-                    && let Some(begun) = under_way.remove(&number)
-                {
-                    load.took.push(begun.elapsed());
-                    load.gap = load.gap.max(last.elapsed());
-                    last = Instant::now();
-                }
-            }
+            let own = told.iter().filter(|one| one.0 == self.member.origin());
+            let done = own.filter_map(|(_, number)| under_way.remove(number));
+            load.took.extend(done.map(|begun| begun.elapsed()));
+            load.gap = load.gap.max(last.elapsed());
+            last = Instant::now();
         }
         load
     }
@@ -298,6 +294,13 @@ fn open(one: &Running) {
     one.request(&create, Opcode::Create);
 }
 
+async fn end(killed: Running, stops: bool) {
+    sleep(Duration::from_millis(500)).await;
+    if stops {
+        killed.member.stop().await;
+    }
+}
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::print_stdout, reason = "that is what it is for")]
 async fn main() {
@@ -333,15 +336,15 @@ async fn main() {
             Duration::from_nanos((after.1 - before.1) / count),
         );
     }
-    for _ in 0..5 {
+    for stops in [false, false, false, false, false, true, true] {
         let killed = members.remove(leader(&members).await);
         let session = killed.session;
-        let kill = async {
-            sleep(Duration::from_millis(500)).await;
-            killed.member.stop().await;
-        };
-        let ((), load) = tokio::join!(kill, loads(&members, 16, Duration::from_secs(3)));
-        println!("the leader ended: {:?} without a write", load.gap);
+        let ((), load) = tokio::join!(
+            end(killed, stops),
+            loads(&members, 16, Duration::from_secs(3))
+        );
+        let how = if stops { "was stopped" } else { "was gone" };
+        println!("the leader {how}: {:?} without a write", load.gap);
         members.push(start(&folder, session.cast_unsigned(), port).await);
         leader(&members).await;
     }

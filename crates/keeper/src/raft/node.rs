@@ -2,7 +2,7 @@
 //!
 //! Prevents parts that outlive the whole: what runs for a member belongs to it, and ends with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -39,15 +39,20 @@ use crate::state::{Sink, State, Told};
 use crate::tree::Event;
 
 /// How often a leader says that it is there.
-const HEARTBEAT_MS: u64 = 100;
+const HEARTBEAT_MS: u64 = 50;
 
-/// A follower that hears nothing for a random time between these two asks for votes. Shorter ones
-/// elect a new leader whenever two busy cores keep a heartbeat waiting.
-const ELECTION_MIN_MS: u64 = 300;
-const ELECTION_MAX_MS: u64 = 600;
+/// A leader's lease. A follower that hears nothing waits until it is over, and then for a random
+/// time between these two, before it asks for votes: a leader that is silent for 300 ms may be
+/// replaced, and one that is gone is after 400 ms. Shorter ones elect a new leader whenever two
+/// busy cores keep six heartbeats waiting.
+const ELECTION_MIN_MS: u64 = 100;
+const ELECTION_MAX_MS: u64 = 200;
 
 /// A leader that was silent for so long, or that no quorum answered, is none.
-const LEADER_SILENT_MAX: Duration = Duration::from_millis(2 * ELECTION_MAX_MS);
+const LEADER_SILENT_MAX: Duration = Duration::from_secs(1);
+
+/// How long a leader that stops waits until another one leads.
+const TRANSFER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Entries in one message, which is bounded in bytes by the store.
 const MESSAGE_ENTRIES_MAX: u64 = 2_000;
@@ -235,8 +240,37 @@ impl<D: SharedDisk> Node<D> {
         }
     }
 
+    /// Leaves the lead to the one who is nearest, so that nobody has to notice that it is gone.
+    async fn hand_over(&self) {
+        let nearest = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
+            let replication = metrics.replication.iter().flatten();
+            let others = replication.filter(|(id, _)| **id != self.member && voters.contains(id));
+            others
+                .max_by_key(|(_, matched)| **matched)
+                .map(|(id, _)| *id)
+        };
+        let Some(nearest) = nearest else {
+            return;
+        };
+        if self.raft.trigger().transfer_leader(nearest).await.is_err() {
+            return;
+        }
+        let mut metrics = self.raft.server_metrics();
+        let moved = async {
+            while metrics.borrow_watched().current_leader == Some(self.member)
+                && metrics.changed().await.is_ok()
+            {}
+        };
+        // The others notice by themselves, if it was in vain.
+        drop(timeout(TRANSFER_TIMEOUT, moved).await);
+    }
+
     /// Stops; the disk is free afterwards.
     pub(crate) async fn stop(self) {
+        self.hand_over().await;
         let mut tasks =
             std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;
