@@ -17,6 +17,7 @@ use super::codec::{SnapshotOffer, decode, encode};
 use super::engine::{self, Engine};
 use super::frame::Kind;
 use super::machine::{Finished, Machine};
+use super::network::Links;
 use super::node::Heard;
 use super::scribe::Scribe;
 use super::serve::Answers;
@@ -27,6 +28,7 @@ use crate::snapshot::Writer;
 pub(super) struct Desk<D: SharedDisk> {
     raft: Raft<Engine, Machine<D>>,
     scribe: Arc<Scribe>,
+    links: Links<D>,
     disk: D,
     heard: Arc<Heard>,
     receiving: Mutex<Option<Receiving<D>>>,
@@ -47,12 +49,13 @@ impl<D: SharedDisk> Desk<D> {
     pub(super) fn new(
         raft: Raft<Engine, Machine<D>>,
         scribe: Arc<Scribe>,
-        disk: D,
+        (links, disk): (Links<D>, D),
         heard: Arc<Heard>,
     ) -> Self {
         Self {
             raft,
             scribe,
+            links,
             disk,
             heard,
             receiving: Mutex::default(),
@@ -105,6 +108,15 @@ impl<D: SharedDisk> Desk<D> {
 }
 
 impl<D: SharedDisk> Answers for Desk<D> {
+    async fn greeted(&self, from: u64) {
+        if let Some(peer) = self.links.to(from) {
+            peer.control.try_again();
+            peer.bulk.try_again();
+        }
+        // When the engine has stopped, there is nothing to hasten.
+        drop(self.raft.trigger().reset_backoff([from]).await);
+    }
+
     async fn answer(
         self: Arc<Self>,
         from: u64,

@@ -8,12 +8,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_core::random::Random;
 use tokio::io::{AsyncRead, AsyncWriteExt as _};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::frame::{FrameReader, Greeting, Kind, write_frame};
 use crate::network::Network;
@@ -76,7 +77,10 @@ struct Request {
 
 /// A link; clones are the same link.
 #[derive(Clone, Debug)]
-pub(super) struct Link(mpsc::Sender<Request>);
+pub(super) struct Link {
+    requests: mpsc::Sender<Request>,
+    again: Arc<Notify>,
+}
 
 /// A request under way.
 #[derive(Debug)]
@@ -101,22 +105,29 @@ impl Link {
         greeting: Greeting,
         random: Random,
     ) -> (Self, impl Future<Output = ()> + Send) {
-        let (sender, queue) = mpsc::channel(QUEUE_MAX);
+        let (requests, queue) = mpsc::channel(QUEUE_MAX);
+        let again = Arc::new(Notify::new());
         let carrier = Carrier {
             network,
             address,
             greeting,
             random,
             queue,
+            again: Arc::clone(&again),
         };
-        (Self(sender), carrier.run())
+        (Self { requests, again }, carrier.run())
+    }
+
+    /// The member was heard of: there is no reason to wait before connecting.
+    pub(super) fn try_again(&self) {
+        self.again.notify_one();
     }
 
     /// Sends a request behind those that were sent before.
     pub(super) fn begin(&self, kind: Kind, body: Vec<u8>) -> Result<Pending, LinkError> {
         let (answer, pending) = oneshot::channel();
         let request = Request { kind, body, answer };
-        match self.0.try_send(request) {
+        match self.requests.try_send(request) {
             Ok(()) => Ok(Pending(pending)),
             Err(mpsc::error::TrySendError::Full(_)) => Err(LinkError::Full),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(LinkError::Unreachable),
@@ -135,6 +146,7 @@ struct Carrier<N> {
     greeting: Greeting,
     random: Random,
     queue: mpsc::Receiver<Request>,
+    again: Arc<Notify>,
 }
 
 /// What is under way on one connection.
@@ -176,14 +188,17 @@ impl<N: Network> Carrier<N> {
             .unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Says no to everybody for a while; `false` when nobody can ask any more.
+    /// Says no to everybody for a while, or until the member is heard of; `false` when nobody can ask any more.
     async fn refuse_for(&mut self, wait: Duration) -> bool {
         let end = Instant::now() + wait;
         loop {
-            match timeout_at(end, self.queue.recv()).await {
-                Err(_over) => return true,
-                Ok(None) => return false,
-                Ok(Some(request)) => drop(request.answer.send(Err(LinkError::Unreachable))),
+            tokio::select! {
+                () = sleep_until(end) => return true,
+                () = self.again.notified() => return true,
+                request = self.queue.recv() => match request {
+                    None => return false,
+                    Some(request) => drop(request.answer.send(Err(LinkError::Unreachable))),
+                },
             }
         }
     }
@@ -282,3 +297,6 @@ impl UnderWay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

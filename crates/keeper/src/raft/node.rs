@@ -169,7 +169,12 @@ impl<D: SharedDisk> Node<D> {
             .map_err(|fatal| MemberError::Engine(fatal.to_string()))?;
         let scribe = Arc::new(Scribe::default());
         let heard = Arc::new(Heard(Mutex::default()));
-        let desk = Desk::new(raft.clone(), Arc::clone(&scribe), disk, Arc::clone(&heard));
+        let desk = Desk::new(
+            raft.clone(),
+            Arc::clone(&scribe),
+            (links.clone(), disk),
+            Arc::clone(&heard),
+        );
         tasks.spawn(serve::<N, _>(listener, greeting, Arc::new(desk)));
         initialise(&raft, &member).await?;
 

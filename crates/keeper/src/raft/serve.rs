@@ -36,6 +36,9 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Answers what other members ask.
 pub(super) trait Answers: Send + Sync + 'static {
+    /// A member was heard of.
+    fn greeted(&self, from: u64) -> impl Future<Output = ()> + Send;
+
     /// Answers a request of `from`, or says in words why not. The first poll puts it in line.
     fn answer(
         self: Arc<Self>,
@@ -76,6 +79,7 @@ async fn connection<N: Network, A: Answers>(
     answers: Arc<A>,
 ) -> io::Result<()> {
     let from = timeout(GREETING_TIMEOUT, greet(&mut stream, greeting)).await??;
+    answers.greeted(from).await;
     let (read, mut write) = tokio::io::split(stream);
     let mut frames = FrameReader::new(read);
     let mut under_way: FuturesUnordered<UnderWay> = FuturesUnordered::new();
