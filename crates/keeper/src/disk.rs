@@ -4,6 +4,7 @@
 //! and the snapshots see this trait, so that a simulated disk can lose what was not synced, tear
 //! writes and fail. [`Folder`] is the real one.
 
+use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -52,6 +53,11 @@ pub trait Disk: Send + 'static {
     /// Those of the disk; then nobody knows what is durable.
     fn sync_names(&self) -> io::Result<()>;
 }
+
+/// A disk that several may use.
+pub trait SharedDisk: Disk + Clone + Debug + Sync {}
+
+impl<D: Disk + Clone + Debug + Sync> SharedDisk for D {}
 
 /// A file.
 pub trait DiskFile: Send + 'static {

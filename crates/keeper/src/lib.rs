@@ -9,12 +9,20 @@
 //! | [`log`] | what a member promised to remember |
 //! | [`snapshot`] | the state at one entry of the log |
 //! | [`disk`] | the real one, and one that fails on purpose |
+//! | [`network`] | the real one, and one that is cut on purpose |
+//! | [`member`] | one member of an ensemble |
+//! | [`replica`] | a member of the ensemble, as those see it who serve clients |
+//! | `raft` | the consensus: openraft behind our own words |
 //! | [`watch`] | who watches what at this member |
 //! | [`zookeeper`] | data of Apache ZooKeeper: moving here, and back |
 
 pub mod disk;
 pub mod log;
+pub mod member;
+pub mod network;
 pub mod proposal;
+mod raft;
+pub mod replica;
 pub mod session;
 pub mod snapshot;
 pub mod state;

@@ -21,6 +21,7 @@ use crate::state::{FrozenState, LoadError, Loader, State};
 
 const MAGIC: [u8; 8] = *b"mainsnp1";
 const NEW: &str = "new-snapshot";
+const RECEIVED: &str = "new-received-snapshot";
 
 /// A block is written when it holds as much.
 const BLOCK_BYTES: usize = 256 * 1_024;
@@ -113,6 +114,8 @@ pub fn write<D: Disk>(disk: &D, meta: &Meta, state: &FrozenState) -> Result<Stri
 /// Writes the blocks of a snapshot as they come, from here or from another member.
 #[derive(Debug)]
 pub struct Writer<F> {
+    /// The file's name until it is finished.
+    name: &'static str,
     file: F,
     offset: u64,
     number: u32,
@@ -126,11 +129,30 @@ impl<F: DiskFile> Writer<F> {
     ///
     /// Those of the disk.
     pub fn begin<D: Disk<File = F>>(disk: &D, meta: &Meta) -> Result<Self, SnapshotError> {
-        if disk.names()?.iter().any(|name| name == NEW) {
-            disk.remove(NEW)?;
+        Self::begin_as(NEW, disk, meta)
+    }
+
+    /// Begins one that another member sends, whose blocks come through [`block`](Self::block);
+    /// one of this member's own may be under way.
+    ///
+    /// # Errors
+    ///
+    /// Those of the disk.
+    pub fn receive<D: Disk<File = F>>(disk: &D, meta: &Meta) -> Result<Self, SnapshotError> {
+        Self::begin_as(RECEIVED, disk, meta)
+    }
+
+    fn begin_as<D: Disk<File = F>>(
+        name: &'static str,
+        disk: &D,
+        meta: &Meta,
+    ) -> Result<Self, SnapshotError> {
+        if disk.names()?.iter().any(|there| there == name) {
+            disk.remove(name)?;
         }
         let mut writer = Self {
-            file: disk.open(NEW)?,
+            name,
+            file: disk.open(name)?,
             offset: 0,
             number: 0,
             block: Vec::new(),
@@ -156,6 +178,16 @@ impl<F: DiskFile> Writer<F> {
         Ok(())
     }
 
+    /// Adds a block as a [`Reader`] has it, which is not empty.
+    ///
+    /// # Errors
+    ///
+    /// Those of the disk.
+    pub fn block(&mut self, block: Vec<u8>) -> Result<(), SnapshotError> {
+        self.block = block;
+        self.flush()
+    }
+
     /// Ends it; the name is durable.
     ///
     /// # Errors
@@ -172,7 +204,7 @@ impl<F: DiskFile> Writer<F> {
         self.flush()?;
         self.file.sync()?;
         let name = name(meta.last);
-        disk.rename(NEW, &name)?;
+        disk.rename(self.name, &name)?;
         disk.sync_names()?;
         for old in names(disk)?.iter().skip(KEPT) {
             disk.remove(old)?;

@@ -28,6 +28,15 @@ pub trait Sink {
 
     /// What became of an operation; `state` is as it left it.
     fn applied(&mut self, state: &State, told: Told<'_>);
+
+    /// A snapshot of the ensemble took the state's place: this member was too far behind. What
+    /// happened between was not told. Of proposals up to
+    /// [`applied_of`](State::applied_of), nobody here will learn what they did, and watches may
+    /// have missed events: whoever has clients must let go of them, so that they come again.
+    fn replaced(&mut self, _state: &State) {}
+
+    /// Nothing more is to be applied just now: whoever was told may be woken.
+    fn settled(&mut self);
 }
 
 /// What became of an operation.
@@ -156,8 +165,10 @@ impl State {
         Ok(())
     }
 
-    /// Whether an operation was not applied yet; it is from now on.
-    fn is_new(&mut self, origin: Origin, sequence: i64) -> bool {
+    /// Whether an operation is the next one of its origin; it is applied from now on. One that was
+    /// applied comes again when leaders change, and one whose predecessor was lost comes too early:
+    /// its origin will send both again, in order.
+    fn is_next(&mut self, origin: Origin, sequence: i64) -> bool {
         let progress = self.progress.entry(origin.member).or_insert(Progress {
             incarnation: origin.incarnation,
             sequence: 0,
@@ -171,13 +182,13 @@ impl State {
                 sequence: 0,
             };
         }
-        let is_new = sequence > progress.sequence;
-        progress.sequence = progress.sequence.max(sequence);
-        is_new
+        let is_next = sequence == progress.sequence + 1;
+        progress.sequence += i64::from(is_next);
+        is_next
     }
 
     fn once(&mut self, origin: Origin, operation: &Operation<'_>, term: i64, sink: &mut dyn Sink) {
-        if !self.is_new(origin, operation.sequence) {
+        if !self.is_next(origin, operation.sequence) {
             return;
         }
         self.zxid += 1;

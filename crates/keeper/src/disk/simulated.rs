@@ -52,6 +52,8 @@ pub enum Failing {
     Sync,
     /// Each write that makes a file longer fails: the disk is full.
     Full,
+    /// Everything fails: the machine that had it is off.
+    Gone,
 }
 
 impl SimulatedDisk {
@@ -107,6 +109,22 @@ impl SimulatedDisk {
         platter.names = platter.durable.clone();
     }
 
+    /// The power is cut, and the disk is put into a machine that starts: what is left is on the
+    /// answer. Whatever still runs on the old machine reaches nothing any more.
+    #[must_use = "what is left is on it"]
+    pub fn reboot(&self) -> Self {
+        self.cut_power();
+        let old = &mut *lock(&self.0);
+        old.failing = Some(Failing::Gone);
+        Self(Arc::new(Mutex::new(Platter {
+            inodes: std::mem::take(&mut old.inodes),
+            names: std::mem::take(&mut old.names),
+            durable: std::mem::take(&mut old.durable),
+            random: old.random.clone(),
+            failing: None,
+        })))
+    }
+
     /// Damages one byte of a file, as a bad sector does.
     pub fn damage(&self, name: &str, offset: usize) {
         let platter = &mut *lock(&self.0);
@@ -118,6 +136,23 @@ impl SimulatedDisk {
         for byte in copies.into_iter().filter_map(|bytes| bytes.get_mut(offset)) {
             *byte ^= 0x40;
         }
+    }
+}
+
+impl Platter {
+    fn check(&self) -> io::Result<()> {
+        if self.failing == Some(Failing::Gone) {
+            return Err(io::Error::other("the simulated machine is off"));
+        }
+        Ok(())
+    }
+
+    fn check_sync(&self) -> io::Result<()> {
+        self.check()?;
+        if self.failing == Some(Failing::Sync) {
+            return Err(io::Error::other("the simulated disk fails to sync"));
+        }
+        Ok(())
     }
 }
 
@@ -138,6 +173,7 @@ impl Disk for SimulatedDisk {
 
     fn open(&self, name: &str) -> io::Result<SimulatedFile> {
         let platter = &mut *lock(&self.0);
+        platter.check()?;
         let inode = *platter.names.entry(name.to_owned()).or_insert_with(|| {
             platter.inodes.push(Inode::default());
             platter.inodes.len() - 1
@@ -149,11 +185,15 @@ impl Disk for SimulatedDisk {
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
-        Ok(lock(&self.0).names.keys().cloned().collect())
+        let platter = lock(&self.0);
+        platter.check()?;
+        Ok(platter.names.keys().cloned().collect())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let removed = lock(&self.0).names.remove(name);
+        let mut platter = lock(&self.0);
+        platter.check()?;
+        let removed = platter.names.remove(name);
         removed
             .map(drop)
             .ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -161,6 +201,7 @@ impl Disk for SimulatedDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let platter = &mut *lock(&self.0);
+        platter.check()?;
         let inode = platter.names.remove(from);
         let inode = inode.ok_or(io::ErrorKind::NotFound)?;
         platter.names.insert(to.to_owned(), inode);
@@ -169,9 +210,7 @@ impl Disk for SimulatedDisk {
 
     fn sync_names(&self) -> io::Result<()> {
         let platter = &mut *lock(&self.0);
-        if platter.failing == Some(Failing::Sync) {
-            return Err(io::Error::other("the simulated disk fails to sync"));
-        }
+        platter.check_sync()?;
         platter.durable = platter.names.clone();
         Ok(())
     }
@@ -179,11 +218,14 @@ impl Disk for SimulatedDisk {
 
 impl DiskFile for SimulatedFile {
     fn length(&self) -> io::Result<u64> {
-        Ok(lock(&self.platter).inodes[self.inode].bytes.len() as u64)
+        let platter = lock(&self.platter);
+        platter.check()?;
+        Ok(platter.inodes[self.inode].bytes.len() as u64)
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         let platter = lock(&self.platter);
+        platter.check()?;
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let found = platter.inodes[self.inode]
             .bytes
@@ -195,6 +237,7 @@ impl DiskFile for SimulatedFile {
 
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let platter = &mut *lock(&self.platter);
+        platter.check()?;
         let inode = &mut platter.inodes[self.inode];
         let end = offset + bytes.len() as u64;
         if platter.failing == Some(Failing::Full) && end > inode.bytes.len() as u64 {
@@ -207,9 +250,7 @@ impl DiskFile for SimulatedFile {
 
     fn sync(&mut self) -> io::Result<()> {
         let platter = &mut *lock(&self.platter);
-        if platter.failing == Some(Failing::Sync) {
-            return Err(io::Error::other("the simulated disk fails to sync"));
-        }
+        platter.check_sync()?;
         let inode = &mut platter.inodes[self.inode];
         inode.pending.clear();
         inode.durable.clone_from(&inode.bytes);

@@ -68,7 +68,7 @@ const PURGE: i32 = 4;
 const COMMITTED: i32 = 5;
 
 impl EntryKind {
-    const fn from_wire(kind: i32) -> Result<Self, Malformed> {
+    pub(crate) const fn from_wire(kind: i32) -> Result<Self, Malformed> {
         match kind {
             0 => Ok(Self::Blank),
             1 => Ok(Self::Normal),

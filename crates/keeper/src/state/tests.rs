@@ -40,6 +40,8 @@ impl Sink for Ears {
         let sequence = told.operation.sequence;
         self.0.push(format!("{} #{sequence} {result:?}", told.zxid));
     }
+
+    fn settled(&mut self) {}
 }
 
 /// Applies operations of one origin as one entry.
@@ -110,15 +112,25 @@ fn what_was_forwarded_twice_is_applied_once() {
 }
 
 #[test]
+fn what_comes_before_its_predecessor_waits_until_it_comes_again() {
+    let mut state = State::new();
+    let body = ephemeral("/e");
+    assert_eq!(apply(&mut state, HERE, &[(2, create(&body))]), [""; 0]);
+    assert_eq!(state.applied_of(HERE), 0);
+    let told = apply(&mut state, HERE, &[(1, OPEN), (2, create(&body))]);
+    assert_eq!(told.last().map(String::as_str), Some("2 #2 Ok(\"tree\")"));
+}
+
+#[test]
 fn an_origin_that_started_again_counts_from_one_and_its_past_is_over() {
     let mut state = State::new();
-    apply(&mut state, HERE, &[(9, OPEN)]);
+    apply(&mut state, HERE, &[(1, OPEN)]);
     let again = Origin {
         incarnation: 2,
         ..HERE
     };
     assert_eq!(apply(&mut state, again, &[(1, Action::Close)]).len(), 2);
-    assert_eq!(apply(&mut state, HERE, &[(10, OPEN)]), [""; 0]);
+    assert_eq!(apply(&mut state, HERE, &[(2, OPEN)]), [""; 0]);
     assert_eq!(state.applied_of(HERE), 0);
 }
 

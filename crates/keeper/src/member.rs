@@ -1,0 +1,175 @@
+//! One member of an ensemble.
+//!
+//! Prevents an acknowledgement of what is not durable at a majority of members, and a proposal that
+//! is lost or applied twice while leaders come and go.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::sync::RwLock;
+
+use crate::disk::SharedDisk;
+use crate::log::{Limits, LogError};
+use crate::network::Network;
+use crate::proposal::Origin;
+use crate::raft::Node;
+use crate::replica::{NoQuorum, Proposal, Replica, Standing};
+use crate::state::{Sink, State};
+
+/// What a member is told at its start.
+#[derive(Clone, Debug)]
+pub struct MemberConfig {
+    /// The ensemble's name; members of another one are not listened to.
+    pub cluster: String,
+    /// This member's number. Never one that another member had, nor one whose disk was lost.
+    pub member: u64,
+    /// All members, the same list at each of them. It counts at an ensemble's first start; later
+    /// starts take only the addresses from it.
+    pub members: BTreeMap<u64, PeerConfig>,
+    /// How long the files of the log get.
+    pub log: Limits,
+    /// When snapshots are taken.
+    pub snapshots: Snapshots,
+    /// Random; the same twice is no harm beyond members that act in step.
+    pub seed: u64,
+    /// The wall clock, milliseconds since 1970.
+    pub time_ms: fn() -> i64,
+}
+
+/// A member, as the others know it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// Where it listens for other members.
+    pub address: String,
+    /// What `ZooKeeper` writes behind `server.N=`, for clients that ask for the configuration.
+    pub line: String,
+}
+
+/// When snapshots are taken, and how much of the log is kept behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshots {
+    /// After so many entries of the log.
+    pub entries: u64,
+    /// After so many bytes of entries.
+    pub bytes: u64,
+    /// Entries that are kept all the same: a member that is farther behind gets a snapshot.
+    pub kept_entries: u64,
+    /// Bytes of entries that are kept at most.
+    pub kept_bytes: usize,
+}
+
+impl Default for Snapshots {
+    fn default() -> Self {
+        Self {
+            entries: 100_000,
+            bytes: 256 * 1_024 * 1_024,
+            // A restart of a minute at a thousand entries a second.
+            kept_entries: 50_000,
+            kept_bytes: 128 * 1_024 * 1_024,
+        }
+    }
+}
+
+/// Why a member does not start, or stopped.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum MemberError {
+    /// It is not in the list of members.
+    NotListed(u64),
+    /// It cannot listen for other members.
+    Listen(String, io::Error),
+    /// Its log cannot be used.
+    Log(LogError),
+    /// Its disk failed.
+    Disk(io::Error),
+    /// The consensus did not start.
+    Engine(String),
+    /// It stopped, since it could not keep what it promised.
+    Stopped(String),
+}
+
+impl fmt::Display for MemberError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotListed(member) => {
+                write!(
+                    f,
+                    "member {member} is not in the list of members; add it there"
+                )
+            },
+            Self::Listen(address, error) => {
+                write!(f, "cannot listen for other members at {address}: {error}")
+            },
+            Self::Log(error) => write!(f, "{error}"),
+            Self::Disk(error) => write!(f, "the disk of the member failed: {error}"),
+            Self::Engine(why) => write!(f, "the consensus did not start: {why}"),
+            Self::Stopped(why) => write!(f, "the member stopped: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for MemberError {}
+
+/// A member of an ensemble, with its log and snapshots on a disk `D`. Dropping it ends it, but
+/// [`stop`](Self::stop) says when it has ended.
+#[derive(Debug)]
+pub struct Member<D: SharedDisk>(Node<D>);
+
+impl<D: SharedDisk> Member<D> {
+    /// Starts a member: a new one, when its disk is empty, or one that goes on. It applies what it
+    /// has, in the background; the sink also hears of what earlier starts proposed, whose
+    /// [`Origin`] is another.
+    ///
+    /// # Errors
+    ///
+    /// [`MemberError`].
+    pub async fn start<N: Network>(
+        config: MemberConfig,
+        disk: D,
+        network: N,
+        sink: impl Sink + Send + 'static,
+    ) -> Result<Self, MemberError> {
+        Node::start(config, disk, network, sink).await.map(Self)
+    }
+
+    /// Waits until the member stopped because it could not keep what it promised. It does not
+    /// recover from that: its owner starts another one, or calls for help.
+    pub async fn failed(&self) -> MemberError {
+        self.0.failed().await
+    }
+
+    /// Whether the disk is full: the member promises nothing new, and goes on when there is room.
+    pub fn disk_is_full(&self) -> bool {
+        self.0.disk_is_full()
+    }
+
+    /// Stops; its disk and its address are free afterwards.
+    pub async fn stop(self) {
+        self.0.stop().await;
+    }
+}
+
+impl<D: SharedDisk> Replica for Member<D> {
+    fn origin(&self) -> Origin {
+        self.0.origin()
+    }
+
+    fn state(&self) -> &RwLock<State> {
+        self.0.state()
+    }
+
+    fn propose(&self, proposal: Proposal<'_>, register: &mut dyn FnMut(i64)) {
+        self.0.propose(proposal, register);
+    }
+
+    fn barrier(&self) -> impl Future<Output = Result<(), NoQuorum>> + Send {
+        self.0.barrier()
+    }
+
+    fn standing(&self) -> Standing {
+        self.0.standing()
+    }
+}
+
+#[cfg(test)]
+mod tests;

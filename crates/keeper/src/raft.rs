@@ -1,0 +1,40 @@
+//! The consensus: openraft behind our own words.
+//!
+//! Prevents an engine that nobody can replace: what is stored and sent are our own structs, see
+//! [`log`](crate::log) and `codec`, and nothing outside of this folder names openraft.
+//!
+//! | module | what |
+//! |---|---|
+//! | `node` | a member's consensus: all of this, put together |
+//! | `engine` | which types openraft works with, and how they become ours |
+//! | `codec` | what members say to each other |
+//! | `store` | openraft's log on our log |
+//! | `machine` | openraft's state machine on our state |
+//! | `frame` | frames between members, and the greeting before them |
+//! | `link` | requests to another member, and their answers |
+//! | `serve` | requests of other members, in line |
+//! | `desk` | requests of other members, answered |
+//! | `network` | what openraft says, on links |
+//! | `outbox` | what this member proposed and has not applied |
+//! | `courier` | takes it to the leader |
+//! | `scribe` | makes entries of it, at the leader |
+//! | `barrier` | waiting for what was committed before |
+//! | `incarnation` | a number that grows with each start |
+
+mod barrier;
+mod codec;
+mod courier;
+mod desk;
+mod engine;
+mod frame;
+mod incarnation;
+mod link;
+mod machine;
+mod network;
+mod node;
+mod outbox;
+mod scribe;
+mod serve;
+mod store;
+
+pub(crate) use node::Node;

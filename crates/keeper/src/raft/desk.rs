@@ -1,0 +1,164 @@
+//! Where the requests of other members are answered.
+//!
+//! Prevents half a snapshot from being installed: its blocks come in order from one member at a
+//! time, and it is taken when all of it is on the disk.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use openraft::Raft;
+use openraft::alias::SnapshotOf;
+use openraft::raft::{AppendEntriesRequest, SnapshotResponse, TransferLeaderRequest, VoteRequest};
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+
+use super::barrier::read_index;
+use super::codec::{SnapshotOffer, decode, encode};
+use super::engine::{self, Engine};
+use super::frame::Kind;
+use super::machine::{Finished, Machine};
+use super::network::Links;
+use super::node::Heard;
+use super::scribe::Scribe;
+use super::serve::Answers;
+use crate::disk::SharedDisk;
+use crate::snapshot::Writer;
+
+/// Answers other members.
+pub(super) struct Desk<D: SharedDisk> {
+    raft: Raft<Engine, Machine<D>>,
+    scribe: Arc<Scribe>,
+    links: Links<D>,
+    disk: D,
+    heard: Arc<Heard>,
+    receiving: Mutex<Option<Receiving<D>>>,
+}
+
+/// A snapshot on its way here.
+struct Receiving<D: SharedDisk> {
+    from: u64,
+    offer: SnapshotOffer,
+    writer: Writer<D::File>,
+}
+
+fn words(error: impl Display) -> String {
+    error.to_string()
+}
+
+impl<D: SharedDisk> Desk<D> {
+    pub(super) fn new(
+        raft: Raft<Engine, Machine<D>>,
+        scribe: Arc<Scribe>,
+        (links, disk): (Links<D>, D),
+        heard: Arc<Heard>,
+    ) -> Self {
+        Self {
+            raft,
+            scribe,
+            links,
+            disk,
+            heard,
+            receiving: Mutex::default(),
+        }
+    }
+
+    async fn begin(&self, from: u64, body: &[u8]) -> Result<Vec<u8>, String> {
+        let offer: SnapshotOffer = decode(body).map_err(words)?;
+        let mut receiving = self.receiving.lock().await;
+        let writer = Writer::receive(&self.disk, &offer.meta).map_err(words)?;
+        *receiving = Some(Receiving {
+            from,
+            offer,
+            writer,
+        });
+        Ok(Vec::new())
+    }
+
+    async fn block(&self, from: u64, body: Vec<u8>) -> Result<Vec<u8>, String> {
+        let mut receiving = self.receiving.lock().await;
+        let receiving = receiving
+            .as_mut()
+            .filter(|receiving| receiving.from == from);
+        let receiving = receiving.ok_or("no snapshot of this member began")?;
+        receiving.writer.block(body).map_err(words)?;
+        Ok(Vec::new())
+    }
+
+    async fn end(&self, from: u64, body: &[u8]) -> Result<Vec<u8>, String> {
+        let offer: SnapshotOffer = decode(body).map_err(words)?;
+        let receiving = self.receiving.lock().await.take();
+        let receiving =
+            receiving.filter(|receiving| receiving.from == from && receiving.offer == offer);
+        let Receiving { writer, .. } = receiving.ok_or("no such snapshot began")?;
+        let meta = offer.meta.clone();
+        let disk = self.disk.clone();
+        let name = spawn_blocking(move || writer.finish(&disk, &meta)).await;
+        let name = name.map_err(words)?.map_err(words)?;
+        let snapshot = SnapshotOf::<Engine, Finished<D>> {
+            meta: engine::to_meta(&offer.meta).map_err(words)?,
+            snapshot: Finished {
+                disk: self.disk.clone(),
+                name,
+            },
+        };
+        let installed = self.raft.install_full_snapshot(offer.vote, snapshot).await;
+        let response: SnapshotResponse<Engine> = installed.map_err(words)?;
+        Ok(encode(&response))
+    }
+}
+
+impl<D: SharedDisk> Answers for Desk<D> {
+    async fn greeted(&self, from: u64) {
+        if let Some(peer) = self.links.to(from) {
+            peer.control.try_again();
+            peer.bulk.try_again();
+        }
+        // When the engine has stopped, there is nothing to hasten.
+        drop(self.raft.trigger().reset_backoff([from]).await);
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        from: u64,
+        kind: Kind,
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, String> {
+        match kind {
+            Kind::Append => {
+                let request: AppendEntriesRequest<Engine> = decode(&body).map_err(words)?;
+                self.heard.now();
+                let response = self.raft.append_entries(request).await.map_err(words)?;
+                Ok(encode(&response))
+            },
+            Kind::Vote => {
+                let request: VoteRequest<Engine> = decode(&body).map_err(words)?;
+                let response = self.raft.vote(request).await.map_err(words)?;
+                Ok(encode(&response))
+            },
+            Kind::PreVote => {
+                let request: VoteRequest<Engine> = decode(&body).map_err(words)?;
+                let response = self.raft.pre_vote(request).await.map_err(words)?;
+                Ok(encode(&response))
+            },
+            Kind::TransferLeader => {
+                let request: TransferLeaderRequest<Engine> = decode(&body).map_err(words)?;
+                let response = self.raft.handle_transfer_leader(request).await;
+                Ok(encode(&response.map_err(words)?))
+            },
+            Kind::SnapshotBegin => self.begin(from, &body).await,
+            Kind::SnapshotBlock => self.block(from, body).await,
+            Kind::SnapshotEnd => self.end(from, &body).await,
+            Kind::Forward => {
+                let written = self.scribe.submit(body.into()).await;
+                let index = written.ok().flatten().ok_or("this member does not lead")?;
+                Ok(index.to_le_bytes().to_vec())
+            },
+            Kind::ReadIndex => {
+                let index = read_index(&self.raft).await;
+                let index = index.ok_or("this member does not lead")?;
+                Ok(index.to_le_bytes().to_vec())
+            },
+            Kind::Answer | Kind::Refusal | Kind::Alive => Err("that is no request".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! A link to another member: requests go out in order, answers come back by number.
+//!
+//! Prevents a heartbeat that waits behind a snapshot, since each peer has one link per `Lane`;
+//! a request that waits for ever, since each has a deadline; and a peer that is gone from being
+//! called without end, since connecting backs off. A request is sent at most once: when the
+//! connection is lost, those under way fail, and whoever asked decides.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_core::random::Random;
+use tokio::io::{AsyncRead, AsyncWriteExt as _};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::frame::{FrameReader, Greeting, Kind, write_frame};
+use crate::network::Network;
+
+/// Requests that wait to be sent, per link.
+const QUEUE_MAX: usize = 1_024;
+
+/// Bytes that are written at once.
+const WRITE_BYTES: usize = 256 * 1_024;
+
+/// How long connecting and greeting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Before the second try to connect.
+const BACKOFF_MIN: Duration = Duration::from_millis(20);
+
+/// Between tries to connect to a member that stays away.
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// A connection that owes answers and says nothing for so long is given up; the other end says
+/// that it is alive much more often.
+const SILENT_MAX: Duration = Duration::from_secs(3);
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum LinkError {
+    /// The member cannot be reached.
+    Unreachable,
+    /// The connection was lost; nobody knows whether the request arrived.
+    Lost,
+    /// The deadline passed.
+    Late,
+    /// Too many requests wait.
+    Full,
+    /// The other member refused, and says why.
+    Refused(String),
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable => f.write_str("the member cannot be reached"),
+            Self::Lost => f.write_str("the connection to the member was lost"),
+            Self::Late => f.write_str("the member did not answer in time"),
+            Self::Full => f.write_str("too many requests wait for the member"),
+            Self::Refused(why) => write!(f, "the member refused: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for LinkError {}
+
+type Outcome = Result<Vec<u8>, LinkError>;
+
+struct Request {
+    kind: Kind,
+    body: Vec<u8>,
+    answer: oneshot::Sender<Outcome>,
+}
+
+/// A link; clones are the same link.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    requests: mpsc::Sender<Request>,
+    again: Arc<Notify>,
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(super) struct Pending(oneshot::Receiver<Outcome>);
+
+impl Pending {
+    /// The answer.
+    pub(super) async fn answer(self, deadline: Duration) -> Outcome {
+        match timeout(deadline, self.0).await {
+            Err(_late) => Err(LinkError::Late),
+            Ok(Err(_dropped)) => Err(LinkError::Lost),
+            Ok(Ok(outcome)) => outcome,
+        }
+    }
+}
+
+impl Link {
+    /// A link, and what carries it: a future that ends when all clones are dropped.
+    pub(super) fn new<N: Network>(
+        network: N,
+        address: String,
+        greeting: Greeting,
+        random: Random,
+    ) -> (Self, impl Future<Output = ()> + Send) {
+        let (requests, queue) = mpsc::channel(QUEUE_MAX);
+        let again = Arc::new(Notify::new());
+        let carrier = Carrier {
+            network,
+            address,
+            greeting,
+            random,
+            queue,
+            again: Arc::clone(&again),
+        };
+        (Self { requests, again }, carrier.run())
+    }
+
+    /// The member was heard of: there is no reason to wait before connecting.
+    pub(super) fn try_again(&self) {
+        self.again.notify_one();
+    }
+
+    /// Sends a request behind those that were sent before.
+    pub(super) fn begin(&self, kind: Kind, body: Vec<u8>) -> Result<Pending, LinkError> {
+        let (answer, pending) = oneshot::channel();
+        let request = Request { kind, body, answer };
+        match self.requests.try_send(request) {
+            Ok(()) => Ok(Pending(pending)),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(LinkError::Full),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(LinkError::Unreachable),
+        }
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(super) async fn call(&self, kind: Kind, body: Vec<u8>, deadline: Duration) -> Outcome {
+        self.begin(kind, body)?.answer(deadline).await
+    }
+}
+
+struct Carrier<N> {
+    network: N,
+    address: String,
+    greeting: Greeting,
+    random: Random,
+    queue: mpsc::Receiver<Request>,
+    again: Arc<Notify>,
+}
+
+/// What is under way on one connection.
+#[derive(Default)]
+struct UnderWay {
+    waiting: BTreeMap<u64, oneshot::Sender<Outcome>>,
+    next_id: u64,
+    out: Vec<u8>,
+    written: usize,
+}
+
+impl<N: Network> Carrier<N> {
+    async fn run(mut self) {
+        let mut backoff = BACKOFF_MIN;
+        while !self.queue.is_closed() {
+            if let Ok(stream) = self.connect().await {
+                backoff = BACKOFF_MIN;
+                // How a connection ended makes no difference to those who wait.
+                drop(self.carry(stream).await);
+            }
+            let wait = backoff / 2 + self.random.up_to(backoff / 2);
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+            if !self.refuse_for(wait).await {
+                return;
+            }
+        }
+    }
+
+    async fn connect(&self) -> io::Result<N::Stream> {
+        let connect = async {
+            let mut stream = self.network.connect(&self.address).await?;
+            self.greeting.send(&mut stream).await?;
+            let other = Greeting::receive(&mut stream).await?;
+            self.greeting.check(&other)?;
+            Ok(stream)
+        };
+        timeout(CONNECT_TIMEOUT, connect)
+            .await
+            .unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Says no to everybody for a while, or until the member is heard of; `false` when nobody can ask any more.
+    async fn refuse_for(&mut self, wait: Duration) -> bool {
+        let end = Instant::now() + wait;
+        loop {
+            tokio::select! {
+                () = sleep_until(end) => return true,
+                () = self.again.notified() => return true,
+                request = self.queue.recv() => match request {
+                    None => return false,
+                    Some(request) => drop(request.answer.send(Err(LinkError::Unreachable))),
+                },
+            }
+        }
+    }
+
+    /// Carries requests and answers, until the connection is lost or nobody asks any more.
+    async fn carry(&mut self, stream: N::Stream) -> io::Result<()> {
+        let (read, mut write) = tokio::io::split(stream);
+        let mut frames = FrameReader::new(read);
+        let mut way = UnderWay::default();
+        let mut heard = Instant::now();
+        loop {
+            let owed = !way.waiting.is_empty();
+            let unwritten = way.written < way.out.len();
+            tokio::select! {
+                request = self.queue.recv(), if way.out.len() < WRITE_BYTES => match request {
+                    None => return Ok(()),
+                    Some(request) => {
+                        if !owed {
+                            heard = Instant::now();
+                        }
+                        way.take(request);
+                        while way.out.len() < WRITE_BYTES && let Ok(request) = self.queue.try_recv() {
+                            way.take(request);
+                        }
+                    },
+                },
+                written = write.write(&way.out[way.written..]), if unwritten => {
+                    way.wrote(written?);
+                    if way.out.is_empty() {
+                        write.flush().await?;
+                    }
+                },
+                answered = answer(&mut frames, &mut way.waiting) => {
+                    answered?;
+                    heard = Instant::now();
+                },
+                () = sleep_until(heard + SILENT_MAX), if owed => {
+                    return Err(io::ErrorKind::TimedOut.into());
+                },
+            }
+        }
+    }
+}
+
+/// Reads the next answer, and gives it to whom it is for.
+async fn answer<R: AsyncRead + Unpin>(
+    frames: &mut FrameReader<R>,
+    waiting: &mut BTreeMap<u64, oneshot::Sender<Outcome>>,
+) -> io::Result<()> {
+    let frame = frames.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    if frame.kind == Kind::Alive {
+        return Ok(());
+    }
+    let Some(answer) = waiting.remove(&frame.id) else {
+        return Ok(());
+    };
+    let outcome = match frame.kind {
+        Kind::Answer => Ok(frame.body),
+        Kind::Refusal => {
+            let why = String::from_utf8_lossy(&frame.body).into_owned();
+            Err(LinkError::Refused(why))
+        },
+        Kind::Alive
+        | Kind::Append
+        | Kind::Vote
+        | Kind::PreVote
+        | Kind::TransferLeader
+        | Kind::SnapshotBegin
+        | Kind::SnapshotBlock
+        | Kind::SnapshotEnd
+        | Kind::Forward
+        | Kind::ReadIndex => return Err(io::ErrorKind::InvalidData.into()),
+    };
+    // Who does not wait any more does not need to hear.
+    drop(answer.send(outcome));
+    Ok(())
+}
+
+impl UnderWay {
+    fn take(&mut self, request: Request) {
+        // Nobody waits for it any more.
+        if request.answer.is_closed() {
+            return;
+        }
+        self.next_id += 1;
+        write_frame(&mut self.out, self.next_id, request.kind, &request.body);
+        self.waiting.insert(self.next_id, request.answer);
+    }
+
+    fn wrote(&mut self, bytes: usize) {
+        self.written += bytes;
+        if self.written == self.out.len() {
+            self.written = 0;
+            self.out.clear();
+            self.out.shrink_to(WRITE_BYTES);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,290 @@
+//! openraft's state machine on our state.
+//!
+//! Prevents readers that see half an entry: an entry is applied under the lock that readers take,
+//! and who waits for it hears before the lock is given back.
+
+use std::fmt::Debug;
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+
+use futures_util::{Stream, TryStreamExt as _};
+use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+
+use super::engine::{self, Engine};
+use crate::disk::SharedDisk;
+use crate::log::LogId;
+use crate::proposal::Origin;
+use crate::snapshot::{self, Reader};
+use crate::state::{FrozenState, Sink, State};
+
+/// A finished snapshot, by name.
+#[derive(Clone, Debug)]
+pub(crate) struct Finished<D> {
+    pub(crate) disk: D,
+    pub(crate) name: String,
+}
+
+/// How far a member is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// The last entry that was applied.
+    pub(crate) applied: Option<LogId>,
+    /// The last operation of this member that was.
+    pub(crate) own: i64,
+}
+
+/// The state, as openraft sees it.
+pub(crate) struct Machine<D> {
+    state: Arc<RwLock<State>>,
+    origin: Origin,
+    progress: watch::Sender<Progress>,
+    sink: Box<dyn Sink + Send + Sync>,
+    disk: D,
+    last: Option<LogIdOf<Engine>>,
+    members: StoredMembershipOf<Engine>,
+}
+
+/// A snapshot that will be written.
+#[derive(Debug)]
+pub(crate) struct Builder<D> {
+    disk: D,
+    meta: SnapshotMetaOf<Engine>,
+    /// Until it is written.
+    frozen: Option<FrozenState>,
+}
+
+impl<D: SharedDisk> Machine<D> {
+    /// The state of the newest snapshot that is not damaged, or an empty one.
+    ///
+    /// # Errors
+    ///
+    /// Those of the disk.
+    pub(crate) fn recover(
+        disk: D,
+        origin: Origin,
+        sink: Box<dyn Sink + Send + Sync>,
+    ) -> io::Result<Self> {
+        let mut machine = Self {
+            state: Arc::new(RwLock::new(State::new())),
+            origin,
+            progress: watch::Sender::default(),
+            sink,
+            disk,
+            last: None,
+            members: StoredMembershipOf::<Engine>::default(),
+        };
+        for name in snapshot::names(&machine.disk)? {
+            let disk = machine.disk.clone();
+            if machine.load(&Finished { disk, name }).is_ok() {
+                break;
+            }
+        }
+        Ok(machine)
+    }
+
+    /// The state, for readers.
+    pub(crate) fn state(&self) -> Arc<RwLock<State>> {
+        Arc::clone(&self.state)
+    }
+
+    /// How far this member is, from now on.
+    pub(crate) fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    fn tell_progress(&self) {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        self.progress.send_replace(Progress {
+            applied: self.last.as_ref().map(engine::id_of),
+            own: state.applied_of(self.origin),
+        });
+    }
+
+    fn load(&mut self, snapshot: &Finished<D>) -> io::Result<()> {
+        let reader = Reader::open(&snapshot.disk, &snapshot.name).map_err(io::Error::other)?;
+        let meta = engine::to_meta(reader.meta()).map_err(io::Error::other)?;
+        let state = reader.load().map_err(io::Error::other)?;
+        *self.write() = state;
+        self.last = meta.last_log_id;
+        self.members = meta.last_membership;
+        self.tell_progress();
+        Ok(())
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn meta(&self) -> SnapshotMetaOf<Engine> {
+        SnapshotMetaOf::<Engine> {
+            last_log_id: self.last,
+            last_membership: self.members.clone(),
+        }
+    }
+}
+
+impl<D: SharedDisk> RaftSnapshotBuilder<Engine> for Builder<D> {
+    type SnapshotData = Finished<D>;
+
+    async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<Engine, Finished<D>>> {
+        let meta = engine::meta_of(&self.meta);
+        let disk = self.disk.clone();
+        let frozen = self.frozen.take().ok_or(io::ErrorKind::InvalidInput)?;
+        // It takes as long as the disk takes, and others want to be served meanwhile.
+        let written = spawn_blocking(move || snapshot::write(&disk, &meta, &frozen)).await;
+        let name = written
+            .map_err(io::Error::other)?
+            .map_err(io::Error::other)?;
+        Ok(SnapshotOf::<Engine, Finished<D>> {
+            meta: self.meta.clone(),
+            snapshot: Finished {
+                disk: self.disk.clone(),
+                name,
+            },
+        })
+    }
+}
+
+impl<D: SharedDisk> RaftStateMachine<Engine> for Machine<D> {
+    type SnapshotBuilder = Builder<D>;
+    type SnapshotData = Finished<D>;
+
+    async fn applied_state(
+        &mut self,
+    ) -> io::Result<(Option<LogIdOf<Engine>>, StoredMembershipOf<Engine>)> {
+        Ok((self.last, self.members.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<Engine>>> + Unpin + OptionalSend,
+    {
+        while let Some((entry, responder)) = entries.try_next().await? {
+            match &entry.payload {
+                EntryPayload::Blank => {},
+                EntryPayload::Normal(payload) => {
+                    let term = entry.log_id.committed_leader_id().term.cast_signed();
+                    let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+                    state
+                        .apply(&payload.0, term, &mut *self.sink)
+                        .map_err(io::Error::other)?;
+                },
+                EntryPayload::Membership(members) => {
+                    let at = Some(entry.log_id);
+                    self.members = StoredMembershipOf::<Engine>::new(at, members.clone());
+                },
+            }
+            self.last = Some(entry.log_id);
+            if let Some(responder) = responder {
+                responder.send(());
+            }
+        }
+        self.sink.settled();
+        self.tell_progress();
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder<D> {
+        Builder {
+            disk: self.disk.clone(),
+            meta: self.meta(),
+            frozen: Some(self.write().freeze()),
+        }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        _: &SnapshotMetaOf<Engine>,
+        snapshot: Finished<D>,
+    ) -> io::Result<()> {
+        self.load(&snapshot)?;
+        {
+            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+            self.sink.replaced(&state);
+            self.sink.settled();
+        }
+        if snapshot::names(&self.disk)?.contains(&snapshot.name) {
+            return Ok(());
+        }
+        // It lies on another disk.
+        let frozen = self.write().freeze();
+        snapshot::write(&self.disk, &engine::meta_of(&self.meta()), &frozen)
+            .map_err(io::Error::other)?;
+        Ok(())
+    }
+
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> io::Result<Option<SnapshotOf<Engine, Finished<D>>>> {
+        for name in snapshot::names(&self.disk)? {
+            let Ok(reader) = Reader::open(&self.disk, &name) else {
+                continue;
+            };
+            let meta = engine::to_meta(reader.meta()).map_err(io::Error::other)?;
+            let disk = self.disk.clone();
+            return Ok(Some(SnapshotOf::<Engine, Finished<D>> {
+                meta,
+                snapshot: Finished { disk, name },
+            }));
+        }
+        Ok(None)
+    }
+}
+
+impl<D: Debug> Debug for Machine<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Machine")
+            .field("disk", &self.disk)
+            .field("last", &self.last)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::testing::log::{StoreBuilder, Suite};
+
+    use super::*;
+    use crate::disk::simulated::SimulatedDisk;
+    use crate::log::{Limits, Log};
+    use crate::raft::store::Store;
+    use crate::state::Told;
+    use crate::tree::Event;
+
+    const NOBODY: Origin = Origin {
+        member: 1,
+        incarnation: 1,
+    };
+
+    struct Deaf;
+
+    impl Sink for Deaf {
+        fn event(&mut self, _: &Event, _: i64) {}
+        fn session_over(&mut self, _: i64) {}
+        fn applied(&mut self, _: &State, _: Told<'_>) {}
+        fn settled(&mut self) {}
+    }
+
+    struct Fresh;
+
+    impl StoreBuilder<Engine, Store, Machine<SimulatedDisk>> for Fresh {
+        async fn build(
+            &self,
+        ) -> Result<((), Store, Machine<SimulatedDisk>), openraft::StorageError<Engine>> {
+            let disk = SimulatedDisk::new(1);
+            let (log, recovered) = Log::open(disk.clone(), 1, Limits::default()).expect("empty");
+            let (store, _) = Store::start(log, &recovered).expect("starts");
+            let machine = Machine::recover(disk, NOBODY, Box::new(Deaf)).expect("empty");
+            Ok(((), store, machine))
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn log_and_state_pass_the_engines_own_tests() {
+        Suite::test_all(Fresh).await.expect("all of them");
+    }
+}

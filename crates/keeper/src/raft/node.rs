@@ -1,0 +1,565 @@
+//! A member's consensus: everything in this folder, put together.
+//!
+//! Prevents parts that outlive the whole: what runs for a member belongs to it, and ends with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use mainstay_core::random::Random;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::{Config, Instant as _, Raft, ServerState, SnapshotPolicy};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use super::barrier::{Barriers, Rounds};
+use super::courier::{Courier, Route};
+use super::desk::Desk;
+use super::engine::{Engine, Member};
+use super::frame::{Greeting, Lane};
+use super::incarnation;
+use super::link::Link;
+use super::machine::{Machine, Progress};
+use super::network::{Links, Peer};
+use super::outbox::Outbox;
+use super::scribe::Scribe;
+use super::serve::serve;
+use super::store::{Store, Writing};
+use crate::disk::SharedDisk;
+use crate::log::{Log, LogError};
+use crate::member::{MemberConfig, MemberError, Snapshots};
+use crate::network::Network;
+use crate::proposal::Origin;
+use crate::replica::{NoQuorum, Proposal, Standing};
+use crate::state::{Sink, State, Told};
+use crate::tree::Event;
+
+/// How often a leader says that it is there.
+const HEARTBEAT_MS: u64 = 50;
+
+/// A leader's lease. A follower that hears nothing waits until it is over, and then for a random
+/// time between these two, before it asks for votes: a leader that is silent for 300 ms may be
+/// replaced, and one that is gone is after 400 ms. Shorter ones elect a new leader whenever two
+/// busy cores keep six heartbeats waiting.
+const ELECTION_MIN_MS: u64 = 100;
+const ELECTION_MAX_MS: u64 = 200;
+
+/// A leader that was silent for so long, or that no quorum answered, is none.
+const LEADER_SILENT_MAX: Duration = Duration::from_secs(1);
+
+/// How long a leader that stops waits until another one leads.
+const TRANSFER_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Entries in one message, which is bounded in bytes by the store.
+const MESSAGE_ENTRIES_MAX: u64 = 2_000;
+
+/// How long a member may take to install a snapshot of which it has all blocks.
+const SNAPSHOT_INSTALL_MS: u64 = 60_000;
+
+/// Between tries to reach a member that cannot be reached.
+const BACKOFF: &str = "20ms 40ms 80ms ..500ms";
+
+/// How often it is checked whether the log has grown by as many bytes as a snapshot is due for.
+const SNAPSHOT_CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the parts of a member may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+type Engaged<D> = Raft<Engine, Machine<D>>;
+
+/// A member's consensus.
+pub(crate) struct Node<D: SharedDisk> {
+    raft: Engaged<D>,
+    member: u64,
+    outbox: Arc<Outbox>,
+    barriers: Arc<Barriers>,
+    state: Arc<RwLock<State>>,
+    heard: Arc<Heard>,
+    store: Store,
+    writing: Mutex<Option<Writing>>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// When the leader was heard of last.
+#[derive(Debug)]
+pub(super) struct Heard(Mutex<Option<Instant>>);
+
+impl Heard {
+    pub(super) fn now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn is_recent(&self) -> bool {
+        let heard = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.is_some_and(|heard| heard.elapsed() <= LEADER_SILENT_MAX)
+    }
+}
+
+fn config(member: &MemberConfig) -> Config {
+    Config {
+        cluster_name: member.cluster.clone(),
+        heartbeat_interval: HEARTBEAT_MS,
+        election_timeout_min: ELECTION_MIN_MS,
+        election_timeout_max: ELECTION_MAX_MS,
+        max_payload_entries: MESSAGE_ENTRIES_MAX,
+        install_snapshot_timeout: SNAPSHOT_INSTALL_MS,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(member.snapshots.entries),
+        max_in_snapshot_log_to_keep: member.snapshots.kept_entries,
+        replication_lag_threshold: member.snapshots.kept_entries,
+        enable_pre_vote: Some(true),
+        // What is committed goes to disk with the next flush: a leader that starts again may be
+        // behind itself, and has to be elected.
+        enable_leader_restore: Some(false),
+        broadcast_submitted_on_append: Some(true),
+        backoff: BACKOFF.to_owned(),
+        ..Config::default()
+    }
+}
+
+impl<D: SharedDisk> Node<D> {
+    pub(crate) async fn start<N: Network>(
+        member: MemberConfig,
+        disk: D,
+        network: N,
+        sink: impl Sink + Send + 'static,
+    ) -> Result<Self, MemberError> {
+        let address = member
+            .members
+            .get(&member.member)
+            .ok_or(MemberError::NotListed(member.member))?
+            .address
+            .clone();
+        let engine = config(&member)
+            .validate()
+            .map_err(|error| MemberError::Engine(error.to_string()))?;
+        let mut random = Random::seeded(member.seed);
+        let recovered = recover(&member, disk.clone(), sink, random.bits()).await?;
+        let Recovered {
+            origin,
+            store,
+            writing,
+            machine,
+        } = recovered;
+        let state = machine.state();
+        let progress = machine.progress();
+        let mut tasks = JoinSet::new();
+        let greeting = Greeting {
+            cluster: member.cluster.clone(),
+            member: member.member,
+            incarnation: origin.incarnation,
+            wanted: 0,
+            lane: Lane::Control,
+        };
+        let links = links(&member, &network, &greeting, (&mut random, &mut tasks));
+        let listener = network.listen(&address).await;
+        let listener = listener.map_err(|error| MemberError::Listen(address, error))?;
+        let raft = Engaged::new(
+            member.member,
+            Arc::new(engine),
+            links.clone(),
+            store.clone(),
+            machine,
+        );
+        let raft = raft
+            .await
+            .map_err(|fatal| MemberError::Engine(fatal.to_string()))?;
+        let scribe = Arc::new(Scribe::default());
+        let heard = Arc::new(Heard(Mutex::default()));
+        let desk = Desk::new(
+            raft.clone(),
+            Arc::clone(&scribe),
+            (links.clone(), disk),
+            Arc::clone(&heard),
+        );
+        tasks.spawn(serve::<N, _>(listener, greeting, Arc::new(desk)));
+        initialise(&raft, &member).await?;
+
+        let parts = Parts {
+            member,
+            raft,
+            links,
+            scribe,
+            heard,
+            progress,
+            state,
+            tasks,
+        };
+        Ok(parts.assemble(origin, store, writing))
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        self.outbox.origin()
+    }
+
+    pub(crate) fn state(&self) -> &RwLock<State> {
+        &self.state
+    }
+
+    pub(crate) fn propose(&self, proposal: Proposal<'_>, register: &mut dyn FnMut(i64)) {
+        self.outbox.propose(proposal, register);
+    }
+
+    pub(crate) async fn barrier(&self) -> Result<(), NoQuorum> {
+        self.barriers.wait().await
+    }
+
+    /// Whether the disk is full, so that this member promises nothing new.
+    pub(crate) fn disk_is_full(&self) -> bool {
+        self.store.is_full()
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let is_leader = metrics.current_leader == Some(self.member);
+        let voters = metrics.membership_config.membership().voter_ids().count();
+        let is_alone = voters == 1;
+        let acknowledged = metrics.last_quorum_acked.as_ref();
+        let is_heard = if is_leader {
+            is_alone || acknowledged.is_some_and(|at| at.elapsed() <= LEADER_SILENT_MAX)
+        } else {
+            self.heard.is_recent()
+        };
+        Standing {
+            term: metrics.current_term,
+            leader: metrics.current_leader.filter(|_| is_heard),
+            is_leader: is_leader && is_heard,
+            is_observer: metrics.state == ServerState::Learner,
+        }
+    }
+
+    /// Waits until this member fails; for ever, when it does not.
+    pub(crate) async fn failed(&self) -> MemberError {
+        let mut metrics = self.raft.metrics();
+        loop {
+            if let Err(fatal) = &metrics.borrow_watched().running_state {
+                return MemberError::Stopped(fatal.to_string());
+            }
+            if metrics.changed().await.is_err() {
+                return MemberError::Stopped("it was stopped".to_owned());
+            }
+        }
+    }
+
+    /// Leaves the lead to the one who is nearest, so that nobody has to notice that it is gone.
+    async fn hand_over(&self) {
+        let nearest = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
+            let replication = metrics.replication.iter().flatten();
+            let others = replication.filter(|(id, _)| **id != self.member && voters.contains(id));
+            others
+                .max_by_key(|(_, matched)| **matched)
+                .map(|(id, _)| *id)
+        };
+        let Some(nearest) = nearest else {
+            return;
+        };
+        if self.raft.trigger().transfer_leader(nearest).await.is_err() {
+            return;
+        }
+        let mut metrics = self.raft.server_metrics();
+        let moved = async {
+            while metrics.borrow_watched().current_leader == Some(self.member)
+                && metrics.changed().await.is_ok()
+            {}
+        };
+        // The others notice by themselves, if it was in vain.
+        drop(timeout(TRANSFER_TIMEOUT, moved).await);
+    }
+
+    /// Stops; the disk is free afterwards.
+    pub(crate) async fn stop(self) {
+        self.hand_over().await;
+        let mut tasks =
+            std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.shutdown().await;
+        // How it ended was to be had from `failed`.
+        drop(self.raft.shutdown().await);
+        let writing = self
+            .writing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(self);
+        if let Some(writing) = writing {
+            drop(timeout(STOP_TIMEOUT, writing.ended()).await);
+        }
+    }
+}
+
+impl<D: SharedDisk> Drop for Node<D> {
+    fn drop(&mut self) {
+        // The first poll says that it is to end; nobody waits until it has.
+        if let Ok(handle) = tokio::runtime::Handle::try_current() {
+            let _entered = handle.enter();
+            drop(self.raft.shutdown().now_or_never());
+        }
+    }
+}
+
+impl<D: SharedDisk> Debug for Node<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node")
+            .field("member", &self.member)
+            .field("standing", &self.standing())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a node is made of.
+struct Parts<D: SharedDisk> {
+    member: MemberConfig,
+    raft: Engaged<D>,
+    links: Links<D>,
+    scribe: Arc<Scribe>,
+    heard: Arc<Heard>,
+    progress: watch::Receiver<Progress>,
+    state: Arc<RwLock<State>>,
+    tasks: JoinSet<()>,
+}
+
+impl<D: SharedDisk> Parts<D> {
+    /// Starts what still has to run.
+    fn assemble(self, origin: Origin, store: Store, writing: Writing) -> Node<D> {
+        let Self {
+            member,
+            raft,
+            links,
+            scribe,
+            progress,
+            mut tasks,
+            ..
+        } = self;
+        let (route_is, route) = watch::channel(None);
+        tasks.spawn(watch_route(raft.clone(), route_is));
+        let outbox = Arc::new(Outbox::new(origin));
+        tasks.spawn(Arc::clone(&scribe).write(raft.clone(), member.time_ms));
+        let courier = Courier {
+            member: member.member,
+            outbox: Arc::clone(&outbox),
+            scribe,
+            links: links.clone(),
+            route: route.clone(),
+            progress: progress.clone(),
+        };
+        tasks.spawn(courier.carry());
+        let barriers = Arc::new(Barriers::default());
+        let rounds = Rounds {
+            member: member.member,
+            raft: raft.clone(),
+            links,
+            route,
+            progress,
+        };
+        tasks.spawn(Arc::clone(&barriers).serve(rounds));
+        tasks.spawn(bound_log(raft.clone(), store.clone(), member.snapshots));
+        Node {
+            raft,
+            member: member.member,
+            outbox,
+            barriers,
+            state: self.state,
+            heard: self.heard,
+            store,
+            writing: Mutex::new(Some(writing)),
+            tasks: Mutex::new(tasks),
+        }
+    }
+}
+
+/// What a member finds on its disk.
+struct Recovered<D> {
+    origin: Origin,
+    store: Store,
+    writing: Writing,
+    machine: Machine<D>,
+}
+
+async fn recover<D: SharedDisk>(
+    member: &MemberConfig,
+    disk: D,
+    sink: impl Sink + Send + 'static,
+    salts: u64,
+) -> Result<Recovered<D>, MemberError> {
+    let time_ms = (member.time_ms)();
+    let (id, limits) = (member.member, member.log);
+    let recover = move || {
+        let incarnation = incarnation::next(&disk, time_ms).map_err(MemberError::Disk)?;
+        let origin = Origin {
+            member: id.cast_signed(),
+            incarnation,
+        };
+        let (log, recovered) =
+            Log::open(disk.clone(), salts, limits).map_err(|error| match error {
+                LogError::Disk(_, _, _)
+                | LogError::Full
+                | LogError::Broken(_)
+                | LogError::Damaged { .. } => MemberError::Log(error),
+            })?;
+        let sink = Box::new(Locked(Mutex::new(sink)));
+        let machine = Machine::recover(disk, origin, sink).map_err(MemberError::Disk)?;
+        let (store, writing) = Store::start(log, &recovered).map_err(MemberError::Disk)?;
+        Ok(Recovered {
+            origin,
+            store,
+            writing,
+            machine,
+        })
+    };
+    tokio::task::spawn_blocking(recover)
+        .await
+        .unwrap_or_else(|died| Err(MemberError::Disk(io::Error::other(died))))
+}
+
+fn links<D, N: Network>(
+    member: &MemberConfig,
+    network: &N,
+    greeting: &Greeting,
+    (random, tasks): (&mut Random, &mut JoinSet<()>),
+) -> Links<D> {
+    let mut peers = BTreeMap::new();
+    for (&id, peer) in &member.members {
+        if id == member.member {
+            continue;
+        }
+        let mut link = |lane| {
+            let greeting = Greeting {
+                wanted: id,
+                lane,
+                ..greeting.clone()
+            };
+            let random = Random::seeded(random.bits());
+            let (link, carrier) =
+                Link::new(network.clone(), peer.address.clone(), greeting, random);
+            tasks.spawn(carrier);
+            link
+        };
+        let peer = Peer {
+            control: link(Lane::Control),
+            bulk: link(Lane::Bulk),
+        };
+        peers.insert(id, peer);
+    }
+    Links::new(peers)
+}
+
+/// A new ensemble: every member begins with the same list, which makes the same first entry.
+async fn initialise<D: SharedDisk>(
+    raft: &Engaged<D>,
+    member: &MemberConfig,
+) -> Result<(), MemberError> {
+    let engine = |error: &dyn ToString| MemberError::Engine(error.to_string());
+    if raft
+        .is_initialized()
+        .await
+        .map_err(|error| engine(&error))?
+    {
+        return Ok(());
+    }
+    let members: BTreeMap<u64, Member> = member
+        .members
+        .iter()
+        .map(|(&id, peer)| {
+            let member = Member {
+                address: peer.address.clone(),
+                line: peer.line.clone(),
+            };
+            (id, member)
+        })
+        .collect();
+    if let Err(error) = raft.initialize(members).await {
+        // Another member was faster, and its log came here meanwhile.
+        if !raft
+            .is_initialized()
+            .await
+            .map_err(|error| engine(&error))?
+        {
+            return Err(engine(&error));
+        }
+    }
+    Ok(())
+}
+
+/// Says who leads, whenever that changes.
+async fn watch_route<D: SharedDisk>(raft: Engaged<D>, route: watch::Sender<Option<Route>>) {
+    let mut metrics = raft.server_metrics();
+    loop {
+        let is = {
+            let metrics = metrics.borrow_watched();
+            metrics.current_leader.map(|leader| Route {
+                term: metrics.vote.leader_id().term,
+                leader,
+            })
+        };
+        route.send_if_modified(|was| std::mem::replace(was, is) != is);
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes a snapshot when the log has grown by many bytes, and drops what is in it.
+async fn bound_log<D: SharedDisk>(raft: Engaged<D>, store: Store, snapshots: Snapshots) {
+    let mut check = interval(SNAPSHOT_CHECK_EVERY);
+    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut at_last = 0;
+    loop {
+        check.tick().await;
+        let appended = store.appended_bytes();
+        if appended - at_last >= snapshots.bytes {
+            at_last = appended;
+            if raft.trigger().snapshot().await.is_err() {
+                return;
+            }
+        }
+        let purge = store.last_to_purge(snapshots.kept_bytes);
+        let snapshot = raft
+            .metrics()
+            .borrow_watched()
+            .snapshot
+            .as_ref()
+            .map(openraft::LogId::index);
+        if let (Some(purge), Some(snapshot)) = (purge, snapshot)
+            && raft.trigger().purge_log(purge.min(snapshot)).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// A sink that need not be shared by itself: only the state machine speaks to it.
+struct Locked<S>(Mutex<S>);
+
+impl<S> Locked<S> {
+    fn sink(&mut self) -> &mut S {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Sink> Sink for Locked<S> {
+    fn event(&mut self, event: &Event, zxid: i64) {
+        self.sink().event(event, zxid);
+    }
+
+    fn session_over(&mut self, session: i64) {
+        self.sink().session_over(session);
+    }
+
+    fn applied(&mut self, state: &State, told: Told<'_>) {
+        self.sink().applied(state, told);
+    }
+
+    fn replaced(&mut self, state: &State) {
+        self.sink().replaced(state);
+    }
+
+    fn settled(&mut self) {
+        self.sink().settled();
+    }
+}

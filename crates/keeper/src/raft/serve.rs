@@ -1,0 +1,135 @@
+//! The other end of links: what other members ask, answered.
+//!
+//! Prevents requests from overtaking each other before they are in line: those of a connection are
+//! begun in the order in which they came, and answered in the order in which they are done.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::io::AsyncWriteExt as _;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::frame::{Frame, FrameReader, Greeting, Kind, write_frame};
+use crate::network::{Listener, Network};
+
+/// Requests of one connection that are under way; more are not read.
+const UNDER_WAY_MAX: usize = 1_024;
+
+/// Connections at once: those of every member, and of many that should not be here.
+const CONNECTIONS_MAX: usize = 256;
+
+/// How long a greeting may take.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often somebody who waits for an answer hears that this member is there.
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
+
+/// After an error of the listener.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Answers what other members ask.
+pub(super) trait Answers: Send + Sync + 'static {
+    /// A member was heard of.
+    fn greeted(&self, from: u64) -> impl Future<Output = ()> + Send;
+
+    /// Answers a request of `from`, or says in words why not. The first poll puts it in line.
+    fn answer(
+        self: Arc<Self>,
+        from: u64,
+        kind: Kind,
+        body: Vec<u8>,
+    ) -> impl Future<Output = Result<Vec<u8>, String>> + Send;
+}
+
+/// Accepts connections until it is dropped.
+pub(super) async fn serve<N: Network, A: Answers>(
+    mut listener: N::Listener,
+    greeting: Greeting,
+    answers: Arc<A>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => {
+                if let Ok(stream) = accepted {
+                    let answers = Arc::clone(&answers);
+                    connections.spawn(connection::<N, A>(stream, greeting.clone(), answers));
+                } else {
+                    sleep(ACCEPT_BACKOFF).await;
+                }
+            },
+            // How it ended is the other end's concern.
+            Some(_ended) = connections.join_next() => {},
+        }
+    }
+}
+
+type UnderWay = Pin<Box<dyn Future<Output = (u64, Result<Vec<u8>, String>)> + Send>>;
+
+async fn connection<N: Network, A: Answers>(
+    mut stream: N::Stream,
+    greeting: Greeting,
+    answers: Arc<A>,
+) -> io::Result<()> {
+    let from = timeout(GREETING_TIMEOUT, greet(&mut stream, greeting)).await??;
+    answers.greeted(from).await;
+    let (read, mut write) = tokio::io::split(stream);
+    let mut frames = FrameReader::new(read);
+    let mut under_way: FuturesUnordered<UnderWay> = FuturesUnordered::new();
+    let mut alive = interval(ALIVE_EVERY);
+    alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut out = Vec::new();
+    loop {
+        tokio::select! {
+            frame = frames.next(), if under_way.len() < UNDER_WAY_MAX => {
+                let Some(Frame { id, kind, body }) = frame? else {
+                    return Ok(());
+                };
+                let answer = Arc::clone(&answers).answer(from, kind, body);
+                let mut answer: UnderWay = Box::pin(async move { (id, answer.await) });
+                match poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await {
+                    Poll::Ready((id, outcome)) => write_outcome(&mut out, id, &outcome),
+                    Poll::Pending => under_way.push(answer),
+                }
+            },
+            Some((id, outcome)) = under_way.next() => {
+                write_outcome(&mut out, id, &outcome);
+            },
+            _ = alive.tick(), if !under_way.is_empty() => {
+                write_frame(&mut out, 0, Kind::Alive, &[]);
+            },
+        }
+        if !out.is_empty() {
+            write.write_all(&out).await?;
+            write.flush().await?;
+            out.clear();
+        }
+    }
+}
+
+/// Says who this member is; the answer is who the other one is.
+async fn greet<S>(stream: &mut S, mut mine: Greeting) -> io::Result<u64>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let theirs = Greeting::receive(stream).await?;
+    mine.wanted = theirs.member;
+    mine.lane = theirs.lane;
+    mine.check(&theirs)?;
+    mine.send(stream).await?;
+    Ok(theirs.member)
+}
+
+fn write_outcome(out: &mut Vec<u8>, id: u64, outcome: &Result<Vec<u8>, String>) {
+    match outcome {
+        Ok(body) => write_frame(out, id, Kind::Answer, body),
+        Err(why) => write_frame(out, id, Kind::Refusal, why.as_bytes()),
+    }
+}
