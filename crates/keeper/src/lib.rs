@@ -12,14 +12,18 @@
 //! | [`replica`] | a member of the ensemble, as those see it who serve clients |
 //! | `raft` | the consensus: openraft behind our own words |
 //! | [`watch`] | who watches what at this member |
+//! | [`serve`] | the client edge: connections, sessions, answers |
+//! | [`zoo_cfg`] | the files that operators of ZooKeeper have |
 
 pub mod disk;
 pub mod log;
 pub mod proposal;
 mod raft;
 pub mod replica;
+pub mod serve;
 pub mod session;
 pub mod snapshot;
 pub mod state;
 pub mod tree;
 pub mod watch;
+pub mod zoo_cfg;

@@ -1,0 +1,115 @@
+//! What came from a connection, cut into messages.
+//!
+//! Prevents memory that is given for a promise: room grows with the bytes that came, and a message
+//! that is too long is refused when its first four bytes are there.
+
+use std::io;
+
+use mainstay_zk_proto::frame::{self, PREFIX_BYTES, TooLong};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+/// Bytes that are read at once, and kept between reads.
+const READ_BYTES: usize = 16 << 10;
+/// Bytes by which the room for a long message grows.
+const READ_BYTES_MAX: usize = 256 << 10;
+
+/// Bytes that came and were not taken yet.
+#[derive(Debug)]
+pub(super) struct Frames {
+    buffer: Vec<u8>,
+    /// Where the first message that was not taken begins.
+    start: usize,
+    bytes_max: usize,
+}
+
+impl Frames {
+    pub(super) const fn new(bytes_max: usize) -> Self {
+        Self {
+            buffer: Vec::new(),
+            start: 0,
+            bytes_max,
+        }
+    }
+
+    /// What is there.
+    pub(super) fn rest(&self) -> &[u8] {
+        self.buffer.get(self.start..).unwrap_or_default()
+    }
+
+    /// Takes bytes that are no message.
+    pub(super) const fn skip(&mut self, bytes: usize) {
+        self.start += bytes;
+    }
+
+    /// The length of the next message, if it is there as a whole.
+    pub(super) fn next_len(&self) -> Result<Option<usize>, TooLong> {
+        let rest = self.rest();
+        let length = frame::length(rest, self.bytes_max)?;
+        Ok(length.filter(|length| rest.len() >= PREFIX_BYTES + length))
+    }
+
+    /// Takes the next message, whose length is known.
+    pub(super) fn take(&mut self, length: usize) -> &[u8] {
+        let begin = self.start + PREFIX_BYTES;
+        self.start = begin + length;
+        self.buffer.get(begin..self.start).unwrap_or_default()
+    }
+
+    /// Waits for more; zero bytes are the end. What was read is kept when nobody waits any more.
+    pub(super) async fn more(&mut self, input: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
+        self.make_room();
+        input.read_buf(&mut self.buffer).await
+    }
+
+    fn make_room(&mut self) {
+        self.buffer.drain(..self.start.min(self.buffer.len()));
+        self.start = 0;
+        if self.buffer.is_empty() && self.buffer.capacity() > READ_BYTES_MAX {
+            self.buffer = Vec::new();
+        }
+        let expected = match frame::length(&self.buffer, self.bytes_max) {
+            Ok(Some(length)) => (PREFIX_BYTES + length).saturating_sub(self.buffer.len()),
+            Ok(None) | Err(_) => 0,
+        };
+        self.buffer
+            .reserve(expected.clamp(READ_BYTES, READ_BYTES_MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn messages_are_found_however_they_are_cut() {
+        let mut bytes = Vec::new();
+        for length in [0_usize, 1, 300] {
+            frame::append(&mut bytes, |out| out.resize(out.len() + length, 7));
+        }
+        for cut in 1..bytes.len() {
+            let mut frames = Frames::new(300);
+            let mut lengths = Vec::new();
+            for mut part in [&bytes[..cut], &bytes[cut..]] {
+                while frames.more(&mut part).await.expect("a slice does not fail") > 0 {
+                    while let Some(length) = frames.next_len().expect("short enough") {
+                        lengths.push(frames.take(length).len());
+                    }
+                }
+            }
+            assert_eq!(lengths, [0, 1, 300], "cut at {cut}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_promise_gets_no_memory() {
+        let mut frames = Frames::new(1 << 30);
+        let mut promise = &(1_i32 << 30).to_be_bytes()[..];
+        frames.more(&mut promise).await.expect("four bytes");
+        frames.make_room();
+        assert!(frames.buffer.capacity() <= 2 * READ_BYTES_MAX);
+        let mut frames = Frames::new(99);
+        let mut promise = &100_i32.to_be_bytes()[..];
+        frames.more(&mut promise).await.expect("four bytes");
+        assert!(frames.next_len().is_err());
+    }
+}
