@@ -16,12 +16,14 @@
 //! | `word`, `tally` | what operators ask |
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mainstay_zk_proto::frame;
 use mainstay_zk_proto::header::ReplyHeader;
 use mainstay_zk_proto::jute::Jute as _;
 use mainstay_zk_proto::watch::{Event, EventKind, state};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep};
@@ -92,7 +94,7 @@ async fn accept<R: Replica>(
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     let (desk, replica) = (Arc::clone(desk), Arc::clone(replica));
-                    connections.spawn(async move { attend(&desk, &replica, stream).await });
+                    connections.spawn(async move { greet(&desk, &replica, stream).await });
                 },
                 Err(_) => sleep(ACCEPT_RETRY).await,
             },
@@ -101,16 +103,26 @@ async fn accept<R: Replica>(
     }
 }
 
-async fn attend<R: Replica>(desk: &Arc<Desk>, replica: &Arc<R>, mut stream: TcpStream) {
+async fn greet<R: Replica>(desk: &Arc<Desk>, replica: &Arc<R>, mut stream: TcpStream) {
     let Ok(peer) = stream.peer_addr() else { return };
     // Answers are small, and gathered already.
     drop(stream.set_nodelay(true));
+    attend(desk, replica, peer, stream.split()).await;
+}
+
+/// Serves one connection, whatever it is made of, until it ends.
+pub async fn attend<R: Replica>(
+    desk: &Arc<Desk>,
+    replica: &Arc<R>,
+    peer: SocketAddr,
+    (input, output): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
+) {
     let Some(line) = desk.enter(peer, wall_ms()) else {
         return;
     };
     let place = Place { desk, line: &line };
-    let (input, output) = stream.split();
-    connection::serve(desk, replica, &line, input, output).await;
+    let end = connection::serve(desk, replica, &line, (input, output)).await;
+    desk.ended(&line, &end);
     drop(place);
 }
 
@@ -206,3 +218,6 @@ fn event(out: &mut Vec<u8>, xid: i32, kind: EventKind, path: &str) {
         Event { kind, state, path }.write(out);
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -329,7 +329,10 @@ impl fmt::Display for Member {
 }
 
 fn words(value: &str) -> Option<BTreeSet<String>> {
-    let words = value.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let words = value
+        .split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty());
     let words: BTreeSet<String> = words.map(str::to_owned).collect();
     (!words.contains("*")).then_some(words)
 }
@@ -341,7 +344,10 @@ fn member(text: &str) -> Result<Member, String> {
         None => (text, None),
     };
     // An address of IPv6 stands in brackets, for it has colons itself.
-    let (host, ports) = match peer.strip_prefix('[').and_then(|rest| rest.split_once("]:")) {
+    let (host, ports) = match peer
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("]:"))
+    {
         Some(split) => split,
         None => peer.split_once(':').ok_or("ports are missing")?,
     };
@@ -392,7 +398,8 @@ pub fn jaas_users(text: &str) -> Users {
         } else if line.starts_with('}') {
             is_server = false;
         } else if is_server
-            && let Some((name, password)) = line.strip_prefix("user_").and_then(|l| l.split_once('='))
+            && let Some((name, password)) =
+                line.strip_prefix("user_").and_then(|l| l.split_once('='))
         {
             let password = password.trim().trim_end_matches(';').trim_end();
             let password = password
@@ -420,7 +427,10 @@ mod tests {
              server.3=host:1:2\nssl.keyStore.location=/x=y\n",
         )
         .expect("it is right");
-        assert_eq!((config.timeout_min_ms, config.timeout_max_ms), (2_000, 20_000));
+        assert_eq!(
+            (config.timeout_min_ms, config.timeout_max_ms),
+            (2_000, 20_000)
+        );
         assert_eq!(config.connections_of_address_max, None);
         assert_eq!(config.unknown["ssl.keyStore.location"], "/x=y");
         let second = &config.members[&2];

@@ -3,8 +3,8 @@
 //! Prevents one client from holding up another: each connection is a task of its own, reads no
 //! more than it may, and waits for its own requests only.
 
-use std::io;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -36,6 +36,7 @@ const SPARE_BYTES_MAX: usize = 256 << 10;
 
 /// Why a connection ends.
 #[derive(Debug)]
+#[must_use]
 pub(super) enum End {
     /// The client left.
     Left,
@@ -51,6 +52,30 @@ pub(super) enum End {
     Refused(&'static str),
     /// The network failed.
     Io(io::Error),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Left => f.write_str("the client left"),
+            Self::Served => f.write_str("the client was served"),
+            Self::Malformed(error) => error.fmt(f),
+            Self::TooLong(error) => error.fmt(f),
+            Self::Silent => f.write_str("the client said nothing"),
+            Self::Refused(why) => f.write_str(why),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl End {
+    /// Whether it is one that operators should hear of.
+    pub(super) const fn is_fault(&self) -> bool {
+        match self {
+            Self::Left | Self::Served | Self::Io(_) => false,
+            Self::Malformed(_) | Self::TooLong(_) | Self::Silent | Self::Refused(_) => true,
+        }
+    }
 }
 
 impl From<io::Error> for End {
@@ -79,8 +104,7 @@ pub(super) async fn serve<R: Replica>(
     desk: &Arc<Desk>,
     replica: &Arc<R>,
     line: &Arc<Line>,
-    mut input: impl AsyncRead + Unpin,
-    mut output: impl AsyncWrite + Unpin,
+    (mut input, mut output): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
 ) -> End {
     let mut frames = Frames::new(desk.settings.message_bytes_max);
     let begun = begin(desk, replica, line, &mut frames, (&mut input, &mut output)).await;
@@ -118,40 +142,50 @@ async fn begin<R: Replica>(
     replica: &Arc<R>,
     line: &Arc<Line>,
     frames: &mut Frames,
-    (input, output): (&mut (impl AsyncRead + Unpin), &mut (impl AsyncWrite + Unpin)),
+    (input, output): (
+        &mut (impl AsyncRead + Unpin),
+        &mut (impl AsyncWrite + Unpin),
+    ),
 ) -> Result<(), End> {
-    let first = async {
-        while frames.rest().len() < word::WORD_BYTES {
-            if frames.more(input).await? == 0 {
-                return Err(End::Left);
-            }
-        }
-        if let Some(word) = word::find(frames.rest()) {
-            while frames.rest().len() < word.bytes() {
-                if frames.more(input).await? == 0 {
-                    return Err(End::Left);
-                }
-            }
+    let first = timeout(FIRST_WORDS_MAX, first(frames, input)).await;
+    match first.map_err(|_| End::Silent)?? {
+        First::Word(word) => {
             let answer = word::answer(desk, &**replica, word, frames.rest());
             output.write_all(answer.as_bytes()).await?;
             output.shutdown().await?;
-            return Err(End::Served);
+            Err(End::Served)
+        },
+        First::Message(length) => {
+            desk.tally.receive();
+            line.tally.receive();
+            handshake::shake(desk, replica, line, frames.take(length), output).await
+        },
+    }
+}
+
+/// What a client begins with.
+enum First {
+    /// All of a four-letter word.
+    Word(word::Word),
+    /// All of a message of this length.
+    Message(usize),
+}
+
+async fn first(frames: &mut Frames, input: &mut (impl AsyncRead + Unpin)) -> Result<First, End> {
+    loop {
+        match word::find(frames.rest()) {
+            Some(word) if frames.rest().len() >= word.bytes() => return Ok(First::Word(word)),
+            Some(_) => {},
+            None => {
+                if let Some(length) = frames.next_len()? {
+                    return Ok(First::Message(length));
+                }
+            },
         }
-        loop {
-            if let Some(length) = frames.next_len()? {
-                return Ok(length);
-            }
-            if frames.more(input).await? == 0 {
-                return Err(End::Left);
-            }
+        if frames.more(input).await? == 0 {
+            return Err(End::Left);
         }
-    };
-    let length = timeout(FIRST_WORDS_MAX, first)
-        .await
-        .map_err(|_| End::Silent)??;
-    desk.tally.receive();
-    line.tally.receive();
-    handshake::shake(desk, replica, line, frames.take(length), output).await
+    }
 }
 
 /// Ends some time after somebody else ended the connection.
@@ -252,6 +286,10 @@ impl<R: Replica> Connection<'_, R> {
     }
 
     /// Takes one request.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only these two may end the connection"
+    )]
     fn take(&mut self, message: &[u8]) -> Result<(), End> {
         self.desk.tally.receive();
         self.line.tally.receive();
@@ -266,34 +304,39 @@ impl<R: Replica> Connection<'_, R> {
         match opcode {
             Opcode::Auth => self.authenticate(header, reader.read()?),
             Opcode::Sasl => self.sasl(header, reader.read()?),
-            Opcode::Sync => match Request::read(opcode, body) {
-                Ok(Request::Sync(of)) => self.sync(header.xid, of.path),
-                Ok(_) | Err(_) => {
-                    self.refuse(header.xid, Code::Marshalling);
-                    Ok(())
-                },
-            },
-            Opcode::CloseSession => {
-                self.propose(header.xid, 0, Action::Close);
+            _ => {
+                self.ask(header, opcode, body);
                 Ok(())
             },
+        }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "what is neither of these is a write or a read, and knows which"
+    )]
+    fn ask(&mut self, header: RequestHeader, opcode: Opcode, body: &[u8]) {
+        let xid = header.xid;
+        match opcode {
+            Opcode::Sync => {
+                if let Ok(Request::Sync(of)) = Request::read(opcode, body) {
+                    self.sync(xid, of.path);
+                } else {
+                    self.refuse(xid, Code::Marshalling);
+                }
+            },
+            Opcode::CloseSession => self.propose(xid, 0, Action::Close),
             Opcode::Reconfig | Opcode::DeleteContainer | Opcode::CreateSession => {
                 self.read(header, body);
-                Ok(())
             },
             // What cannot be read is refused before anybody has to remember it.
             _ if opcode.is_write() && Request::read(opcode, body).is_err() => {
-                self.refuse(header.xid, Code::Marshalling);
-                Ok(())
+                self.refuse(xid, Code::Marshalling);
             },
             _ if opcode.is_write() => {
-                self.propose(header.xid, body.len(), Action::Request { opcode, body });
-                Ok(())
+                self.propose(xid, body.len(), Action::Request { opcode, body });
             },
-            _ => {
-                self.read(header, body);
-                Ok(())
-            },
+            _ => self.read(header, body),
         }
     }
 
@@ -373,7 +416,7 @@ impl<R: Replica> Connection<'_, R> {
         self.say(|out| answer(out, xid, zxid, Err(code)));
     }
 
-    fn sync(&mut self, xid: i32, path: &str) -> Result<(), End> {
+    fn sync(&mut self, xid: i32, path: &str) {
         let number = self.barrier_next;
         self.barrier_next += 1;
         self.line.outbox().wait(Pending::Barrier {
@@ -385,7 +428,6 @@ impl<R: Replica> Connection<'_, R> {
         let replica = Arc::clone(self.replica);
         self.barriers
             .push(Box::pin(async move { (number, replica.barrier().await) }));
-        Ok(())
     }
 
     fn authenticate(&mut self, header: RequestHeader, auth: Auth<'_>) -> Result<(), End> {

@@ -6,7 +6,7 @@
 //! Always holds: operations of this member are told in the order of their numbers, so who waits
 //! stands in a queue, and whoever is passed over will never be told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -15,6 +15,7 @@ use mainstay_zk_proto::header::XID_WATCH;
 use mainstay_zk_proto::{Code, Reply};
 use tokio::sync::oneshot;
 
+use super::connection::End;
 use super::line::{First, Line, Stage, answer};
 use super::read::Reader;
 use super::settings::Settings;
@@ -44,6 +45,8 @@ pub struct Desk {
     /// Milliseconds since 1970 at the start.
     started_ms: AtomicI64,
     pub(super) trace_mask: AtomicU64,
+    /// Connections that ended by a fault, and why the last one did.
+    faults: Mutex<(u64, String)>,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +93,7 @@ impl Desk {
             origin: OnceLock::new(),
             started_ms: AtomicI64::new(0),
             trace_mask: AtomicU64::new(306),
+            faults: Mutex::default(),
         })
     }
 
@@ -156,6 +160,19 @@ impl Desk {
         }
         drop(lines);
         self.watches().close(line.id);
+    }
+
+    /// A connection ended.
+    pub(super) fn ended(&self, line: &Line, end: &End) {
+        if end.is_fault() {
+            let mut faults = lock(&self.faults);
+            *faults = (faults.0 + 1, format!("{}: {end}", line.peer));
+        }
+    }
+
+    /// Connections that ended by a fault, and why the last one did.
+    pub(super) fn faults(&self) -> (u64, String) {
+        lock(&self.faults).clone()
     }
 
     /// Somebody waits for an operation.
@@ -232,6 +249,12 @@ impl Desk {
         self.lines().all.values().cloned().collect()
     }
 
+    fn those(&self, watchers: &BTreeSet<Watcher>) -> Vec<Arc<Line>> {
+        let lines = self.lines();
+        let those = watchers.iter().filter_map(|watcher| lines.all.get(watcher));
+        those.cloned().collect()
+    }
+
     /// How many connections there are.
     pub fn connections_len(&self) -> usize {
         self.lines().all.len()
@@ -301,17 +324,11 @@ impl Teller {
         self.desk.go_on(state, line);
     }
 
-    fn shake(
-        &mut self,
-        line: &Line,
-        sender: oneshot::Sender<Result<i32, Code>>,
-        told: &Told<'_>,
-    ) {
+    fn shake(&mut self, line: &Line, sender: oneshot::Sender<Result<i32, Code>>, told: &Told<'_>) {
         let result = match told.result {
             Ok(Effect::Session { timeout_ms }) => {
                 let session = told.operation.session;
-                self.over
-                    .extend(self.desk.seat(session, timeout_ms, line));
+                self.over.extend(self.desk.seat(session, timeout_ms, line));
                 Ok(timeout_ms)
             },
             Ok(Effect::Tree(_) | Effect::Gone) => Err(Code::System),
@@ -328,13 +345,7 @@ impl Sink for Teller {
         if watchers.is_empty() {
             return;
         }
-        let lines = self.desk.lines();
-        let lines: Vec<_> = watchers
-            .iter()
-            .filter_map(|watcher| lines.all.get(watcher))
-            .map(Arc::clone)
-            .collect();
-        for line in lines {
+        for line in self.desk.those(&watchers) {
             if let Some(out) = line.outbox().out() {
                 event(out, XID_WATCH, happened.kind, &happened.path);
             }
@@ -367,7 +378,11 @@ impl Sink for Teller {
                 let is_moved = told.result == Err(Code::SessionMoved);
                 self.tell(state, &line, &told);
                 // As ZooKeeper does: a client that is in two places must leave one of them.
-                let end = if is_moved { &mut self.over } else { &mut self.told };
+                let end = if is_moved {
+                    &mut self.over
+                } else {
+                    &mut self.told
+                };
                 end.push(line);
             },
             Some(Waiter::Handshake(line, sender)) => self.shake(&line, sender, &told),

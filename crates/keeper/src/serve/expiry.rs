@@ -81,7 +81,10 @@ impl Expiry {
     /// Sessions that were silent for too long. Whoever is still there after another timeout is
     /// named again: their end may have got lost with a leader.
     pub fn due(&mut self) -> Vec<i64> {
-        let due = self.queue.iter().take_while(|(until, _)| *until <= self.time);
+        let due = self
+            .queue
+            .iter()
+            .take_while(|(until, _)| *until <= self.time);
         let due: Vec<i64> = due.take(EXPIRED_MAX).map(|&(_, session)| session).collect();
         for &session in &due {
             self.touch(session);
@@ -150,7 +153,11 @@ mod tests {
         now += Duration::from_secs(3_600);
         assert_eq!(expiry.step(now), Duration::from_secs(3_599));
         assert_eq!(expiry.due(), [0; 0]);
-        assert_eq!(run(&mut expiry, &mut now, 3), [1], "but its own silence counts");
+        assert_eq!(
+            run(&mut expiry, &mut now, 3),
+            [1],
+            "but its own silence counts"
+        );
     }
 
     #[test]

@@ -36,11 +36,6 @@ impl Frames {
         self.buffer.get(self.start..).unwrap_or_default()
     }
 
-    /// Takes bytes that are no message.
-    pub(super) const fn skip(&mut self, bytes: usize) {
-        self.start += bytes;
-    }
-
     /// The length of the next message, if it is there as a whole.
     pub(super) fn next_len(&self) -> Result<Option<usize>, TooLong> {
         let rest = self.rest();
@@ -80,6 +75,16 @@ impl Frames {
 mod tests {
     use super::*;
 
+    async fn lengths_in(frames: &mut Frames, mut part: &[u8]) -> Vec<usize> {
+        let mut lengths = Vec::new();
+        while frames.more(&mut part).await.expect("a slice does not fail") > 0 {
+            while let Some(length) = frames.next_len().expect("short enough") {
+                lengths.push(frames.take(length).len());
+            }
+        }
+        lengths
+    }
+
     #[tokio::test]
     async fn messages_are_found_however_they_are_cut() {
         let mut bytes = Vec::new();
@@ -89,12 +94,8 @@ mod tests {
         for cut in 1..bytes.len() {
             let mut frames = Frames::new(300);
             let mut lengths = Vec::new();
-            for mut part in [&bytes[..cut], &bytes[cut..]] {
-                while frames.more(&mut part).await.expect("a slice does not fail") > 0 {
-                    while let Some(length) = frames.next_len().expect("short enough") {
-                        lengths.push(frames.take(length).len());
-                    }
-                }
+            for part in [&bytes[..cut], &bytes[cut..]] {
+                lengths.extend(lengths_in(&mut frames, part).await);
             }
             assert_eq!(lengths, [0, 1, 300], "cut at {cut}");
         }

@@ -102,12 +102,13 @@ async fn open<R: Replica>(
         password,
     };
     let begun = agree(desk, replica, line, session, action).await?;
-    begun.map(|timeout_ms| Seat {
-        session,
-        timeout_ms,
-        password,
-    })
-    .ok_or(End::Refused("the session did not begin"))
+    begun
+        .map(|timeout_ms| Seat {
+            session,
+            timeout_ms,
+            password,
+        })
+        .ok_or(End::Refused("the session did not begin"))
 }
 
 async fn attach<R: Replica>(

@@ -137,13 +137,18 @@ mod tests {
         let sought = digest("super:test");
         let local = IpAddr::from([127, 0, 0, 1]);
         let mut right = Identities::at(local);
-        right.prove(&auth("digest", "super:test"), Some(&sought)).expect("a proof");
+        right
+            .prove(&auth("digest", "super:test"), Some(&sought))
+            .expect("a proof");
         assert!(right.ids().iter().any(|id| id.scheme == "super"));
         let mut wrong = Identities::at(local);
-        wrong.prove(&auth("digest", "super:guess"), Some(&sought)).expect("somebody");
+        wrong
+            .prove(&auth("digest", "super:guess"), Some(&sought))
+            .expect("somebody");
         assert!(wrong.ids().iter().all(|id| id.scheme != "super"));
         let mut off = Identities::at(local);
-        off.prove(&auth("digest", "super:test"), None).expect("somebody");
+        off.prove(&auth("digest", "super:test"), None)
+            .expect("somebody");
         assert!(off.ids().iter().all(|id| id.scheme != "super"));
     }
 

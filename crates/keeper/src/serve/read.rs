@@ -29,13 +29,19 @@ pub(super) struct Reader<'a> {
 
 impl Reader<'_> {
     /// Appends the answer to a request, and before it the events that it asks to make up for.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only of these two the answer borrows from what is made here"
+    )]
     pub(super) fn answer(&self, header: RequestHeader, body: &[u8], out: &mut Vec<u8>) {
         let zxid = self.state.zxid();
         let request = Opcode::from_wire(header.opcode)
             .map_err(|_| Code::Unimplemented)
-            .and_then(|opcode| match opcode {
-                Opcode::DeleteContainer | Opcode::CreateSession => Err(Code::Unimplemented),
-                _ => Request::read(opcode, body).map_err(|_| Code::Marshalling),
+            .and_then(|opcode| {
+                if matches!(opcode, Opcode::DeleteContainer | Opcode::CreateSession) {
+                    return Err(Code::Unimplemented);
+                }
+                Request::read(opcode, body).map_err(|_| Code::Marshalling)
             });
         let request = match request {
             Ok(request) => request,
@@ -162,6 +168,10 @@ impl Reader<'_> {
     }
 
     /// One read of several; each has its own result.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "no other operation can be among several reads"
+    )]
     fn part<'s>(&'s self, request: &Request<'s>, ids: &[Id<'_>]) -> Result<Part<'s>, Code> {
         let tree = self.state.tree();
         let (opcode, reply) = match request {

@@ -58,9 +58,8 @@ impl Exchange {
                 return Err(Refused);
             }
             let nonce = hex(&random);
-            let challenge = format!(
-                "realm=\"{REALM}\",nonce=\"{nonce}\",charset=utf-8,algorithm=md5-sess"
-            );
+            let challenge =
+                format!("realm=\"{REALM}\",nonce=\"{nonce}\",charset=utf-8,algorithm=md5-sess");
             self.nonce = Some(nonce);
             return Ok(Step::Challenge(challenge));
         };
@@ -160,12 +159,11 @@ fn directives(mut rest: &str) -> Option<BTreeMap<String, String>> {
             return Some(all);
         }
         let (name, after) = rest.split_once('=')?;
-        let (value, after) = match after.strip_prefix('"') {
-            Some(quoted) => unquote(quoted)?,
-            None => {
-                let end = after.find(',').unwrap_or(after.len());
-                (after[..end].trim_end().to_owned(), &after[end..])
-            },
+        let (value, after) = if let Some(quoted) = after.strip_prefix('"') {
+            unquote(quoted)?
+        } else {
+            let end = after.find(',').unwrap_or(after.len());
+            (after[..end].trim_end().to_owned(), &after[end..])
         };
         // Said twice is said wrong.
         if all.insert(name.trim_end().to_owned(), value).is_some() {
@@ -244,7 +242,10 @@ mod tests {
     fn a_wrong_password_an_old_challenge_and_somebody_elses_name_are_refused() {
         let (mut exchange, nonce) = begin();
         let wrong = answer(&nonce, "guess", "");
-        assert_eq!(exchange.step(wrong.as_bytes(), &users(), [0; 16]), Err(Refused));
+        assert_eq!(
+            exchange.step(wrong.as_bytes(), &users(), [0; 16]),
+            Err(Refused)
+        );
         let right = answer(&nonce, "secret", "");
         assert_eq!(
             exchange.step(right.as_bytes(), &users(), [0; 16]),
@@ -253,10 +254,16 @@ mod tests {
         );
         let (mut exchange, _) = begin();
         let old = answer("other", "secret", "");
-        assert_eq!(exchange.step(old.as_bytes(), &users(), [0; 16]), Err(Refused));
+        assert_eq!(
+            exchange.step(old.as_bytes(), &users(), [0; 16]),
+            Err(Refused)
+        );
         let (mut exchange, nonce) = begin();
         let other = answer(&nonce, "secret", "super");
-        assert_eq!(exchange.step(other.as_bytes(), &users(), [0; 16]), Err(Refused));
+        assert_eq!(
+            exchange.step(other.as_bytes(), &users(), [0; 16]),
+            Err(Refused)
+        );
     }
 
     proptest! {

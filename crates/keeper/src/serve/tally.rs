@@ -23,9 +23,9 @@ pub(super) struct Tally {
 /// Latencies in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Latency {
-    pub(super) min_ms: u64,
-    pub(super) mean_ms: f64,
-    pub(super) max_ms: u64,
+    pub(super) min: u64,
+    pub(super) mean: f64,
+    pub(super) max: u64,
 }
 
 impl Default for Tally {
@@ -99,9 +99,9 @@ impl Tally {
         }
         let sum = self.latency_sum.load(Ordering::Relaxed);
         Latency {
-            min_ms: self.latency_min.load(Ordering::Relaxed) / 1_000,
-            mean_ms: sum as f64 / count as f64 / 1_000.0,
-            max_ms: self.latency_max.load(Ordering::Relaxed) / 1_000,
+            min: self.latency_min.load(Ordering::Relaxed) / 1_000,
+            mean: sum as f64 / count as f64 / 1_000.0,
+            max: self.latency_max.load(Ordering::Relaxed) / 1_000,
         }
     }
 

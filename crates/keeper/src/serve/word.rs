@@ -48,9 +48,10 @@ words! {
 impl Word {
     /// How many bytes belong to it.
     pub(super) const fn bytes(self) -> usize {
-        match self {
-            Self::Stmk => WORD_BYTES + 8,
-            _ => WORD_BYTES,
+        if matches!(self, Self::Stmk) {
+            WORD_BYTES + 8
+        } else {
+            WORD_BYTES
         }
     }
 }
@@ -144,7 +145,7 @@ fn standing<R: Replica>(
     writeln!(
         out,
         "Latency min/avg/max: {}/{:.4}/{}",
-        latency.min_ms, latency.mean_ms, latency.max_ms
+        latency.min, latency.mean, latency.max
     )?;
     writeln!(out, "Received: {}", desk.tally.received())?;
     writeln!(out, "Sent: {}", desk.tally.sent())?;
@@ -189,9 +190,9 @@ fn connections(desk: &Desk, out: &mut String) -> std::fmt::Result {
                 line.since_ms,
                 line.timeout_ms(),
                 line.tally.last_xid(),
-                latency.min_ms,
-                latency.mean_ms,
-                latency.max_ms
+                latency.min,
+                latency.mean,
+                latency.max
             )?;
         }
         writeln!(out, ")")?;
@@ -225,14 +226,17 @@ fn monitor<R: Replica>(desk: &Desk, replica: &R, out: &mut String) -> std::fmt::
         ("outstanding_requests", outstanding(desk) as u64),
         ("packets_received", desk.tally.received()),
         ("packets_sent", desk.tally.sent()),
-        ("min_latency", latency.min_ms),
-        ("max_latency", latency.max_ms),
+        ("min_latency", latency.min),
+        ("max_latency", latency.max),
         ("uptime", uptime_ms.cast_unsigned()),
         ("term", standing.term),
     ] {
         writeln!(out, "zk_{name}\t{value}")?;
     }
-    writeln!(out, "zk_avg_latency\t{:.4}", latency.mean_ms)?;
+    let (faults, last) = desk.faults();
+    writeln!(out, "zk_connection_faults\t{faults}")?;
+    writeln!(out, "zk_connection_fault_last\t{last}")?;
+    writeln!(out, "zk_avg_latency\t{:.4}", latency.mean)?;
     let descriptors = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     writeln!(out, "zk_open_file_descriptor_count\t{descriptors}")
 }
@@ -244,7 +248,12 @@ fn environment(out: &mut String) -> std::fmt::Result {
     let host = host.as_deref().map_or("<NA>", str::trim);
     writeln!(out, "host.name={host}")?;
     // There is no Java here, but tools look for these lines.
-    for name in ["java.version", "java.vendor", "java.home", "java.class.path"] {
+    for name in [
+        "java.version",
+        "java.vendor",
+        "java.home",
+        "java.class.path",
+    ] {
         writeln!(out, "{name}=<NA>")?;
     }
     writeln!(out, "os.name={}", std::env::consts::OS)?;

@@ -36,19 +36,26 @@ pub(super) fn answer_to(told: &Told<'_>, xid: i32, out: &mut Vec<u8>) {
                 tree::Part::Failed(_) | tree::Part::RolledBack => None,
             })
             .collect();
-        let results = pairs().zip(&names).map(|((operation, part), name)| match part {
-            tree::Part::Done(done) => Part::Done {
-                opcode: operation.opcode(),
-                reply: reply(operation, done, name.as_deref()),
-            },
-            tree::Part::Failed(code) => Part::Failed(*code),
-            tree::Part::RolledBack => Part::RolledBack,
-        });
+        let results = pairs()
+            .zip(&names)
+            .map(|((operation, part), name)| match part {
+                tree::Part::Done(done) => Part::Done {
+                    opcode: operation.opcode(),
+                    reply: reply(operation, done, name.as_deref()),
+                },
+                tree::Part::Failed(code) => Part::Failed(*code),
+                tree::Part::RolledBack => Part::RolledBack,
+            });
         let results = Reply::Results(Results(results.collect()));
         return answer(out, xid, told.zxid, Ok(results));
     }
     let name = numbered(&request, done);
-    answer(out, xid, told.zxid, Ok(reply(&request, done, name.as_deref())));
+    answer(
+        out,
+        xid,
+        told.zxid,
+        Ok(reply(&request, done, name.as_deref())),
+    );
 }
 
 /// The path of a node whose name got a number.
@@ -81,7 +88,7 @@ const fn path<'a>(request: &Request<'a>) -> &'a str {
 fn reply<'a>(request: &Request<'a>, done: &Done, name: Option<&'a str>) -> Reply<'a> {
     match done {
         Done::Created { stat, .. } => {
-            let path = name.unwrap_or(path(request));
+            let path = name.unwrap_or_else(|| path(request));
             if request.opcode() == Opcode::Create {
                 Reply::Path(path)
             } else {

@@ -1,0 +1,663 @@
+//! Claims about what clients see, and in which order.
+
+use std::sync::{Mutex, RwLock};
+
+use mainstay_zk_proto::acl::{Acl, Id};
+use mainstay_zk_proto::handshake::{ConnectRequest, ConnectResponse};
+use mainstay_zk_proto::header::{RequestHeader, XID_AUTH, XID_PING, XID_SET_WATCHES, XID_WATCH};
+use mainstay_zk_proto::jute::{Reader, read_all};
+use mainstay_zk_proto::request::{Auth, Create, Delete, OfPath, Read, SetData};
+use mainstay_zk_proto::watch::SetWatches;
+use mainstay_zk_proto::{Code, Opcode, Reply, Request};
+use proptest::prelude::*;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
+
+use super::*;
+use crate::proposal::{Batch, Entry, Operation, Origin};
+use crate::replica::{NoQuorum, Solo, Standing};
+use crate::state::{Sink as _, State};
+
+const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 7);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A member whose proposals wait until they are let through.
+struct Held {
+    state: RwLock<State>,
+    waiting: Mutex<(i64, Vec<Vec<u8>>)>,
+    teller: Mutex<Teller>,
+    barrier: Notify,
+}
+
+impl Held {
+    const ORIGIN: Origin = Origin {
+        member: 1,
+        incarnation: 1,
+    };
+
+    fn new(desk: &Arc<Desk>) -> Arc<Self> {
+        Arc::new(Self {
+            state: RwLock::new(State::new()),
+            waiting: Mutex::default(),
+            teller: Mutex::new(desk.sink()),
+            barrier: Notify::new(),
+        })
+    }
+
+    /// Lets all through that wait; returns how many.
+    fn release(&self) -> usize {
+        let waiting = std::mem::take(&mut self.waiting.lock().expect("whole").1);
+        let mut teller = self.teller.lock().expect("whole");
+        for entry in &waiting {
+            let mut state = self.state.write().expect("whole");
+            state.apply(entry, 1, &mut *teller).expect("well-formed");
+        }
+        teller.settled();
+        waiting.len()
+    }
+
+    async fn release_next(&self) {
+        let wait = async {
+            while self.release() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, wait)
+            .await
+            .expect("something is proposed");
+    }
+}
+
+impl Replica for Held {
+    fn origin(&self) -> Origin {
+        Self::ORIGIN
+    }
+
+    fn state(&self) -> &RwLock<State> {
+        &self.state
+    }
+
+    fn propose(&self, proposal: Proposal<'_>, register: &mut dyn FnMut(i64)) {
+        let mut waiting = self.waiting.lock().expect("whole");
+        waiting.0 += 1;
+        register(waiting.0);
+        let operation = Operation {
+            sequence: waiting.0,
+            session: proposal.session,
+            identities: proposal.identities,
+            action: proposal.action,
+        };
+        let mut batch = Vec::new();
+        Batch {
+            origin: Self::ORIGIN,
+            operations: vec![operation],
+        }
+        .write(&mut batch);
+        let mut entry = Vec::new();
+        Entry {
+            time_ms: 1,
+            batches: vec![&batch],
+        }
+        .write(&mut entry);
+        waiting.1.push(entry);
+    }
+
+    async fn barrier(&self) -> Result<(), NoQuorum> {
+        self.barrier.notified().await;
+        Ok(())
+    }
+
+    fn standing(&self) -> Standing {
+        Standing {
+            term: 1,
+            leader: Some(1),
+            is_leader: true,
+            is_observer: false,
+        }
+    }
+}
+
+fn desk() -> Arc<Desk> {
+    let desk = Desk::new(Settings {
+        words: None,
+        ..Settings::default()
+    });
+    desk.begin(Held::ORIGIN, 1_700_000_000_000);
+    desk
+}
+
+fn solo() -> (Arc<Desk>, Arc<Solo<Teller>>) {
+    let desk = desk();
+    let replica = Solo::new(desk.sink(), || 1);
+    (desk, replica)
+}
+
+/// One end of a connection whose other end is served.
+struct Client {
+    stream: DuplexStream,
+    _gone: oneshot::Sender<()>,
+}
+
+impl Client {
+    fn connect<R: Replica>(desk: &Arc<Desk>, replica: &Arc<R>) -> Self {
+        let (stream, served) = duplex(1 << 20);
+        let (desk, replica) = (Arc::clone(desk), Arc::clone(replica));
+        let (gone, leave) = oneshot::channel();
+        let mut set = JoinSet::new();
+        set.spawn(async move {
+            let ends = tokio::io::split(served);
+            tokio::select! {
+                () = attend(&desk, &replica, PEER.into(), ends) => {},
+                _ = leave => {},
+            }
+        });
+        set.detach_all();
+        Self {
+            stream,
+            _gone: gone,
+        }
+    }
+
+    async fn shake(&mut self, session_id: i64, password: &[u8], last_zxid_seen: i64) {
+        let mut out = Vec::new();
+        frame::append(&mut out, |out| {
+            ConnectRequest {
+                protocol_version: 0,
+                last_zxid_seen,
+                timeout_ms: 1,
+                session_id,
+                password,
+                read_only: Some(false),
+            }
+            .write(out);
+        });
+        self.stream.write_all(&out).await.expect("open");
+    }
+
+    /// The session, its password, and how long it may be silent.
+    async fn shaken(&mut self) -> (i64, Vec<u8>, i32) {
+        let message = self.message().await.expect("an answer");
+        let response: ConnectResponse<'_> = read_all(&message).expect("well-formed");
+        let password = response.password.to_vec();
+        (response.session_id, password, response.timeout_ms)
+    }
+
+    async fn begin(&mut self) -> (i64, Vec<u8>) {
+        self.shake(0, &[0; 16], 0).await;
+        let (session, password, timeout_ms) = self.shaken().await;
+        assert_eq!(timeout_ms, 4_000, "the least that a client gets");
+        (session, password)
+    }
+
+    async fn ask(&mut self, xid: i32, request: &Request<'_>) {
+        let mut out = Vec::new();
+        frame::append(&mut out, |out| {
+            let opcode = request.opcode().to_wire();
+            RequestHeader { xid, opcode }.write(out);
+            request.write(out);
+        });
+        self.stream.write_all(&out).await.expect("open");
+    }
+
+    /// The next message; `None` at the end of the connection.
+    async fn message(&mut self) -> Option<Vec<u8>> {
+        let mut prefix = [0; 4];
+        let read = timeout(PATIENCE, self.stream.read_exact(&mut prefix)).await;
+        read.expect("something comes").ok()?;
+        let mut message = vec![0; u32::from_be_bytes(prefix) as usize];
+        self.stream.read_exact(&mut message).await.ok()?;
+        Some(message)
+    }
+
+    /// The next message in words: number and error, or event.
+    async fn next(&mut self) -> String {
+        let Some(message) = self.message().await else {
+            return "end".to_owned();
+        };
+        let mut reader = Reader::new(&message);
+        let header: ReplyHeader = reader.read().expect("a header");
+        if header.xid == XID_WATCH {
+            let event: Event<'_> = reader.read().expect("an event");
+            return format!("{:?} {}", event.kind, event.path);
+        }
+        match header.error {
+            0 => format!("{}", header.xid),
+            error => format!(
+                "{} {:?}",
+                header.xid,
+                Code::from_wire(error).expect("known")
+            ),
+        }
+    }
+
+    async fn next_of(&mut self, count: usize) -> Vec<String> {
+        let mut all = Vec::new();
+        for _ in 0..count {
+            all.push(self.next().await);
+        }
+        all
+    }
+
+    async fn data(&mut self, xid: i32, path: &str) -> Vec<u8> {
+        self.ask(xid, &get(path, false)).await;
+        let message = self.message().await.expect("an answer");
+        let mut reader = Reader::new(&message);
+        let header: ReplyHeader = reader.read().expect("a header");
+        assert_eq!((header.xid, header.error), (xid, 0));
+        match Reply::read(Opcode::GetData, reader.rest()).expect("data") {
+            Reply::Data { data, .. } => data.unwrap_or_default().to_vec(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+const fn get(path: &str, watch: bool) -> Request<'_> {
+    Request::GetData(Read { path, watch })
+}
+
+const fn exists(path: &str, watch: bool) -> Request<'_> {
+    Request::Exists(Read { path, watch })
+}
+
+fn create(path: &str, flags: i32) -> Request<'_> {
+    Request::Create(Create {
+        path,
+        data: Some(b"old"),
+        acl: vec![Acl::OPEN],
+        flags,
+    })
+}
+
+const fn set<'a>(path: &'a str, data: &'a [u8]) -> Request<'a> {
+    Request::SetData(SetData {
+        path,
+        data: Some(data),
+        version: -1,
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_come_in_the_order_of_requests_whatever_they_wait_for() {
+    let desk = desk();
+    let replica = Held::new(&desk);
+    let mut client = Client::connect(&desk, &replica);
+    client.shake(0, &[0; 16], 0).await;
+    replica.release_next().await;
+    client.shaken().await;
+
+    client.ask(1, &create("/a", 0)).await;
+    client.ask(2, &get("/a", false)).await;
+    client.ask(XID_PING, &Request::Ping).await;
+    client.ask(3, &Request::Sync(OfPath { path: "/a" })).await;
+    client.ask(4, &set("/a", b"new")).await;
+    client.ask(5, &get("/a", false)).await;
+    let auth = Auth {
+        kind: 0,
+        scheme: "digest",
+        proof: b"a:b",
+    };
+    client.ask(XID_AUTH, &Request::Auth(auth)).await;
+    client.ask(6, &get("/b", false)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(replica.release(), 2, "writes do not wait for reads");
+    assert_eq!(client.next_of(3).await, ["1", "2", "-2"]);
+    replica.barrier.notify_one();
+    assert_eq!(client.next_of(5).await, ["3", "4", "5", "-4", "6 NoNode"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_sees_the_writes_before_it_and_waits_for_those_of_nobody_else() {
+    let desk = desk();
+    let replica = Held::new(&desk);
+    let mut writer = Client::connect(&desk, &replica);
+    let mut reader = Client::connect(&desk, &replica);
+    for client in [&mut writer, &mut reader] {
+        client.shake(0, &[0; 16], 0).await;
+        replica.release_next().await;
+        client.shaken().await;
+    }
+    writer.ask(1, &create("/a", 0)).await;
+    reader.ask(1, &exists("/a", false)).await;
+    assert_eq!(reader.next().await, "1 NoNode");
+    writer.ask(2, &exists("/a", false)).await;
+    replica.release_next().await;
+    assert_eq!(writer.next_of(2).await, ["1", "2"]);
+}
+
+#[tokio::test]
+async fn an_event_comes_before_the_data_it_tells_of_and_once() {
+    let (desk, replica) = solo();
+    let mut watcher = Client::connect(&desk, &replica);
+    let mut writer = Client::connect(&desk, &replica);
+    watcher.begin().await;
+    writer.begin().await;
+    watcher.ask(1, &exists("/a", true)).await;
+    watcher.ask(2, &exists("/a", true)).await;
+    assert_eq!(watcher.next_of(2).await, ["1 NoNode", "2 NoNode"]);
+    writer.ask(1, &create("/a", 0)).await;
+    writer.ask(2, &set("/a", b"new")).await;
+    assert_eq!(writer.next_of(2).await, ["1", "2"]);
+    watcher.ask(3, &get("/a", true)).await;
+    assert_eq!(watcher.next_of(2).await, ["Created /a", "3"]);
+    // A watcher that writes hears of it before it hears that it is done.
+    watcher.ask(4, &set("/a", b"own")).await;
+    assert_eq!(watcher.next_of(2).await, ["DataChanged /a", "4"]);
+}
+
+#[tokio::test]
+async fn watches_that_are_set_again_tell_first_what_was_missed() {
+    let (desk, replica) = solo();
+    let mut client = Client::connect(&desk, &replica);
+    client.begin().await;
+    client.ask(1, &create("/a", 0)).await;
+    client.next().await;
+    let again = SetWatches {
+        relative_zxid: 0,
+        data: vec!["/a", "/gone"],
+        exist: vec!["/later"],
+        children: vec!["/"],
+    };
+    client
+        .ask(XID_SET_WATCHES, &Request::SetWatches(again))
+        .await;
+    assert_eq!(
+        client.next_of(4).await,
+        ["DataChanged /a", "Deleted /gone", "ChildrenChanged /", "-8"]
+    );
+}
+
+#[tokio::test]
+async fn a_session_goes_on_with_its_password_and_leaves_the_old_connection() {
+    let (desk, replica) = solo();
+    let mut first = Client::connect(&desk, &replica);
+    let (session, password) = first.begin().await;
+    assert_eq!(session >> 56, 1, "the member is in the number");
+    first.ask(1, &create("/e", 1)).await;
+    assert_eq!(first.next().await, "1");
+
+    let mut second = Client::connect(&desk, &replica);
+    second.shake(session, &password, 2).await;
+    assert_eq!(second.shaken().await, (session, password, 4_000));
+    assert_eq!(first.next().await, "end");
+    assert_eq!(
+        second.data(1, "/e").await,
+        b"old",
+        "the node is still there"
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_password_or_an_unknown_session_hears_that_it_is_over() {
+    let (desk, replica) = solo();
+    let mut owner = Client::connect(&desk, &replica);
+    let (session, _) = owner.begin().await;
+    for (session, password) in [(session, &[9; 16][..]), (session, &[]), (77, &[0; 16])] {
+        let mut thief = Client::connect(&desk, &replica);
+        thief.shake(session, password, 0).await;
+        assert_eq!(thief.shaken().await.2, 0);
+        assert_eq!(thief.next().await, "end");
+    }
+    owner.ask(1, &exists("/", false)).await;
+    assert_eq!(owner.next().await, "1", "and its owner goes on");
+}
+
+#[tokio::test]
+async fn who_closes_a_session_hears_so_before_the_end() {
+    let (desk, replica) = solo();
+    let mut client = Client::connect(&desk, &replica);
+    client.begin().await;
+    client.ask(1, &create("/e", 1)).await;
+    client.ask(2, &Request::CloseSession).await;
+    assert_eq!(client.next_of(3).await, ["1", "2", "end"]);
+    assert!(look(replica.state(), |state| state.tree().stat("/e")).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_session_ends_and_one_that_pings_does_not() {
+    let (desk, replica) = solo();
+    let mut silent = Client::connect(&desk, &replica);
+    let mut lively = Client::connect(&desk, &replica);
+    silent.begin().await;
+    lively.begin().await;
+    silent.ask(1, &create("/silent", 1)).await;
+    assert_eq!(silent.next().await, "1");
+    let pings = async {
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            lively.ask(XID_PING, &Request::Ping).await;
+            assert_eq!(lively.next().await, "-2");
+        }
+    };
+    tokio::select! {
+        never = keep_time(&desk, &*replica) => never.expect("it does not end"),
+        () = pings => {},
+    }
+    assert_eq!(silent.next().await, "end");
+    assert!(look(replica.state(), |state| state.tree().stat("/silent")).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_has_seen_more_is_not_served_the_past() {
+    let (desk, replica) = solo();
+    let mut client = Client::connect(&desk, &replica);
+    client.shake(0, &[0; 16], 1_000).await;
+    assert_eq!(client.next().await, "end");
+    // One transaction later it would have been served.
+    let mut waits = Client::connect(&desk, &replica);
+    waits.shake(0, &[0; 16], 1).await;
+    let mut other = Client::connect(&desk, &replica);
+    other.begin().await;
+    assert_ne!(waits.shaken().await.0, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_asks_without_end_is_not_read_without_end() {
+    let desk = desk();
+    let replica = Held::new(&desk);
+    let mut client = Client::connect(&desk, &replica);
+    client.shake(0, &[0; 16], 0).await;
+    replica.release_next().await;
+    client.shaken().await;
+    for xid in 1..=1_500 {
+        client.ask(xid, &set("/a", b"")).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(replica.release(), 1_000);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(replica.release(), 500);
+    for xid in 1..=1_500 {
+        assert_eq!(client.next().await, format!("{xid} NoNode"));
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_long_ends_the_connection_and_what_is_malformed_does_not() {
+    let (desk, replica) = solo();
+    let mut client = Client::connect(&desk, &replica);
+    client.begin().await;
+    for opcode in [Opcode::Create, Opcode::Multi, Opcode::GetData, Opcode::Sync] {
+        let mut out = Vec::new();
+        frame::append(&mut out, |out| {
+            let opcode = opcode.to_wire();
+            RequestHeader { xid: 5, opcode }.write(out);
+            out.extend_from_slice(&[0x7f, 0xff, 0xff, 0xff, 1]);
+        });
+        client.stream.write_all(&out).await.expect("open");
+        assert_eq!(client.next().await, "5 Marshalling");
+    }
+    let mut out = Vec::new();
+    frame::append(&mut out, |out| {
+        RequestHeader { xid: 6, opcode: 77 }.write(out)
+    });
+    client.stream.write_all(&out).await.expect("open");
+    assert_eq!(client.next().await, "6 Unimplemented");
+    client
+        .stream
+        .write_all(&0x0010_0000_i32.to_be_bytes())
+        .await
+        .expect("open");
+    assert_eq!(client.next().await, "end");
+    assert_eq!(desk.faults().0, 1);
+}
+
+#[tokio::test]
+async fn who_is_refused_hears_why_and_is_gone() {
+    let (desk, replica) = solo();
+    let mut client = Client::connect(&desk, &replica);
+    client.begin().await;
+    let auth = Auth {
+        kind: 0,
+        scheme: "magic",
+        proof: b"",
+    };
+    client.ask(XID_AUTH, &Request::Auth(auth)).await;
+    assert_eq!(client.next_of(2).await, ["-4 AuthFailed", "end"]);
+}
+
+#[tokio::test]
+async fn a_node_for_its_maker_alone_is_read_by_its_maker_alone() {
+    let (desk, replica) = solo();
+    let mut maker = Client::connect(&desk, &replica);
+    let mut other = Client::connect(&desk, &replica);
+    maker.begin().await;
+    other.begin().await;
+    let auth = Auth {
+        kind: 0,
+        scheme: "digest",
+        proof: b"alice:secret",
+    };
+    maker.ask(XID_AUTH, &Request::Auth(auth)).await;
+    let mine = Acl {
+        perms: 31,
+        id: Id {
+            scheme: "auth",
+            id: "",
+        },
+    };
+    let node = Request::Create(Create {
+        path: "/mine",
+        data: None,
+        acl: vec![mine],
+        flags: 0,
+    });
+    maker.ask(1, &node).await;
+    maker.ask(2, &get("/mine", false)).await;
+    assert_eq!(maker.next_of(3).await, ["-4", "1", "2"]);
+    other.ask(1, &get("/mine", true)).await;
+    other.ask(2, &exists("/mine", false)).await;
+    assert_eq!(other.next_of(2).await, ["1 NoAuth", "2"]);
+    assert_eq!(
+        desk.watches().counts().watches,
+        0,
+        "who may not read does not watch"
+    );
+}
+
+#[tokio::test]
+async fn watches_go_with_their_connection() {
+    let (desk, replica) = solo();
+    let mut client = Client::connect(&desk, &replica);
+    client.begin().await;
+    client.ask(1, &exists("/a", true)).await;
+    assert_eq!(client.next().await, "1 NoNode");
+    assert_eq!(desk.watches().counts().watches, 1);
+    drop(client);
+    let gone = async {
+        while desk.connections_len() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, gone).await.expect("it leaves");
+    assert_eq!(desk.watches().counts().watches, 0);
+}
+
+#[tokio::test]
+async fn a_word_is_answered_in_plain_text_if_it_is_allowed() {
+    let (open, replica) = solo();
+    for (word, begins) in [
+        ("ruok", "imok"),
+        ("srvr", "Zookeeper version: 3.8.0"),
+        ("envi", "Environment:\nzookeeper.version=3.8.0"),
+        ("mntr", "zk_version\t3.8.0"),
+        ("isro", "rw"),
+        ("wchs", "0 connections watching 0 paths\nTotal watches:0\n"),
+    ] {
+        let mut client = Client::connect(&open, &replica);
+        client
+            .stream
+            .write_all(word.as_bytes())
+            .await
+            .expect("open");
+        let mut text = String::new();
+        client.stream.read_to_string(&mut text).await.expect("text");
+        assert!(text.starts_with(begins), "{word}: {text}");
+    }
+    let shut = Desk::new(Settings::default());
+    let mut client = Client::connect(&shut, &replica);
+    client.stream.write_all(b"ruok").await.expect("open");
+    let mut text = String::new();
+    client.stream.read_to_string(&mut text).await.expect("text");
+    assert_eq!(
+        text,
+        "ruok is not executed because it is not in the whitelist.\n"
+    );
+}
+
+#[tokio::test]
+async fn a_sequential_node_is_named_in_the_answer_also_within_a_multi() {
+    let (desk, replica) = solo();
+    let mut client = Client::connect(&desk, &replica);
+    client.begin().await;
+    let delete = Request::Delete(Delete {
+        path: "/s0000000000",
+        version: -1,
+    });
+    let multi = vec![create("/s", 2), create("/s", 2), delete];
+    let multi = Request::Multi(mainstay_zk_proto::multi::Operations(multi));
+    client.ask(1, &multi).await;
+    let message = client.message().await.expect("an answer");
+    let Ok(Reply::Results(results)) = Reply::read(Opcode::Multi, &message[16..]) else {
+        panic!("results");
+    };
+    let told = format!("{results:?}");
+    assert!(
+        told.contains("/s0000000000") && told.contains("/s0000000001"),
+        "{told}"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn no_bytes_make_it_panic_or_hang(
+        greeting: Vec<u8>,
+        messages in proptest::collection::vec((-12..110_i32, any::<Vec<u8>>()), 0..8),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let (desk, replica) = solo();
+            let mut rude = Client::connect(&desk, &replica);
+            // It may hang up on us at any time.
+            drop(rude.stream.write_all(&greeting).await);
+            let mut client = Client::connect(&desk, &replica);
+            client.begin().await;
+            for (opcode, body) in &messages {
+                let mut out = Vec::new();
+                frame::append(&mut out, |out| {
+                    RequestHeader { xid: 1, opcode: *opcode }.write(out);
+                    out.extend_from_slice(body);
+                });
+                drop(client.stream.write_all(&out).await);
+            }
+            let mut fresh = Client::connect(&desk, &replica);
+            fresh.begin().await;
+            fresh.ask(9, &exists("/", false)).await;
+            assert_eq!(fresh.next().await, "9");
+        });
+    }
+}
