@@ -3,6 +3,12 @@
 //! `cargo run -p mainstay-keeper --example solo -- [zoo.cfg] [name=value …]`; without a file it
 //! listens on 127.0.0.1:2181. Nothing outlives it.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example talks to whoever runs it"
+)]
+
 use std::error::Error;
 
 use mainstay_keeper::replica::Solo;
@@ -42,7 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("one member in memory at {}", listener.local_addr()?);
     let mut end = signal(SignalKind::terminate())?;
     tokio::select! {
-        served = serve(desk, replica, listener) => served?,
+        never = serve(desk, replica, listener) => match never {},
         _ = end.recv() => {},
     }
     Ok(())

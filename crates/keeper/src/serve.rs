@@ -11,11 +11,12 @@
 //! | `line` | what waits to be answered, and what waits to be sent |
 //! | `desk` | where what was applied meets who waits for it |
 //! | `read`, `write` | the answers |
+//! | `reconfig` | changes of members, which are refused for now |
 //! | `identity`, `sasl` | who asks |
 //! | `expiry` | who was silent for too long |
 //! | `word`, `tally` | what operators ask |
 
-use std::io;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ mod handshake;
 mod identity;
 mod line;
 mod read;
+mod reconfig;
 mod sasl;
 mod settings;
 mod tally;
@@ -66,16 +68,13 @@ const REMOVED_MAX: usize = 1_000;
 
 /// Serves clients who come to `listener`. Ends when it is dropped, and all connections with it.
 ///
-/// The replica must tell what it applies to the [`Teller`] of `desk`.
-///
-/// # Errors
-///
-/// None now: a connection that cannot be accepted is tried again.
+/// The replica must tell what it applies to the [`Teller`] of `desk`. A connection that cannot be
+/// accepted is tried again, so nothing ends this but its caller.
 pub async fn serve<R: Replica>(
     desk: Arc<Desk>,
     replica: Arc<R>,
     listener: TcpListener,
-) -> io::Result<()> {
+) -> Infallible {
     desk.begin(replica.origin(), wall_ms());
     tokio::select! {
         never = accept(&desk, &replica, listener) => never,
@@ -87,7 +86,7 @@ async fn accept<R: Replica>(
     desk: &Arc<Desk>,
     replica: &Arc<R>,
     listener: TcpListener,
-) -> io::Result<()> {
+) -> Infallible {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -139,7 +138,11 @@ impl Drop for Place<'_> {
 }
 
 /// Ends sessions that are silent and nodes whose time is up, while this member leads.
-async fn keep_time<R: Replica>(desk: &Desk, replica: &R) -> io::Result<()> {
+#[expect(
+    clippy::infinite_loop,
+    reason = "the type says that it does not end; the lint knows `!` only"
+)]
+async fn keep_time<R: Replica>(desk: &Desk, replica: &R) -> Infallible {
     let step = Duration::from_millis(u64::from(desk.settings.tick_ms) / 4);
     let step = step.clamp(STEP_MIN, STEP_MAX);
     let mut ticks = interval(step);

@@ -145,8 +145,8 @@ impl ZooCfg {
             }
         }
         let tick_ms = i32::try_from(config.tick_ms).unwrap_or(i32::MAX);
-        config.timeout_min_ms = timeouts.0.unwrap_or(tick_ms.saturating_mul(2));
-        config.timeout_max_ms = timeouts.1.unwrap_or(tick_ms.saturating_mul(20));
+        config.timeout_min_ms = timeouts.0.unwrap_or_else(|| tick_ms.saturating_mul(2));
+        config.timeout_max_ms = timeouts.1.unwrap_or_else(|| tick_ms.saturating_mul(20));
         config.check(&mut mistakes);
         if mistakes.is_empty() {
             Ok(config)
@@ -270,6 +270,7 @@ impl ZooCfg {
             conf: self.conf(member),
             data_dir: Some(self.data_dir.clone()),
             standalone: self.members.len() < 2,
+            reconfig_enabled: self.reconfig_enabled,
             ..Settings::default()
         }
     }
@@ -335,6 +336,15 @@ fn words(value: &str) -> Option<BTreeSet<String>> {
         .filter(|word| !word.is_empty());
     let words: BTreeSet<String> = words.map(str::to_owned).collect();
     (!words.contains("*")).then_some(words)
+}
+
+/// Whether `text` names a member as `zoo.cfg` does: `server.N=…`.
+pub(crate) fn is_member(text: &str) -> bool {
+    let Some((key, value)) = text.trim().split_once('=') else {
+        return false;
+    };
+    let number = key.strip_prefix("server.").map(str::parse::<i64>);
+    matches!(number, Some(Ok(_))) && member(value).is_ok()
 }
 
 /// `host:quorum port:election port[:participant|:observer][;[host:]client port]`

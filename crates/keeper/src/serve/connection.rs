@@ -383,7 +383,7 @@ impl<R: Replica> Connection<'_, R> {
             let Some(out) = outbox.out() else { return };
             Reader {
                 state,
-                watches: &self.desk.watches,
+                desk: self.desk,
                 watcher: self.line.id,
                 session: self.line.session(),
                 identities: &self.identities,

@@ -33,7 +33,7 @@ const CHANGES_MAX: usize = 100_000;
 #[derive(Debug)]
 pub struct Desk {
     pub(super) settings: Settings,
-    pub(super) watches: Mutex<Watches>,
+    watches: Mutex<Watches>,
     pub(super) tally: Tally,
     waiting: Mutex<VecDeque<(i64, Waiter)>>,
     lines: Mutex<Lines>,
@@ -110,7 +110,8 @@ impl Desk {
     /// so that no two members and no two starts give the same.
     pub(super) fn begin(&self, origin: Origin, now_ms: i64) {
         // A second start with another origin would be two servers at one desk.
-        drop(self.origin.set(origin));
+        let own = *self.origin.get_or_init(|| origin);
+        debug_assert_eq!(own, origin, "one desk, one member");
         let time = (now_ms << 24).cast_unsigned() >> 8;
         let first = (origin.member << 56) | time.cast_signed();
         self.session_next.store(first, Ordering::Relaxed);
@@ -271,7 +272,7 @@ impl Desk {
                 },
                 First::Read(asked) => Reader {
                     state,
-                    watches: &self.watches,
+                    desk: self,
                     watcher: line.id,
                     session: line.session(),
                     identities: &asked.identities,
@@ -334,8 +335,9 @@ impl Teller {
             Ok(Effect::Tree(_) | Effect::Gone) => Err(Code::System),
             Err(code) => Err(code),
         };
-        // Nobody waits any more: the connection is gone, and the session will be silent.
-        drop(sender.send(result));
+        if sender.send(result).is_err() {
+            // Nobody waits any more: the connection is gone, and the session will be silent.
+        }
     }
 }
 

@@ -150,7 +150,7 @@ mod tests {
     fn a_server_that_slept_ends_no_session_for_it() {
         let (mut now, mut expiry) = start();
         expiry.open(1, 4_000);
-        now += Duration::from_secs(3_600);
+        now += Duration::from_hours(1);
         assert_eq!(expiry.step(now), Duration::from_secs(3_599));
         assert_eq!(expiry.due(), [0; 0]);
         assert_eq!(

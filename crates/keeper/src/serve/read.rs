@@ -3,17 +3,16 @@
 //! Prevents an event that is lost between an answer and its watch: both are made while nothing can
 //! be applied. Source of which error and which watch: `FinalRequestProcessor` of ZooKeeper 3.8.
 
-use std::sync::{Mutex, PoisonError};
-
 use mainstay_zk_proto::acl::{Acl, Id};
 use mainstay_zk_proto::header::{RequestHeader, XID_WATCH};
 use mainstay_zk_proto::multi::{Part, Results};
 use mainstay_zk_proto::watch::{AddWatchMode, EventKind, SetWatches2, WatcherKind};
 use mainstay_zk_proto::{Code, Opcode, Reply, Request};
 
-use super::event;
+use super::desk::Desk;
 use super::identity::Identities;
 use super::line::answer;
+use super::{event, reconfig};
 use crate::state::State;
 use crate::tree::Entry;
 use crate::watch::{Kind, Watcher, Watches};
@@ -21,7 +20,7 @@ use crate::watch::{Kind, Watcher, Watches};
 /// Who asks, and of what.
 pub(super) struct Reader<'a> {
     pub(super) state: &'a State,
-    pub(super) watches: &'a Mutex<Watches>,
+    pub(super) desk: &'a Desk,
     pub(super) watcher: Watcher,
     pub(super) session: i64,
     pub(super) identities: &'a Identities,
@@ -148,7 +147,10 @@ impl Reader<'_> {
                 Ok(Reply::Done)
             },
             Request::WhoAmI => Ok(Reply::Identities(self.identities.names())),
-            Request::Reconfig(_) => Err(Code::ReconfigDisabled),
+            Request::Reconfig(change) => {
+                let is_enabled = self.desk.settings.reconfig_enabled;
+                Err(reconfig::refuse(change, ids, is_enabled))
+            },
             Request::GetAcl(_)
             | Request::GetEphemerals(_)
             | Request::Create(_)
@@ -199,7 +201,7 @@ impl Reader<'_> {
     }
 
     fn watches<T>(&self, ask: impl FnOnce(&mut Watches) -> T) -> T {
-        ask(&mut self.watches.lock().unwrap_or_else(PoisonError::into_inner))
+        ask(&mut self.desk.watches())
     }
 
     fn watch(&self, is_wanted: bool, kind: Kind, path: &str) {

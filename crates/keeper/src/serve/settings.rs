@@ -32,6 +32,8 @@ pub struct Settings {
     pub data_dir: Option<std::path::PathBuf>,
     /// Whether there are no other members.
     pub standalone: bool,
+    /// Whether members may be changed.
+    pub reconfig_enabled: bool,
     /// Containers and nodes with a time to live are looked through this often, in milliseconds.
     pub container_check_ms: u32,
 }
@@ -50,6 +52,7 @@ impl Default for Settings {
             conf: String::new(),
             data_dir: None,
             standalone: true,
+            reconfig_enabled: false,
             container_check_ms: 60_000,
         }
     }

@@ -4,7 +4,7 @@
 //! monitoring and clients parse. Words that were not allowed are refused, for some of them name
 //! clients and paths.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -68,16 +68,29 @@ pub(super) fn answer<R: Replica>(desk: &Desk, replica: &R, word: Word, said: &[u
         return format!("{text} is not executed because it is not in the whitelist.\n");
     }
     let mut out = String::new();
-    // Writing to a string does not fail.
-    drop(match word {
+    match tell(desk, replica, word, said, &mut out) {
+        Ok(()) => out,
+        // Writing to a string does not fail.
+        Err(fmt::Error) => String::new(),
+    }
+}
+
+fn tell<R: Replica>(
+    desk: &Desk,
+    replica: &R,
+    word: Word,
+    said: &[u8],
+    out: &mut String,
+) -> fmt::Result {
+    match word {
         Word::Ruok => write!(out, "imok"),
-        Word::Srvr | Word::Stat => standing(desk, replica, word, &mut out),
-        Word::Mntr => monitor(desk, replica, &mut out),
+        Word::Srvr | Word::Stat => standing(desk, replica, word, out),
+        Word::Mntr => monitor(desk, replica, out),
         Word::Conf => write!(out, "{}", desk.settings.conf),
-        Word::Cons => connections(desk, &mut out),
-        Word::Envi => environment(&mut out),
-        Word::Dump => sessions(desk, replica, &mut out),
-        Word::Wchs | Word::Wchc | Word::Wchp => watches(desk, word, &mut out),
+        Word::Cons => connections(desk, out),
+        Word::Envi => environment(out),
+        Word::Dump => sessions(desk, replica, out),
+        Word::Wchs | Word::Wchc | Word::Wchp => watches(desk, word, out),
         Word::Isro => {
             let is_writing = replica.standing().leader.is_some();
             write!(out, "{}", if is_writing { "rw" } else { "ro" })
@@ -106,8 +119,7 @@ pub(super) fn answer<R: Replica>(desk: &Desk, replica: &R, word: Word, said: &[u
         Word::Hash => read(replica.state(), |state| {
             writeln!(out, "{:x}: {}", state.zxid(), state.tree().digest())
         }),
-    });
-    out
+    }
 }
 
 const fn mode(desk: &Desk, standing: &Standing) -> &'static str {
@@ -126,12 +138,7 @@ const fn mode(desk: &Desk, standing: &Standing) -> &'static str {
     }
 }
 
-fn standing<R: Replica>(
-    desk: &Desk,
-    replica: &R,
-    word: Word,
-    out: &mut String,
-) -> std::fmt::Result {
+fn standing<R: Replica>(desk: &Desk, replica: &R, word: Word, out: &mut String) -> fmt::Result {
     writeln!(out, "Zookeeper version: {VERSION}")?;
     if word == Word::Stat {
         writeln!(out, "Clients:")?;
@@ -176,7 +183,7 @@ fn brief(line: &Line) -> String {
     )
 }
 
-fn connections(desk: &Desk, out: &mut String) -> std::fmt::Result {
+fn connections(desk: &Desk, out: &mut String) -> fmt::Result {
     for line in desk.connections() {
         write!(out, " {}", brief(&line))?;
         let session = line.session();
@@ -200,7 +207,7 @@ fn connections(desk: &Desk, out: &mut String) -> std::fmt::Result {
     writeln!(out)
 }
 
-fn monitor<R: Replica>(desk: &Desk, replica: &R, out: &mut String) -> std::fmt::Result {
+fn monitor<R: Replica>(desk: &Desk, replica: &R, out: &mut String) -> fmt::Result {
     let latency = desk.tally.latency();
     let standing = replica.standing();
     let watches = desk.watches().counts().watches;
@@ -241,7 +248,7 @@ fn monitor<R: Replica>(desk: &Desk, replica: &R, out: &mut String) -> std::fmt::
     writeln!(out, "zk_open_file_descriptor_count\t{descriptors}")
 }
 
-fn environment(out: &mut String) -> std::fmt::Result {
+fn environment(out: &mut String) -> fmt::Result {
     writeln!(out, "Environment:")?;
     writeln!(out, "zookeeper.version={VERSION}")?;
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
@@ -260,7 +267,7 @@ fn environment(out: &mut String) -> std::fmt::Result {
     writeln!(out, "os.arch={}", std::env::consts::ARCH)
 }
 
-fn sessions<R: Replica>(desk: &Desk, replica: &R, out: &mut String) -> std::fmt::Result {
+fn sessions<R: Replica>(desk: &Desk, replica: &R, out: &mut String) -> fmt::Result {
     read(replica.state(), |state: &State| {
         writeln!(out, "SessionTracker dump:")?;
         writeln!(out, "Global Sessions({}):", state.sessions().len())?;
@@ -283,7 +290,7 @@ fn sessions<R: Replica>(desk: &Desk, replica: &R, out: &mut String) -> std::fmt:
     writeln!(out, "Connections Sets (1)/({}):", desk.connections_len())
 }
 
-fn watches(desk: &Desk, word: Word, out: &mut String) -> std::fmt::Result {
+fn watches(desk: &Desk, word: Word, out: &mut String) -> fmt::Result {
     if word == Word::Wchs {
         let counts = desk.watches().counts();
         let (watchers, paths) = (counts.watchers, counts.paths);
