@@ -115,7 +115,7 @@ pub(super) async fn serve<R: Replica>(
         desk,
         replica,
         line,
-        identities: Identities::at(line.peer.ip()),
+        identities: line.identities(),
         sasl: Exchange::default(),
         barriers: FuturesUnordered::new(),
         barrier_next: 0,
@@ -434,6 +434,7 @@ impl<R: Replica> Connection<'_, R> {
         let super_digest = self.desk.settings.super_digest.as_deref();
         match self.identities.prove(&auth, super_digest) {
             Ok(()) => {
+                self.line.identify(self.identities.clone());
                 self.say(|out| answer(out, header.xid, 0, Ok(Reply::Done)));
                 Ok(())
             },
@@ -456,6 +457,7 @@ impl<R: Replica> Connection<'_, R> {
             Err(_) => None,
         };
         if let Some(token) = proved {
+            self.line.identify(self.identities.clone());
             let token = Reply::Token(Some(token.as_bytes()));
             self.say(|out| answer(out, header.xid, 0, Ok(token)));
             return Ok(());

@@ -348,6 +348,9 @@ impl Sink for Teller {
             return;
         }
         for line in self.desk.those(&watchers) {
+            if !happened.is_for(&line.identities().ids()) {
+                continue;
+            }
             if let Some(out) = line.outbox().out() {
                 event(out, XID_WATCH, happened.kind, &happened.path);
             }

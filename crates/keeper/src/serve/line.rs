@@ -50,6 +50,8 @@ pub(super) struct Line {
     /// Whether something came since somebody asked.
     heard: AtomicBool,
     outbox: Mutex<Outbox>,
+    /// Who its client is now.
+    identities: Mutex<Identities>,
     /// There is something to send, or to end.
     pub(super) ready: Notify,
     /// Something was sent or answered.
@@ -150,6 +152,7 @@ impl Line {
             timeout_ms: AtomicI64::new(0),
             heard: AtomicBool::new(true),
             outbox: Mutex::default(),
+            identities: Mutex::new(Identities::at(peer.ip())),
             ready: Notify::new(),
             room: Notify::new(),
             over: Notify::new(),
@@ -158,6 +161,21 @@ impl Line {
 
     pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who its client is now.
+    pub(super) fn identities(&self) -> Identities {
+        let identities = self.identities.lock();
+        identities.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Its client proved something.
+    pub(super) fn identify(&self, identities: Identities) {
+        let mut own = self
+            .identities
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *own = identities;
     }
 
     /// The session; zero when there is none.

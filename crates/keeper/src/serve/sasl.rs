@@ -236,7 +236,7 @@ mod tests {
             uri: "imap/elwood.innosoft.com",
         };
         assert_eq!(proof.of("AUTHENTICATE"), "d388dad90d4bbd760a152321f2143af7");
-        assert_eq!(proof.of(""), "ea40f60335c427b5527b84dbabcdfffe");
+        assert_eq!(proof.of(""), "ea40f60335c427b5527b84dbabcdfffd");
     }
 
     #[test]

@@ -556,6 +556,45 @@ async fn a_node_for_its_maker_alone_is_read_by_its_maker_alone() {
 }
 
 #[tokio::test]
+async fn an_event_is_for_those_who_may_read_and_used_up_by_all() {
+    let (desk, replica) = solo();
+    let mut maker = Client::connect(&desk, &replica);
+    let mut spy = Client::connect(&desk, &replica);
+    maker.begin().await;
+    spy.begin().await;
+    spy.ask(1, &exists("/mine", true)).await;
+    maker.ask(1, &exists("/mine", true)).await;
+    assert_eq!(spy.next().await, "1 NoNode");
+    let auth = Auth {
+        kind: 0,
+        scheme: "digest",
+        proof: b"alice:secret",
+    };
+    maker.ask(XID_AUTH, &Request::Auth(auth)).await;
+    let mine = Acl {
+        perms: 31,
+        id: Id {
+            scheme: "auth",
+            id: "",
+        },
+    };
+    let node = Request::Create(Create {
+        path: "/mine",
+        data: None,
+        acl: vec![mine],
+        flags: 0,
+    });
+    maker.ask(2, &node).await;
+    assert_eq!(
+        maker.next_of(4).await,
+        ["1 NoNode", "-4", "Created /mine", "2"]
+    );
+    spy.ask(2, &exists("/mine", false)).await;
+    assert_eq!(spy.next().await, "2");
+    assert_eq!(desk.watches().counts().watches, 0);
+}
+
+#[tokio::test]
 async fn watches_go_with_their_connection() {
     let (desk, replica) = solo();
     let mut client = Client::connect(&desk, &replica);
