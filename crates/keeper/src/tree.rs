@@ -104,7 +104,13 @@ impl Tree {
         };
         let read = access::resolve(&[read], &[]).unwrap_or_else(|_| [].into());
         let acl = tree.lists.take(read);
-        tree.add(proc, "config", Some(b""), Facts { acl, ..facts });
+        let config = Facts {
+            acl,
+            // ZooKeeper begins to count there, and clients see it.
+            aversion: -1,
+            ..facts
+        };
+        tree.add(proc, "config", Some(b""), config);
         tree
     }
 

@@ -84,6 +84,8 @@ impl Reader<'_> {
         let tree = self.state.tree();
         match request {
             Request::Ping => Ok(Reply::Done),
+            // The one path that ZooKeeper looks at before it looks for the node.
+            Request::Exists(read) if read.path.contains('\0') => Err(Code::BadArguments),
             Request::Exists(read) => {
                 // Also of what is not there yet.
                 self.watch(read.watch, Kind::Data, read.path);
