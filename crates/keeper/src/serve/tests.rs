@@ -322,6 +322,7 @@ async fn a_read_sees_the_writes_before_it_and_waits_for_those_of_nobody_else() {
     reader.ask(1, &exists("/a", false)).await;
     assert_eq!(reader.next().await, "1 NoNode");
     writer.ask(2, &exists("/a", false)).await;
+    sleep(Duration::from_secs(1)).await;
     replica.release_next().await;
     assert_eq!(writer.next_of(2).await, ["1", "2"]);
 }
@@ -477,6 +478,7 @@ async fn what_is_too_long_ends_the_connection_and_what_is_malformed_does_not() {
     let (desk, replica) = solo();
     let mut client = Client::connect(&desk, &replica);
     client.begin().await;
+    let before = look(replica.state(), State::zxid);
     for opcode in [Opcode::Create, Opcode::Multi, Opcode::GetData, Opcode::Sync] {
         let mut out = Vec::new();
         frame::append(&mut out, |out| {
@@ -487,6 +489,8 @@ async fn what_is_too_long_ends_the_connection_and_what_is_malformed_does_not() {
         client.stream.write_all(&out).await.expect("open");
         assert_eq!(client.next().await, "5 Marshalling");
     }
+    let after = look(replica.state(), State::zxid);
+    assert_eq!(after, before, "nobody has to remember it");
     let mut out = Vec::new();
     frame::append(&mut out, |out| {
         RequestHeader { xid: 6, opcode: 77 }.write(out);
