@@ -4,10 +4,9 @@ use std::sync::{Mutex, RwLock};
 
 use mainstay_zk_proto::acl::{Acl, Id};
 use mainstay_zk_proto::handshake::{ConnectRequest, ConnectResponse};
-use mainstay_zk_proto::header::{RequestHeader, XID_AUTH, XID_PING, XID_SET_WATCHES, XID_WATCH};
+use mainstay_zk_proto::header::{RequestHeader, XID_AUTH, XID_PING, XID_WATCH};
 use mainstay_zk_proto::jute::{Reader, read_all};
 use mainstay_zk_proto::request::{Auth, Create, Delete, OfPath, Read, SetData};
-use mainstay_zk_proto::watch::SetWatches;
 use mainstay_zk_proto::{Code, Opcode, Reply, Request};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
@@ -18,6 +17,9 @@ use super::*;
 use crate::proposal::{Batch, Entry, Operation, Origin};
 use crate::replica::{NoQuorum, Solo, Standing};
 use crate::state::{Sink as _, State};
+
+mod session;
+mod watch;
 
 const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 7);
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -327,132 +329,6 @@ async fn a_read_sees_the_writes_before_it_and_waits_for_those_of_nobody_else() {
     assert_eq!(writer.next_of(2).await, ["1", "2"]);
 }
 
-#[tokio::test]
-async fn an_event_comes_before_the_data_it_tells_of_and_once() {
-    let (desk, replica) = solo();
-    let mut watcher = Client::connect(&desk, &replica);
-    let mut writer = Client::connect(&desk, &replica);
-    watcher.begin().await;
-    writer.begin().await;
-    watcher.ask(1, &exists("/a", true)).await;
-    watcher.ask(2, &exists("/a", true)).await;
-    assert_eq!(watcher.next_of(2).await, ["1 NoNode", "2 NoNode"]);
-    writer.ask(1, &create("/a", 0)).await;
-    writer.ask(2, &set("/a", b"new")).await;
-    assert_eq!(writer.next_of(2).await, ["1", "2"]);
-    watcher.ask(3, &get("/a", true)).await;
-    assert_eq!(watcher.next_of(2).await, ["Created /a", "3"]);
-    // A watcher that writes hears of it before it hears that it is done.
-    watcher.ask(4, &set("/a", b"own")).await;
-    assert_eq!(watcher.next_of(2).await, ["DataChanged /a", "4"]);
-}
-
-#[tokio::test]
-async fn watches_that_are_set_again_tell_first_what_was_missed() {
-    let (desk, replica) = solo();
-    let mut client = Client::connect(&desk, &replica);
-    client.begin().await;
-    client.ask(1, &create("/a", 0)).await;
-    client.next().await;
-    let again = SetWatches {
-        relative_zxid: 0,
-        data: vec!["/a", "/gone"],
-        exist: vec!["/later"],
-        children: vec!["/"],
-    };
-    client
-        .ask(XID_SET_WATCHES, &Request::SetWatches(again))
-        .await;
-    assert_eq!(
-        client.next_of(4).await,
-        ["DataChanged /a", "Deleted /gone", "ChildrenChanged /", "-8"]
-    );
-}
-
-#[tokio::test]
-async fn a_session_goes_on_with_its_password_and_leaves_the_old_connection() {
-    let (desk, replica) = solo();
-    let mut first = Client::connect(&desk, &replica);
-    let (session, password) = first.begin().await;
-    assert_eq!(session >> 56, 1, "the member is in the number");
-    first.ask(1, &create("/e", 1)).await;
-    assert_eq!(first.next().await, "1");
-
-    let mut second = Client::connect(&desk, &replica);
-    second.shake(session, &password, 2).await;
-    assert_eq!(second.shaken().await, (session, password, 4_000));
-    assert_eq!(first.next().await, "end");
-    assert_eq!(
-        second.data(1, "/e").await,
-        b"old",
-        "the node is still there"
-    );
-}
-
-#[tokio::test]
-async fn a_wrong_password_or_an_unknown_session_hears_that_it_is_over() {
-    let (desk, replica) = solo();
-    let mut owner = Client::connect(&desk, &replica);
-    let (session, _) = owner.begin().await;
-    for (session, password) in [(session, &[9; 16][..]), (session, &[]), (77, &[0; 16])] {
-        let mut thief = Client::connect(&desk, &replica);
-        thief.shake(session, password, 0).await;
-        assert_eq!(thief.shaken().await.2, 0);
-        assert_eq!(thief.next().await, "end");
-    }
-    owner.ask(1, &exists("/", false)).await;
-    assert_eq!(owner.next().await, "1", "and its owner goes on");
-}
-
-#[tokio::test]
-async fn who_closes_a_session_hears_so_before_the_end() {
-    let (desk, replica) = solo();
-    let mut client = Client::connect(&desk, &replica);
-    client.begin().await;
-    client.ask(1, &create("/e", 1)).await;
-    client.ask(2, &Request::CloseSession).await;
-    assert_eq!(client.next_of(3).await, ["1", "2", "end"]);
-    assert!(look(replica.state(), |state| state.tree().stat("/e")).is_none());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_silent_session_ends_and_one_that_pings_does_not() {
-    let (desk, replica) = solo();
-    let mut silent = Client::connect(&desk, &replica);
-    let mut lively = Client::connect(&desk, &replica);
-    silent.begin().await;
-    lively.begin().await;
-    silent.ask(1, &create("/silent", 1)).await;
-    assert_eq!(silent.next().await, "1");
-    let pings = async {
-        for _ in 0..20 {
-            sleep(Duration::from_secs(1)).await;
-            lively.ask(XID_PING, &Request::Ping).await;
-            assert_eq!(lively.next().await, "-2");
-        }
-    };
-    tokio::select! {
-        never = keep_time(&desk, &*replica) => match never {},
-        () = pings => {},
-    }
-    assert_eq!(silent.next().await, "end");
-    assert!(look(replica.state(), |state| state.tree().stat("/silent")).is_none());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_that_has_seen_more_is_not_served_the_past() {
-    let (desk, replica) = solo();
-    let mut client = Client::connect(&desk, &replica);
-    client.shake(0, &[0; 16], 1_000).await;
-    assert_eq!(client.next().await, "end");
-    // One transaction later it would have been served.
-    let mut waits = Client::connect(&desk, &replica);
-    waits.shake(0, &[0; 16], 1).await;
-    let mut other = Client::connect(&desk, &replica);
-    other.begin().await;
-    assert_ne!(waits.shaken().await.0, 0);
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_client_that_asks_without_end_is_not_read_without_end() {
     let desk = desk();
@@ -557,63 +433,6 @@ async fn a_node_for_its_maker_alone_is_read_by_its_maker_alone() {
         0,
         "who may not read does not watch"
     );
-}
-
-#[tokio::test]
-async fn an_event_is_for_those_who_may_read_and_used_up_by_all() {
-    let (desk, replica) = solo();
-    let mut maker = Client::connect(&desk, &replica);
-    let mut spy = Client::connect(&desk, &replica);
-    maker.begin().await;
-    spy.begin().await;
-    spy.ask(1, &exists("/mine", true)).await;
-    maker.ask(1, &exists("/mine", true)).await;
-    assert_eq!(spy.next().await, "1 NoNode");
-    let auth = Auth {
-        kind: 0,
-        scheme: "digest",
-        proof: b"alice:secret",
-    };
-    maker.ask(XID_AUTH, &Request::Auth(auth)).await;
-    let mine = Acl {
-        perms: 31,
-        id: Id {
-            scheme: "auth",
-            id: "",
-        },
-    };
-    let node = Request::Create(Create {
-        path: "/mine",
-        data: None,
-        acl: vec![mine],
-        flags: 0,
-    });
-    maker.ask(2, &node).await;
-    assert_eq!(
-        maker.next_of(4).await,
-        ["1 NoNode", "-4", "Created /mine", "2"]
-    );
-    spy.ask(2, &exists("/mine", false)).await;
-    assert_eq!(spy.next().await, "2");
-    assert_eq!(desk.watches().counts().watches, 0);
-}
-
-#[tokio::test]
-async fn watches_go_with_their_connection() {
-    let (desk, replica) = solo();
-    let mut client = Client::connect(&desk, &replica);
-    client.begin().await;
-    client.ask(1, &exists("/a", true)).await;
-    assert_eq!(client.next().await, "1 NoNode");
-    assert_eq!(desk.watches().counts().watches, 1);
-    drop(client);
-    let gone = async {
-        while desk.connections_len() > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, gone).await.expect("it leaves");
-    assert_eq!(desk.watches().counts().watches, 0);
 }
 
 #[tokio::test]
