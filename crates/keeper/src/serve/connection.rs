@@ -32,7 +32,7 @@ const FIRST_WORDS_MAX: Duration = Duration::from_secs(10);
 /// What is left when a connection ends from elsewhere is sent within this time, or not.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 /// Room that a buffer for sending keeps.
-const SPARE_BYTES_MAX: usize = 256 << 10;
+const SPARE_BYTES_MAX: usize = 16 << 10;
 
 /// Why a connection ends.
 #[derive(Debug)]

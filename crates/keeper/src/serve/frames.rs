@@ -8,8 +8,10 @@ use std::io;
 use mainstay_zk_proto::frame::{self, PREFIX_BYTES, TooLong};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// Bytes that are read at once, and kept between reads.
-const READ_BYTES: usize = 16 << 10;
+/// Bytes for which there is room at a client that says little: most of them do.
+const READ_BYTES_MIN: usize = 2 << 10;
+/// Bytes for which there is room at a client that says much.
+const READ_BYTES_BUSY: usize = 64 << 10;
 /// Bytes by which the room for a long message grows.
 const READ_BYTES_MAX: usize = 256 << 10;
 
@@ -20,6 +22,8 @@ pub(super) struct Frames {
     /// Where the first message that was not taken begins.
     start: usize,
     bytes_max: usize,
+    /// Room for the next read: more after full ones, less after small ones.
+    room: usize,
 }
 
 impl Frames {
@@ -28,6 +32,7 @@ impl Frames {
             buffer: Vec::new(),
             start: 0,
             bytes_max,
+            room: READ_BYTES_MIN,
         }
     }
 
@@ -53,13 +58,20 @@ impl Frames {
     /// Waits for more; zero bytes are the end. What was read is kept when nobody waits any more.
     pub(super) async fn more(&mut self, input: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
         self.make_room();
-        input.read_buf(&mut self.buffer).await
+        let spare = self.buffer.capacity() - self.buffer.len();
+        let read = input.read_buf(&mut self.buffer).await?;
+        if read == spare {
+            self.room = (self.room * 2).min(READ_BYTES_BUSY);
+        } else if read < self.room / 4 {
+            self.room = (self.room / 2).max(READ_BYTES_MIN);
+        }
+        Ok(read)
     }
 
     fn make_room(&mut self) {
         self.buffer.drain(..self.start.min(self.buffer.len()));
         self.start = 0;
-        if self.buffer.is_empty() && self.buffer.capacity() > READ_BYTES_MAX {
+        if self.buffer.is_empty() && self.buffer.capacity() > 2 * self.room {
             self.buffer = Vec::new();
         }
         let expected = match frame::length(&self.buffer, self.bytes_max) {
@@ -67,7 +79,7 @@ impl Frames {
             Ok(None) | Err(_) => 0,
         };
         self.buffer
-            .reserve(expected.clamp(READ_BYTES, READ_BYTES_MAX));
+            .reserve(expected.clamp(self.room, READ_BYTES_MAX));
     }
 }
 
@@ -98,6 +110,20 @@ mod tests {
             lengths.extend(lengths_in(&mut frames, &bytes[cut..]).await);
             assert_eq!(lengths, [0, 1, 300], "cut at {cut}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_falls_silent_keeps_no_room() {
+        let mut frames = Frames::new(1 << 20);
+        let mut long = Vec::new();
+        frame::append(&mut long, |out| out.extend_from_slice(&vec![7; 1 << 17]));
+        assert_eq!(lengths_in(&mut frames, &long).await, [1 << 17]);
+        let mut short = Vec::new();
+        frame::append(&mut short, |_| {});
+        for _ in 0..10 {
+            assert_eq!(lengths_in(&mut frames, &short).await, [0]);
+        }
+        assert!(frames.buffer.capacity() <= 2 * READ_BYTES_MIN);
     }
 
     #[tokio::test]
