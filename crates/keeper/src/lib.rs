@@ -14,6 +14,8 @@
 //! | [`replica`] | a member of the ensemble, as those see it who serve clients |
 //! | `raft` | the consensus: openraft behind our own words |
 //! | [`watch`] | who watches what at this member |
+//! | [`serve`] | the client edge: connections, sessions, answers |
+//! | [`zoo_cfg`] | the files that operators of ZooKeeper have |
 //! | [`zookeeper`] | data of Apache ZooKeeper: moving here, and back |
 
 pub mod disk;
@@ -23,9 +25,11 @@ pub mod network;
 pub mod proposal;
 mod raft;
 pub mod replica;
+pub mod serve;
 pub mod session;
 pub mod snapshot;
 pub mod state;
 pub mod tree;
 pub mod watch;
+pub mod zoo_cfg;
 pub mod zookeeper;

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mainstay_zk_proto::acl::{Acl, Id};
+use mainstay_zk_proto::acl::{Acl, Id, perms};
 use mainstay_zk_proto::mode::Owner;
 use mainstay_zk_proto::watch::EventKind;
 use mainstay_zk_proto::{Code, Stat};
@@ -54,6 +54,16 @@ pub struct Event {
     pub kind: EventKind,
     /// To which node.
     pub path: Box<str>,
+    /// Who may do what to that node: only who may read it hears of it.
+    acl: access::List,
+}
+
+impl Event {
+    /// Whether somebody may hear of it. Who sets a watch need not be allowed to read: what was not
+    /// there yet can be watched by all (CVE-2024-23944).
+    pub fn is_for(&self, identities: &[Id<'_>]) -> bool {
+        access::check(&self.acl, perms::READ, identities).is_ok()
+    }
 }
 
 /// The tree.
@@ -89,7 +99,20 @@ impl Tree {
         };
         let proc = keep(NodeId::ROOT, "zookeeper");
         keep(proc, "quota");
-        keep(proc, "config");
+        // Members are not changed by writing there.
+        let read = Acl {
+            perms: perms::READ,
+            ..Acl::OPEN
+        };
+        let read = access::resolve(&[read], &[]).unwrap_or_else(|_| [].into());
+        let acl = tree.lists.take(read);
+        let config = Facts {
+            acl,
+            // ZooKeeper begins to count there, and clients see it.
+            aversion: -1,
+            ..facts
+        };
+        tree.add(proc, "config", Some(b""), config);
         tree
     }
 
@@ -257,6 +280,11 @@ impl Tree {
         hasher.update(&[u8::from(node.data.is_some())]);
         hasher.update(node.data.as_deref().unwrap_or_default());
         hasher.digest()
+    }
+
+    /// Who may do what to a node.
+    fn acl_of(&self, id: NodeId) -> access::List {
+        self.lists.shared(self.nodes.at(id).facts.acl)
     }
 
     /// Whether `identities` may do `perm` to a node.

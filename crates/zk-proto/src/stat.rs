@@ -20,8 +20,8 @@ records! {
         cversion: i32,
         /// Changes of its access list.
         aversion: i32,
-        /// The session that it goes with; zero when it stays. Other values mark containers and
-        /// nodes with a time to live, see [`mode`](crate::mode).
+        /// The session that it goes with; zero when it goes with none. The marks of containers and
+        /// nodes with a time to live, see [`mode`](crate::mode), are not told to clients.
         ephemeral_owner: i64,
         /// Bytes of its data.
         data_length: i32,

@@ -101,6 +101,12 @@ impl Lists {
             .map_or(&[], |kept| &kept.list)
     }
 
+    /// The list, to be kept for longer.
+    pub(super) fn shared(&self, id: ListId) -> List {
+        let kept = self.kept[id.0 as usize].as_ref();
+        kept.map_or_else(|| [].into(), |kept| Arc::clone(&kept.list))
+    }
+
     /// All lists in use.
     pub(super) fn all(&self) -> Vec<(ListId, List)> {
         let used = self.ids.iter();

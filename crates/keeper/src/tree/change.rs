@@ -197,7 +197,8 @@ impl Tree {
         let numbered = number.map(|number| format!("{name}{number:010}"));
         let name = numbered.as_deref().unwrap_or(name);
         path::validate(&join(above, name))?;
-        if self.nodes.child(parent, name).is_some() {
+        // Only the root's name is empty, and the root is there.
+        if name.is_empty() || self.nodes.child(parent, name).is_some() {
             return Err(Code::NodeExists);
         }
         let of_parent = Owner::from_wire(self.nodes.at(parent).facts.owner);
@@ -224,8 +225,13 @@ impl Tree {
         above_facts.creates = creates.wrapping_add(1);
         above_facts.pzxid = zxid;
         self.restamp(parent);
-        cx.journal.event(EventKind::Created, &join(above, name));
-        cx.journal.event(EventKind::ChildrenChanged, root_or(above));
+        cx.journal
+            .event(EventKind::Created, &join(above, name), self.acl_of(id));
+        cx.journal.event(
+            EventKind::ChildrenChanged,
+            root_or(above),
+            self.acl_of(parent),
+        );
         let stat = self.nodes.at(id).stat();
         Ok(Done::Created { number, stat })
     }
@@ -254,11 +260,13 @@ impl Tree {
             self.nodes.at_mut(parent).facts.pzxid = stamp.zxid;
             self.restamp(parent);
         }
+        let acl = self.acl_of(id);
         let (parent, node) = self.take(id);
         journal.removed(parent, node);
-        journal.event(EventKind::Deleted, path);
+        journal.event(EventKind::Deleted, path, acl);
         let above = path.rsplit_once('/').map_or("", |(above, _)| above);
-        journal.event(EventKind::ChildrenChanged, root_or(above));
+        let acl = self.acl_of(parent);
+        journal.event(EventKind::ChildrenChanged, root_or(above), acl);
     }
 
     fn set_data(&mut self, cx: &mut Context<'_>, set: SetData<'_>) -> Result<Done, Code> {
@@ -275,7 +283,8 @@ impl Tree {
         new.mzxid = cx.stamp.zxid;
         new.mtime_ms = cx.stamp.time_ms;
         self.restamp(id);
-        cx.journal.event(EventKind::DataChanged, set.path);
+        cx.journal
+            .event(EventKind::DataChanged, set.path, self.acl_of(id));
         Ok(Done::Changed(self.nodes.at(id).stat()))
     }
 

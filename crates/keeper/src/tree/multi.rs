@@ -9,7 +9,7 @@ use mainstay_zk_proto::Code;
 use mainstay_zk_proto::request::Request;
 use mainstay_zk_proto::watch::EventKind;
 
-use super::access::ListId;
+use super::access::{List, ListId};
 use super::change::{Context, Done};
 use super::nodes::{Facts, Node, NodeId};
 use super::{Event, Tree};
@@ -63,9 +63,9 @@ impl Journal {
         self.undo.push(Undo::List(old));
     }
 
-    pub(super) fn event(&mut self, kind: EventKind, path: &str) {
+    pub(super) fn event(&mut self, kind: EventKind, path: &str, acl: List) {
         let path = path.into();
-        self.events.push(Event { kind, path });
+        self.events.push(Event { kind, path, acl });
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use mainstay_zk_proto::Stat;
+use mainstay_zk_proto::mode::Owner;
 
 use super::access::ListId;
 
@@ -105,7 +106,11 @@ impl Node {
             // there any more were removed once.
             cversion: facts.creates.wrapping_mul(2).wrapping_sub(children),
             aversion: facts.aversion,
-            ephemeral_owner: facts.owner,
+            // Clients hear of sessions only, as from ZooKeeper.
+            ephemeral_owner: match Owner::from_wire(facts.owner) {
+                Owner::Session(session) => session,
+                Owner::Nobody | Owner::Container | Owner::Ttl { .. } => 0,
+            },
             data_length: i32::try_from(data_length).unwrap_or(i32::MAX),
             num_children: children,
             pzxid: facts.pzxid,

@@ -1,7 +1,6 @@
 //! Claims about the tree. Where they say "as ZooKeeper", the source is 3.8.
 
 use mainstay_zk_proto::acl::perms;
-use mainstay_zk_proto::mode::CONTAINER_OWNER;
 use mainstay_zk_proto::multi::Operations;
 use mainstay_zk_proto::request::{Check, Create, CreateTtl, Delete, Request, SetAcl, SetData};
 use proptest::prelude::*;
@@ -313,6 +312,37 @@ fn digests_of_passwords_are_shown_to_administrators_alone() {
 }
 
 #[test]
+fn the_root_is_not_made_again() {
+    let mut world = World::new();
+    assert_eq!(world.create("/", 0), Err(Code::NodeExists));
+    assert_eq!(world.create("/", 1), Err(Code::NodeExists));
+}
+
+#[test]
+fn who_may_not_read_a_node_hears_nothing_of_it() {
+    let mut world = World::new();
+    let alice = [Id {
+        scheme: "digest",
+        id: "alice:secret",
+    }];
+    let node = Request::Create(Create {
+        path: "/a",
+        data: None,
+        acl: vec![Acl {
+            perms: perms::READ,
+            id: alice[0],
+        }],
+        flags: 0,
+    });
+    world.ask(&node).expect("made");
+    let [made, above] = &world.events[..] else {
+        panic!("{:?}", world.events);
+    };
+    assert!(made.is_for(&alice) && !made.is_for(&[]));
+    assert!(above.is_for(&[]), "the root is everybody's");
+}
+
+#[test]
 fn containers_and_mortal_nodes_expire_when_they_may() {
     let mut world = World::new();
     world.create("/c", 4).expect("made");
@@ -325,7 +355,7 @@ fn containers_and_mortal_nodes_expire_when_they_may() {
     });
     world.ask(&mortal).expect("made");
     let container = world.tree.stat("/c").expect("there");
-    assert_eq!(container.ephemeral_owner, CONTAINER_OWNER);
+    assert_eq!(container.ephemeral_owner, 0, "it goes with no session");
     // A container that never had a child stays.
     assert_eq!(world.tree.expired(i64::MAX), [("/t".to_owned(), 2)]);
     assert_eq!(world.tree.expired(12_000), []);
@@ -446,6 +476,6 @@ proptest! {
         prop_assert_eq!(one.tree.len(), two.tree.nodes.below(NodeId::ROOT) + 1);
         prop_assert_eq!(one.heard(), two.heard());
         // Every list that is kept is some node's.
-        prop_assert_eq!(one.tree.lists.len(), 1);
+        prop_assert_eq!(one.tree.lists.len(), 2);
     }
 }

@@ -1,0 +1,226 @@
+//! The client edge: serves clients of the ZooKeeper protocol over any [`Replica`].
+//!
+//! Prevents a server that must know how agreement is reached, and clients that must know that it
+//! is not Apache ZooKeeper: answers, events, errors and texts are its own, and so is their order.
+//!
+//! | module | what |
+//! |---|---|
+//! | `connection` | one connection, from its first byte to its last |
+//! | `frames` | what came, cut into messages |
+//! | `handshake` | a session begins, or goes on |
+//! | `line` | what waits to be answered, and what waits to be sent |
+//! | `desk` | where what was applied meets who waits for it |
+//! | `read`, `write` | the answers |
+//! | `reconfig` | changes of members, which are refused for now |
+//! | `identity`, `sasl` | who asks |
+//! | `expiry` | who was silent for too long |
+//! | `word`, `tally` | what operators ask |
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mainstay_zk_proto::frame;
+use mainstay_zk_proto::header::ReplyHeader;
+use mainstay_zk_proto::jute::Jute as _;
+use mainstay_zk_proto::watch::{Event, EventKind, state};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep};
+
+mod clock;
+mod connection;
+mod desk;
+mod expiry;
+mod frames;
+mod handshake;
+mod identity;
+mod line;
+mod read;
+mod reconfig;
+mod sasl;
+mod settings;
+mod tally;
+mod word;
+mod write;
+
+pub use clock::wall_ms;
+pub use desk::{Desk, Teller};
+pub use expiry::Expiry;
+pub use identity::digest;
+pub use sasl::Users;
+pub use settings::Settings;
+pub use word::VERSION;
+
+use desk::{Waiter, read as look};
+
+use crate::proposal::Action;
+use crate::replica::{Proposal, Replica};
+
+/// After a failed accept: file descriptors do not come back at once.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// How often sessions are looked at: a fourth of the tick, within these.
+const STEP_MIN: Duration = Duration::from_millis(50);
+const STEP_MAX: Duration = Duration::from_secs(1);
+/// Most nodes that go at once because their time is up.
+const REMOVED_MAX: usize = 1_000;
+
+/// Serves clients who come to `listener`. Ends when it is dropped, and all connections with it.
+///
+/// The replica must tell what it applies to the [`Teller`] of `desk`. A connection that cannot be
+/// accepted is tried again, so nothing ends this but its caller.
+pub async fn serve<R: Replica>(
+    desk: Arc<Desk>,
+    replica: Arc<R>,
+    listener: TcpListener,
+) -> Infallible {
+    desk.begin(replica.origin(), wall_ms());
+    tokio::select! {
+        never = accept(&desk, &replica, listener) => never,
+        never = keep_time(&desk, &*replica) => never,
+    }
+}
+
+async fn accept<R: Replica>(
+    desk: &Arc<Desk>,
+    replica: &Arc<R>,
+    listener: TcpListener,
+) -> Infallible {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let (desk, replica) = (Arc::clone(desk), Arc::clone(replica));
+                    connections.spawn(async move { greet(&desk, &replica, stream).await });
+                },
+                Err(_) => sleep(ACCEPT_RETRY).await,
+            },
+            Some(_) = connections.join_next() => {},
+        }
+    }
+}
+
+async fn greet<R: Replica>(desk: &Arc<Desk>, replica: &Arc<R>, mut stream: TcpStream) {
+    let Ok(peer) = stream.peer_addr() else { return };
+    // Answers are small, and gathered already.
+    drop(stream.set_nodelay(true));
+    attend(desk, replica, peer, stream.split()).await;
+}
+
+/// Serves one connection, whatever it is made of, until it ends.
+pub async fn attend<R: Replica>(
+    desk: &Arc<Desk>,
+    replica: &Arc<R>,
+    peer: SocketAddr,
+    (input, output): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
+) {
+    let Some(line) = desk.enter(peer, wall_ms()) else {
+        return;
+    };
+    let place = Place { desk, line: &line };
+    let end = connection::serve(desk, replica, &line, (input, output)).await;
+    desk.ended(&line, &end);
+    drop(place);
+}
+
+/// A connection's place at the desk, which it leaves however it ends.
+struct Place<'a> {
+    desk: &'a Desk,
+    line: &'a line::Line,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.desk.leave(self.line);
+    }
+}
+
+/// Ends sessions that are silent and nodes whose time is up, while this member leads.
+#[expect(
+    clippy::infinite_loop,
+    reason = "the type says that it does not end; the lint knows `!` only"
+)]
+async fn keep_time<R: Replica>(desk: &Desk, replica: &R) -> Infallible {
+    let step = Duration::from_millis(u64::from(desk.settings.tick_ms) / 4);
+    let step = step.clamp(STEP_MIN, STEP_MAX);
+    let mut ticks = interval(step);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut expiry = Expiry::new(Instant::now(), 2 * step);
+    let check = Duration::from_millis(desk.settings.container_check_ms.into());
+    let mut checked = Instant::now();
+    let mut led = None;
+    loop {
+        let now = ticks.tick().await;
+        expiry.step(now);
+        let standing = replica.standing();
+        let changes = desk.changes();
+        if !standing.is_leader {
+            led = None;
+            continue;
+        }
+        if led != Some(standing.term) || changes.is_torn {
+            led = Some(standing.term);
+            begin(&mut expiry, replica);
+        }
+        for (session, timeout_ms) in changes.sessions {
+            match timeout_ms {
+                Some(timeout_ms) => expiry.open(session, timeout_ms),
+                None => expiry.close(session),
+            }
+        }
+        for session in desk.touched().into_iter().chain(changes.touched) {
+            expiry.touch(session);
+        }
+        let term = standing.term.cast_signed();
+        for session in expiry.due() {
+            propose(desk, replica, session, Action::Expire { term });
+        }
+        if now.saturating_duration_since(checked) >= check {
+            checked = now;
+            remove_expired(desk, replica);
+        }
+    }
+}
+
+fn begin<R: Replica>(expiry: &mut Expiry, replica: &R) {
+    look(replica.state(), |state| {
+        let sessions = state.sessions().iter();
+        expiry.begin(sessions.map(|(id, session)| (id, session.timeout_ms)));
+    });
+}
+
+fn remove_expired<R: Replica>(desk: &Desk, replica: &R) {
+    let now_ms = wall_ms();
+    let expired = look(replica.state(), |state| state.tree().expired(now_ms));
+    for (path, mzxid) in expired.iter().take(REMOVED_MAX) {
+        let mzxid = *mzxid;
+        propose(desk, replica, 0, Action::Remove { path, mzxid });
+    }
+}
+
+/// Proposes what nobody waits for.
+fn propose<R: Replica>(desk: &Desk, replica: &R, session: i64, action: Action<'_>) {
+    let proposal = Proposal {
+        session,
+        identities: Vec::new(),
+        action,
+    };
+    replica.propose(proposal, &mut |sequence| {
+        desk.wait(sequence, Waiter::Nobody);
+    });
+}
+
+/// Appends an event.
+fn event(out: &mut Vec<u8>, xid: i32, kind: EventKind, path: &str) {
+    frame::append(out, |out| {
+        let (zxid, error) = (-1, 0);
+        ReplyHeader { xid, zxid, error }.write(out);
+        let state = state::SYNC_CONNECTED;
+        Event { kind, state, path }.write(out);
+    });
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! The handshake: a session begins, or goes on here.
+//!
+//! Prevents a client that sees the past: whoever has seen more than this member waits until it has
+//! caught up, or goes elsewhere. Prevents a session that is taken over by a guess: its number is
+//! known to many, its password to one.
+
+use std::sync::Arc;
+
+use mainstay_zk_proto::frame;
+use mainstay_zk_proto::handshake::{ConnectRequest, ConnectResponse, PASSWORD_BYTES};
+use mainstay_zk_proto::jute::{Jute as _, Reader};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::oneshot;
+use tokio::time::{Duration, sleep, timeout};
+
+use super::connection::{End, random};
+use super::desk::{Desk, Waiter, read};
+use super::line::Line;
+use crate::proposal::{Action, Password};
+use crate::replica::{Proposal, Replica};
+use crate::state::State;
+
+/// How long a client waits here for what it has seen elsewhere.
+const CATCH_UP_MAX: Duration = Duration::from_secs(2);
+/// How often is looked.
+const CATCH_UP_STEP: Duration = Duration::from_millis(20);
+/// How long a session may take to begin; a client would not wait longer.
+const AGREE_MAX: Duration = Duration::from_secs(30);
+
+/// A session, and what its client needs for it.
+struct Seat {
+    session: i64,
+    timeout_ms: i32,
+    password: Password,
+}
+
+/// No session: what the client gets to hear is that its own is over.
+const EXPIRED: Seat = Seat {
+    session: 0,
+    timeout_ms: 0,
+    password: [0; PASSWORD_BYTES],
+};
+
+/// Answers the first message of a client.
+pub(super) async fn shake<R: Replica>(
+    desk: &Arc<Desk>,
+    replica: &Arc<R>,
+    line: &Arc<Line>,
+    message: &[u8],
+    output: &mut (impl AsyncWrite + Unpin),
+) -> Result<(), End> {
+    let request: ConnectRequest<'_> = Reader::new(message).read()?;
+    if !caught_up(&**replica, request.last_zxid_seen).await {
+        return Err(End::Refused("the client has seen more than this member"));
+    }
+    let seat = if request.session_id == 0 {
+        open(desk, &**replica, line, request.timeout_ms).await?
+    } else {
+        attach(desk, &**replica, line, &request).await?
+    };
+    let mut out = Vec::new();
+    frame::append(&mut out, |out| {
+        let response = ConnectResponse {
+            protocol_version: 0,
+            timeout_ms: seat.timeout_ms,
+            session_id: seat.session,
+            password: &seat.password,
+            read_only: request.read_only.map(|_| false),
+        };
+        response.write(out);
+    });
+    output.write_all(&out).await?;
+    desk.tally.send();
+    line.tally.send();
+    if seat.session == EXPIRED.session {
+        output.shutdown().await?;
+        return Err(End::Refused("the session is over"));
+    }
+    Ok(())
+}
+
+async fn caught_up<R: Replica>(replica: &R, zxid: i64) -> bool {
+    let wait = async {
+        while read(replica.state(), State::zxid) < zxid {
+            sleep(CATCH_UP_STEP).await;
+        }
+    };
+    timeout(CATCH_UP_MAX, wait).await.is_ok()
+}
+
+async fn open<R: Replica>(
+    desk: &Arc<Desk>,
+    replica: &R,
+    line: &Arc<Line>,
+    wanted_ms: i32,
+) -> Result<Seat, End> {
+    let timeout_ms = desk.settings.timeout_ms(wanted_ms);
+    let password = random().map_err(|_| End::Refused("there is no randomness"))?;
+    let session = desk.session_number();
+    let action = Action::Open {
+        timeout_ms,
+        password,
+    };
+    let begun = agree(desk, replica, line, session, action).await?;
+    begun
+        .map(|timeout_ms| Seat {
+            session,
+            timeout_ms,
+            password,
+        })
+        .ok_or(End::Refused("the session did not begin"))
+}
+
+async fn attach<R: Replica>(
+    desk: &Arc<Desk>,
+    replica: &R,
+    line: &Arc<Line>,
+    request: &ConnectRequest<'_>,
+) -> Result<Seat, End> {
+    // A password of another length is nobody's.
+    let Ok(password) = Password::try_from(request.password) else {
+        return Ok(EXPIRED);
+    };
+    let session = request.session_id;
+    let action = Action::Attach { password };
+    let goes_on = agree(desk, replica, line, session, action).await?;
+    Ok(goes_on.map_or(EXPIRED, |timeout_ms| Seat {
+        session,
+        timeout_ms,
+        password,
+    }))
+}
+
+/// The timeout of the session, or `None` when there is none.
+async fn agree<R: Replica>(
+    desk: &Arc<Desk>,
+    replica: &R,
+    line: &Arc<Line>,
+    session: i64,
+    action: Action<'_>,
+) -> Result<Option<i32>, End> {
+    let (sender, told) = oneshot::channel();
+    let mut sender = Some(sender);
+    let proposal = Proposal {
+        session,
+        identities: Vec::new(),
+        action,
+    };
+    replica.propose(proposal, &mut |sequence| {
+        let waiter = sender.take().map_or(Waiter::Nobody, |sender| {
+            Waiter::Handshake(Arc::clone(line), sender)
+        });
+        desk.wait(sequence, waiter);
+    });
+    match timeout(AGREE_MAX, told).await {
+        Ok(Ok(result)) => Ok(result.ok()),
+        Ok(Err(_)) | Err(_) => Err(End::Refused("nobody agreed on the session in time")),
+    }
+}

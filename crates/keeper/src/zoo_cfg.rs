@@ -1,0 +1,494 @@
+//! `zoo.cfg` and `myid`: the files that operators of ZooKeeper have.
+//!
+//! Prevents a migration that begins with writing configuration anew, and a typing error that
+//! nobody notices: every mistake is reported with its line and key, and what is not known is kept
+//! and named.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use crate::serve::{Settings, Users};
+
+/// A member, as `server.N=` names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its host.
+    pub host: String,
+    /// The port of its followers.
+    pub quorum_port: u16,
+    /// The port of elections.
+    pub election_port: u16,
+    /// Whether it has no vote.
+    pub is_observer: bool,
+    /// Where its clients come to, if that is said here: `host:port` or `port`.
+    pub client: Option<String>,
+}
+
+/// What `zoo.cfg` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZooCfg {
+    /// The unit of time, in milliseconds.
+    pub tick_ms: u32,
+    /// Where snapshots lie, and `myid`.
+    pub data_dir: PathBuf,
+    /// Where the log lies, if elsewhere.
+    pub data_log_dir: Option<PathBuf>,
+    /// The port of clients.
+    pub client_port: Option<u16>,
+    /// The address of that port.
+    pub client_address: Option<String>,
+    /// The port of clients that come by TLS.
+    pub secure_client_port: Option<u16>,
+    /// The port of the page for operators; zero for none.
+    pub admin_port: u16,
+    /// Most connections of one address; `None` for any number.
+    pub connections_of_address_max: Option<NonZeroUsize>,
+    /// Shortest timeout of sessions, in milliseconds.
+    pub timeout_min_ms: i32,
+    /// Longest timeout of sessions, in milliseconds.
+    pub timeout_max_ms: i32,
+    /// Ticks that a follower has to connect.
+    pub init_limit: u32,
+    /// Ticks that a follower may be behind.
+    pub sync_limit: u32,
+    /// Four-letter words that are answered; `None` for all.
+    pub words: Option<BTreeSet<String>>,
+    /// Whether members may be changed.
+    pub reconfig_enabled: bool,
+    /// Whether this member has no vote.
+    pub is_observer: bool,
+    /// Longest message, in bytes.
+    pub message_bytes_max: usize,
+    /// Who may do anything, as `user:digest`.
+    pub super_digest: Option<String>,
+    /// The members by number.
+    pub members: BTreeMap<i64, Member>,
+    /// Keys that mean nothing here, with their values: TLS and tuning of the Java server.
+    pub unknown: BTreeMap<String, String>,
+}
+
+/// A mistake in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Its line, from one; zero when something is missing.
+    pub line: usize,
+    /// The key.
+    pub key: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, key, what } = self;
+        match line {
+            0 => write!(f, "{key}: {what}"),
+            _ => write!(f, "line {line}: {key}: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Mistake {}
+
+/// One line: where it is and what it says.
+struct Line<'a> {
+    number: usize,
+    key: &'a str,
+    value: &'a str,
+}
+
+impl Line<'_> {
+    fn wrong(&self, what: impl Into<String>) -> Mistake {
+        Mistake {
+            line: self.number,
+            key: self.key.to_owned(),
+            what: what.into(),
+        }
+    }
+
+    fn number<T: std::str::FromStr>(&self) -> Result<T, Mistake> {
+        let wrong = |_| self.wrong(format!("{:?} is no number that fits here", self.value));
+        self.value.parse().map_err(wrong)
+    }
+
+    fn switch(&self) -> Result<bool, Mistake> {
+        match self.value.to_ascii_lowercase().as_str() {
+            "true" | "yes" => Ok(true),
+            "false" | "no" => Ok(false),
+            other => Err(self.wrong(format!("{other:?} is neither true nor false"))),
+        }
+    }
+}
+
+impl ZooCfg {
+    /// Reads the file's text.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes.
+    pub fn read(text: &str) -> Result<Self, Vec<Mistake>> {
+        let mut config = Self::bare();
+        let mut mistakes = Vec::new();
+        let mut timeouts = (None, None);
+        for (line, number) in text.lines().zip(1..) {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with(['#', '!']) {
+                continue;
+            }
+            let (key, value) = line.split_once('=').unwrap_or((line, ""));
+            let (key, value) = (key.trim(), value.trim());
+            let line = Line { number, key, value };
+            if let Err(mistake) = config.set(&line, &mut timeouts) {
+                mistakes.push(mistake);
+            }
+        }
+        let tick_ms = i32::try_from(config.tick_ms).unwrap_or(i32::MAX);
+        config.timeout_min_ms = timeouts.0.unwrap_or_else(|| tick_ms.saturating_mul(2));
+        config.timeout_max_ms = timeouts.1.unwrap_or_else(|| tick_ms.saturating_mul(20));
+        config.check(&mut mistakes);
+        if mistakes.is_empty() {
+            Ok(config)
+        } else {
+            Err(mistakes)
+        }
+    }
+
+    fn bare() -> Self {
+        let edge = Settings::default();
+        Self {
+            tick_ms: edge.tick_ms,
+            data_dir: PathBuf::new(),
+            data_log_dir: None,
+            client_port: None,
+            client_address: None,
+            secure_client_port: None,
+            admin_port: 8_080,
+            connections_of_address_max: edge.connections_of_address_max,
+            timeout_min_ms: edge.timeout_min_ms,
+            timeout_max_ms: edge.timeout_max_ms,
+            init_limit: 10,
+            sync_limit: 5,
+            words: edge.words,
+            reconfig_enabled: false,
+            is_observer: false,
+            message_bytes_max: edge.message_bytes_max,
+            super_digest: None,
+            members: BTreeMap::new(),
+            unknown: BTreeMap::new(),
+        }
+    }
+
+    fn set(
+        &mut self,
+        line: &Line<'_>,
+        timeouts: &mut (Option<i32>, Option<i32>),
+    ) -> Result<(), Mistake> {
+        // Java's properties of the same meaning begin so.
+        match line.key.strip_prefix("zookeeper.").unwrap_or(line.key) {
+            "tickTime" => self.tick_ms = line.number()?,
+            "dataDir" => self.data_dir = line.value.into(),
+            "dataLogDir" => self.data_log_dir = Some(line.value.into()),
+            "clientPort" => self.client_port = Some(line.number()?),
+            "clientPortAddress" => self.client_address = Some(line.value.to_owned()),
+            "secureClientPort" => self.secure_client_port = Some(line.number()?),
+            "admin.serverPort" => self.admin_port = line.number()?,
+            "maxClientCnxns" => self.connections_of_address_max = NonZeroUsize::new(line.number()?),
+            "minSessionTimeout" => timeouts.0 = Some(line.number()?).filter(|&ms| ms != -1),
+            "maxSessionTimeout" => timeouts.1 = Some(line.number()?).filter(|&ms| ms != -1),
+            "initLimit" => self.init_limit = line.number()?,
+            "syncLimit" => self.sync_limit = line.number()?,
+            "4lw.commands.whitelist" => self.words = words(line.value),
+            "reconfigEnabled" => self.reconfig_enabled = line.switch()?,
+            "peerType" => {
+                self.is_observer = match line.value {
+                    "observer" => true,
+                    "participant" => false,
+                    _ => return Err(line.wrong("either participant or observer")),
+                };
+            },
+            "jute.maxbuffer" => self.message_bytes_max = line.number()?,
+            "DigestAuthenticationProvider.superDigest" => {
+                self.super_digest = Some(line.value.to_owned());
+            },
+            key => match key.strip_prefix("server.") {
+                Some(number) => {
+                    let number = number
+                        .parse()
+                        .map_err(|_| line.wrong("what follows the dot is no number"))?;
+                    let member = member(line.value).map_err(|what| line.wrong(what))?;
+                    if self.members.insert(number, member).is_some() {
+                        return Err(line.wrong("this member is named twice"));
+                    }
+                },
+                None => {
+                    self.unknown
+                        .insert(line.key.to_owned(), line.value.to_owned());
+                },
+            },
+        }
+        Ok(())
+    }
+
+    fn check(&self, mistakes: &mut Vec<Mistake>) {
+        let mut wrong = |key: &str, what: &str| {
+            mistakes.push(Mistake {
+                line: 0,
+                key: key.to_owned(),
+                what: what.to_owned(),
+            });
+        };
+        if self.data_dir.as_os_str().is_empty() {
+            wrong("dataDir", "is missing");
+        }
+        if self.client_port.is_none() && self.secure_client_port.is_none() {
+            wrong("clientPort", "is missing, and so is secureClientPort");
+        }
+        if self.tick_ms == 0 {
+            wrong("tickTime", "must be more than zero");
+        }
+        if self.timeout_min_ms > self.timeout_max_ms || self.timeout_min_ms <= 0 {
+            wrong(
+                "minSessionTimeout",
+                "must be more than zero and at most maxSessionTimeout",
+            );
+        }
+    }
+
+    /// What the client edge has to know. `users` are those of the JAAS file.
+    pub fn settings(&self, member: i64, users: Users) -> Settings {
+        Settings {
+            tick_ms: self.tick_ms,
+            timeout_min_ms: self.timeout_min_ms,
+            timeout_max_ms: self.timeout_max_ms,
+            message_bytes_max: self.message_bytes_max,
+            connections_of_address_max: self.connections_of_address_max,
+            super_digest: self.super_digest.clone(),
+            users,
+            words: self.words.clone(),
+            conf: self.conf(member),
+            data_dir: Some(self.data_dir.clone()),
+            standalone: self.members.len() < 2,
+            reconfig_enabled: self.reconfig_enabled,
+            ..Settings::default()
+        }
+    }
+
+    /// What the word `conf` tells.
+    fn conf(&self, member: i64) -> String {
+        let port = |port: Option<u16>| port.map_or(-1, i32::from);
+        let dir = self.data_dir.display();
+        let log_dir = self.data_log_dir.as_ref().unwrap_or(&self.data_dir);
+        let connections = self.connections_of_address_max.map_or(0, NonZeroUsize::get);
+        let mut lines = vec![
+            format!("clientPort={}", port(self.client_port)),
+            format!("secureClientPort={}", port(self.secure_client_port)),
+            format!("dataDir={dir}"),
+            format!("dataLogDir={}", log_dir.display()),
+            format!("tickTime={}", self.tick_ms),
+            format!("maxClientCnxns={connections}"),
+            format!("minSessionTimeout={}", self.timeout_min_ms),
+            format!("maxSessionTimeout={}", self.timeout_max_ms),
+            format!("serverId={member}"),
+        ];
+        if !self.members.is_empty() {
+            lines.push(format!("initLimit={}", self.init_limit));
+            lines.push(format!("syncLimit={}", self.sync_limit));
+            lines.push(format!("peerType={}", i32::from(self.is_observer)));
+            lines.push("membership: ".to_owned());
+            lines.extend(
+                self.members
+                    .iter()
+                    .map(|(id, member)| format!("server.{id}={member}")),
+            );
+        }
+        lines.push(String::new());
+        lines.join("\n")
+    }
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.is_observer {
+            "observer"
+        } else {
+            "participant"
+        };
+        let Self {
+            host,
+            quorum_port,
+            election_port,
+            ..
+        } = self;
+        write!(f, "{host}:{quorum_port}:{election_port}:{kind}")?;
+        match &self.client {
+            Some(client) => write!(f, ";{client}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn words(value: &str) -> Option<BTreeSet<String>> {
+    let words = value
+        .split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty());
+    let words: BTreeSet<String> = words.map(str::to_owned).collect();
+    (!words.contains("*")).then_some(words)
+}
+
+/// Whether `text` names a member as `zoo.cfg` does: `server.N=…`.
+pub(crate) fn is_member(text: &str) -> bool {
+    let Some((key, value)) = text.trim().split_once('=') else {
+        return false;
+    };
+    let number = key.strip_prefix("server.").map(str::parse::<i64>);
+    matches!(number, Some(Ok(_))) && member(value).is_ok()
+}
+
+/// `host:quorum port:election port[:participant|:observer][;[host:]client port]`
+fn member(text: &str) -> Result<Member, String> {
+    let (peer, client) = match text.split_once(';') {
+        Some((peer, client)) => (peer, Some(client.to_owned())),
+        None => (text, None),
+    };
+    // An address of IPv6 stands in brackets, for it has colons itself.
+    let (host, ports) = match peer
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("]:"))
+    {
+        Some(split) => split,
+        None => peer.split_once(':').ok_or("ports are missing")?,
+    };
+    let mut parts = ports.split(':');
+    let mut port = |which: &str| -> Result<u16, String> {
+        let port = parts.next().and_then(|port| port.parse().ok());
+        port.ok_or_else(|| format!("the {which} port is missing or no port"))
+    };
+    let (quorum_port, election_port) = (port("quorum")?, port("election")?);
+    let is_observer = match parts.next() {
+        None | Some("participant") => false,
+        Some("observer") => true,
+        Some(other) => return Err(format!("{other:?} is neither participant nor observer")),
+    };
+    Ok(Member {
+        host: host.to_owned(),
+        quorum_port,
+        election_port,
+        is_observer,
+        client,
+    })
+}
+
+/// The number in the file `myid`.
+///
+/// # Errors
+///
+/// A [`Mistake`] when there is none: 1 to 254, for it is part of sessions' numbers.
+pub fn my_id(text: &str) -> Result<i64, Mistake> {
+    let number = text.trim().parse().ok();
+    number
+        .filter(|number| (1..=254).contains(number))
+        .ok_or_else(|| Mistake {
+            line: 1,
+            key: "myid".to_owned(),
+            what: format!("{:?} is no number from 1 to 254", text.trim()),
+        })
+}
+
+/// The users of a JAAS file's `Server` section: `user_NAME="PASSWORD"`.
+pub fn jaas_users(text: &str) -> Users {
+    let mut users = Users::new();
+    let mut is_server = false;
+    for line in text.lines() {
+        let line = line.trim();
+        if let Some(name) = line.strip_suffix('{') {
+            is_server = name.trim() == "Server";
+        } else if line.starts_with('}') {
+            is_server = false;
+        } else if is_server
+            && let Some((name, password)) =
+                line.strip_prefix("user_").and_then(|l| l.split_once('='))
+        {
+            let password = password.trim().trim_end_matches(';').trim_end();
+            let password = password
+                .strip_prefix('"')
+                .and_then(|rest| rest.strip_suffix('"'))
+                .unwrap_or(password);
+            users.insert(name.trim().to_owned(), password.to_owned());
+        }
+    }
+    users
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_file_of_three_members_is_understood() {
+        let config = ZooCfg::read(
+            "# comment\ntickTime=1000\ndataDir=/var/lib/zookeeper\nclientPort=2181\n\
+             maxClientCnxns=0\n4lw.commands.whitelist=ruok, srvr\nreconfigEnabled=true\n\
+             server.1=localhost:2888:3888:participant\nserver.2=[::1]:2889:3889:observer;2182\n\
+             server.3=host:1:2\nssl.keyStore.location=/x=y\n",
+        )
+        .expect("it is right");
+        assert_eq!(
+            (config.timeout_min_ms, config.timeout_max_ms),
+            (2_000, 20_000)
+        );
+        assert_eq!(config.connections_of_address_max, None);
+        assert_eq!(config.unknown["ssl.keyStore.location"], "/x=y");
+        let second = &config.members[&2];
+        assert_eq!((&*second.host, second.is_observer), ("::1", true));
+        assert_eq!(second.client.as_deref(), Some("2182"));
+        let edge = config.settings(1, Users::new());
+        assert!(edge.words.is_some_and(|words| words.contains("srvr")));
+        assert!(!edge.standalone);
+    }
+
+    #[test]
+    fn all_mistakes_are_told_with_line_and_key() {
+        let mistakes = ZooCfg::read("tickTime=x\nserver.a=1\nserver.1=host\npeerType=king\n");
+        let told: Vec<String> = mistakes
+            .expect_err("there are some")
+            .iter()
+            .map(Mistake::to_string)
+            .collect();
+        assert_eq!(told.len(), 6, "{told:?}");
+        assert!(told[0].starts_with("line 1: tickTime: "));
+        assert!(told[2].starts_with("line 3: server.1: "));
+        assert!(told[4].starts_with("dataDir: "));
+    }
+
+    #[test]
+    fn a_member_has_a_number_that_fits_a_session() {
+        assert_eq!(my_id(" 3\n"), Ok(3));
+        for wrong in ["", "0", "255", "x"] {
+            assert!(my_id(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn users_are_those_of_the_servers_section() {
+        let users = jaas_users(
+            "Client {\n user_a=\"no\"\n};\nServer {\n  org.x.DigestLoginModule required\n  \
+             user_super=\"secret\"\n  user_jaas=\"pass\";\n};\n",
+        );
+        assert_eq!(users.len(), 2);
+        assert_eq!(users["jaas"], "pass");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text: String) {
+            drop(ZooCfg::read(&text));
+            drop(jaas_users(&text));
+            drop(my_id(&text));
+        }
+    }
+}
