@@ -6,6 +6,7 @@
 //! | module | what |
 //! |---|---|
 //! | `node` | a member's consensus: all of this, put together |
+//! | `beginning` | what a member begins with |
 //! | `engine` | which types openraft works with, and how they become ours |
 //! | `codec` | what members say to each other |
 //! | `store` | openraft's log on our log |
@@ -22,6 +23,7 @@
 //! | `incarnation` | a number that grows with each start |
 
 mod barrier;
+mod beginning;
 mod codec;
 mod courier;
 mod desk;

@@ -2,9 +2,8 @@
 //!
 //! Prevents parts that outlive the whole: what runs for a member belongs to it, and ends with it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -17,26 +16,23 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::barrier::{Barriers, Rounds};
+use super::beginning::{Recovered, initialise, links, recover};
 use super::courier::{Courier, Route};
 use super::desk::Desk;
-use super::engine::{Engine, Member};
+use super::engine::Engine;
 use super::frame::{Greeting, Lane};
-use super::incarnation;
-use super::link::Link;
 use super::machine::{Machine, Progress};
-use super::network::{Links, Peer};
+use super::network::Links;
 use super::outbox::Outbox;
 use super::scribe::Scribe;
 use super::serve::serve;
 use super::store::{Store, Writing};
 use crate::disk::SharedDisk;
-use crate::log::{Log, LogError};
 use crate::member::{MemberConfig, MemberError, Snapshots};
 use crate::network::Network;
 use crate::proposal::Origin;
 use crate::replica::{NoQuorum, Proposal, Standing};
-use crate::state::{Sink, State, Told};
-use crate::tree::Event;
+use crate::state::{Sink, State};
 
 /// How often a leader says that it is there.
 const HEARTBEAT_MS: u64 = 50;
@@ -373,119 +369,6 @@ impl<D: SharedDisk> Parts<D> {
     }
 }
 
-/// What a member finds on its disk.
-struct Recovered<D> {
-    origin: Origin,
-    store: Store,
-    writing: Writing,
-    machine: Machine<D>,
-}
-
-async fn recover<D: SharedDisk>(
-    member: &MemberConfig,
-    disk: D,
-    sink: impl Sink + Send + 'static,
-    salts: u64,
-) -> Result<Recovered<D>, MemberError> {
-    let time_ms = (member.time_ms)();
-    let (id, limits) = (member.member, member.log);
-    let recover = move || {
-        let incarnation = incarnation::next(&disk, time_ms).map_err(MemberError::Disk)?;
-        let origin = Origin {
-            member: id.cast_signed(),
-            incarnation,
-        };
-        let (log, recovered) =
-            Log::open(disk.clone(), salts, limits).map_err(|error| match error {
-                LogError::Disk(_, _, _)
-                | LogError::Full
-                | LogError::Broken(_)
-                | LogError::Damaged { .. } => MemberError::Log(error),
-            })?;
-        let sink = Box::new(Locked(Mutex::new(sink)));
-        let machine = Machine::recover(disk, origin, sink).map_err(MemberError::Disk)?;
-        let (store, writing) = Store::start(log, &recovered).map_err(MemberError::Disk)?;
-        Ok(Recovered {
-            origin,
-            store,
-            writing,
-            machine,
-        })
-    };
-    tokio::task::spawn_blocking(recover)
-        .await
-        .unwrap_or_else(|died| Err(MemberError::Disk(io::Error::other(died))))
-}
-
-fn links<D, N: Network>(
-    member: &MemberConfig,
-    network: &N,
-    greeting: &Greeting,
-    (random, tasks): (&mut Random, &mut JoinSet<()>),
-) -> Links<D> {
-    let mut peers = BTreeMap::new();
-    for (&id, peer) in &member.members {
-        if id == member.member {
-            continue;
-        }
-        let mut link = |lane| {
-            let greeting = Greeting {
-                wanted: id,
-                lane,
-                ..greeting.clone()
-            };
-            let random = Random::seeded(random.bits());
-            let (link, carrier) =
-                Link::new(network.clone(), peer.address.clone(), greeting, random);
-            tasks.spawn(carrier);
-            link
-        };
-        let peer = Peer {
-            control: link(Lane::Control),
-            bulk: link(Lane::Bulk),
-        };
-        peers.insert(id, peer);
-    }
-    Links::new(peers)
-}
-
-/// A new ensemble: every member begins with the same list, which makes the same first entry.
-async fn initialise<D: SharedDisk>(
-    raft: &Engaged<D>,
-    member: &MemberConfig,
-) -> Result<(), MemberError> {
-    let engine = |error: &dyn ToString| MemberError::Engine(error.to_string());
-    if raft
-        .is_initialized()
-        .await
-        .map_err(|error| engine(&error))?
-    {
-        return Ok(());
-    }
-    let members: BTreeMap<u64, Member> = member
-        .members
-        .iter()
-        .map(|(&id, peer)| {
-            let member = Member {
-                address: peer.address.clone(),
-                line: peer.line.clone(),
-            };
-            (id, member)
-        })
-        .collect();
-    if let Err(error) = raft.initialize(members).await {
-        // Another member was faster, and its log came here meanwhile.
-        if !raft
-            .is_initialized()
-            .await
-            .map_err(|error| engine(&error))?
-        {
-            return Err(engine(&error));
-        }
-    }
-    Ok(())
-}
-
 /// Says who leads, whenever that changes.
 async fn watch_route<D: SharedDisk>(raft: Engaged<D>, route: watch::Sender<Option<Route>>) {
     let mut metrics = raft.server_metrics();
@@ -530,36 +413,5 @@ async fn bound_log<D: SharedDisk>(raft: Engaged<D>, store: Store, snapshots: Sna
         {
             return;
         }
-    }
-}
-
-/// A sink that need not be shared by itself: only the state machine speaks to it.
-struct Locked<S>(Mutex<S>);
-
-impl<S> Locked<S> {
-    fn sink(&mut self) -> &mut S {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<S: Sink> Sink for Locked<S> {
-    fn event(&mut self, event: &Event, zxid: i64) {
-        self.sink().event(event, zxid);
-    }
-
-    fn session_over(&mut self, session: i64) {
-        self.sink().session_over(session);
-    }
-
-    fn applied(&mut self, state: &State, told: Told<'_>) {
-        self.sink().applied(state, told);
-    }
-
-    fn replaced(&mut self, state: &State) {
-        self.sink().replaced(state);
-    }
-
-    fn settled(&mut self) {
-        self.sink().settled();
     }
 }
