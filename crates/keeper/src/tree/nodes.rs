@@ -41,7 +41,7 @@ pub(super) struct Facts {
     pub(super) pzxid: i64,
     pub(super) ctime_ms: i64,
     pub(super) mtime_ms: i64,
-    /// As [`Owner`](mainstay_zk_proto::mode::Owner) on the wire.
+    /// As [`Owner::to_wire`] gives it.
     pub(super) owner: i64,
     pub(super) version: i32,
     /// Children made so far; wraps as ZooKeeper's number does. Numbers sequential children.
