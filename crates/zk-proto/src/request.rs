@@ -238,7 +238,7 @@ requests! {
     SetWatches(SetWatches<'a>),
     /// Sets watches of all kinds again.
     SetWatches2(SetWatches2<'a>),
-    /// Paths of this session's ephemeral nodes.
+    /// Paths of the ephemeral nodes that go with the asker.
     GetEphemerals(OfPath<'a>),
     /// How many nodes are below a node.
     GetAllChildrenNumber(OfPath<'a>),
