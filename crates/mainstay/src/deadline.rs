@@ -7,8 +7,7 @@
 //! It belongs to the future it was set around, not to a thread: it is set while that future is
 //! polled, and taken back after. So it does not reach what is spawned, unless [`carry`] takes it
 //! there. Setting it costs a few nanoseconds and no memory; it is one plain value per thread
-//! rather than tokio's task-local, which is three times as slow and cannot be used by blocking
-//! code.
+//! rather than tokio's task-local, which blocking code cannot use.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
