@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 
 mod config;
 mod drill;
-
 mod example;
+mod keeper;
 mod run;
 
 /// The verdict is negative: a drill failed a check.
@@ -28,6 +28,7 @@ struct Arguments {
 const EXAMPLES: &str = "Examples:
   mainstay run                     the built-in example: three replicas behind a gateway
   mainstay run mainstay.toml       your own services
+  mainstay keeper --zoo-cfg FILE   a member of an ensemble that ZooKeeper's clients can use
   mainstay config validate FILE    every mistake of a file in one run
   mainstay drill                   break a service on purpose, with and without Mainstay";
 
@@ -40,6 +41,8 @@ enum Command {
         /// The configuration file.
         config: Option<PathBuf>,
     },
+    /// Run one member of a keeper: replicated coordination that speaks the ZooKeeper protocol.
+    Keeper(keeper::Arguments),
     /// Break a service on purpose, with and without Mainstay, and measure what users see.
     Drill(drill::Arguments),
     /// Look at configuration files.
@@ -68,6 +71,7 @@ enum Command {
 pub(crate) fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(config),
+        Command::Keeper(arguments) => keeper::run(&arguments),
         Command::Drill(arguments) => drill::run(arguments),
         Command::Config(command) => config::run(&command),
         Command::Payment { arguments } => example::payment(arguments),

@@ -413,6 +413,41 @@ events! {
         #[doc = "requests that were cut off when the drain ran out of time"]
         cut_off: u64,
     }
+    #[doc = "A member of the keeper listens for clients."]
+    "keeper_started" Info KeeperStarted {
+        #[doc = "its number"]
+        member: u64,
+        #[doc = "where its clients come to"]
+        listen: String,
+    }
+    #[doc = "A member of the keeper has another part in the ensemble: it leads or follows."]
+    "keeper_role_changed" Info KeeperRoleChanged {
+        #[doc = "its number"]
+        member: u64,
+        #[doc = "`leader`, `follower` or `observer`"]
+        role: String,
+        #[doc = "who leads"]
+        leader: u64,
+        #[doc = "the term in which that is so"]
+        term: u64,
+    }
+    #[doc = "A member of the keeper knows no leader: writes wait until a majority of members agrees again."]
+    "keeper_quorum_lost" Warn KeeperQuorumLost {
+        #[doc = "its number"]
+        member: u64,
+    }
+    #[doc = "A member of the keeper stopped because it could not keep what it promised."]
+    "keeper_failed" Error KeeperFailed {
+        #[doc = "its number"]
+        member: u64,
+        #[doc = "what happened, and what to do"]
+        detail: String,
+    }
+    #[doc = "A member of the keeper stopped as it was told to."]
+    "keeper_stopped" Info KeeperStopped {
+        #[doc = "its number"]
+        member: u64,
+    }
     #[doc = "A new configuration is in force."]
     "config_reloaded" Info ConfigReloaded {
         #[doc = "the file"]

@@ -15,6 +15,7 @@
 //! | `raft` | the consensus: openraft behind our own words |
 //! | [`watch`] | who watches what at this member |
 //! | [`serve`] | the client edge: connections, sessions, answers |
+//! | [`server`] | a member with its client edge, from files that operators have |
 //! | [`zoo_cfg`] | the files that operators of ZooKeeper have |
 //! | [`zookeeper`] | data of Apache ZooKeeper: moving here, and back |
 
@@ -26,6 +27,7 @@ pub mod proposal;
 mod raft;
 pub mod replica;
 pub mod serve;
+pub mod server;
 pub mod session;
 pub mod snapshot;
 pub mod state;

@@ -104,6 +104,8 @@ async fn accept<R: Replica>(
 
 async fn greet<R: Replica>(desk: &Arc<Desk>, replica: &Arc<R>, mut stream: TcpStream) {
     let Ok(peer) = stream.peer_addr() else { return };
+    // Whoever comes by IPv4 to a socket for both is known by that address: access lists name it.
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     // Answers are small, and gathered already.
     drop(stream.set_nodelay(true));
     attend(desk, replica, peer, stream.split()).await;

@@ -63,6 +63,8 @@ pub struct ZooCfg {
     pub message_bytes_max: usize,
     /// Who may do anything, as `user:digest`.
     pub super_digest: Option<String>,
+    /// Where the users of SASL are named.
+    pub jaas_file: Option<PathBuf>,
     /// The members by number.
     pub members: BTreeMap<i64, Member>,
     /// Keys that mean nothing here, with their values: TLS and tuning of the Java server.
@@ -129,17 +131,32 @@ impl ZooCfg {
     ///
     /// All mistakes.
     pub fn read(text: &str) -> Result<Self, Vec<Mistake>> {
+        Self::read_with(text, &[])
+    }
+
+    /// Reads the file's text, and the properties that the Java server takes on its command line:
+    /// they have the same keys, behind `zookeeper.`, and count more than the file.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes.
+    pub fn read_with(text: &str, properties: &[(String, String)]) -> Result<Self, Vec<Mistake>> {
         let mut config = Self::bare();
         let mut mistakes = Vec::new();
         let mut timeouts = (None, None);
-        for (line, number) in text.lines().zip(1..) {
+        let lines = text.lines().zip(1..).filter_map(|(line, number)| {
             let line = line.trim();
-            if line.is_empty() || line.starts_with(['#', '!']) {
-                continue;
-            }
             let (key, value) = line.split_once('=').unwrap_or((line, ""));
             let (key, value) = (key.trim(), value.trim());
-            let line = Line { number, key, value };
+            let says = !line.is_empty() && !line.starts_with(['#', '!']);
+            says.then_some(Line { number, key, value })
+        });
+        let properties = properties.iter().map(|(key, value)| Line {
+            number: 0,
+            key,
+            value,
+        });
+        for line in lines.chain(properties) {
             if let Err(mistake) = config.set(&line, &mut timeouts) {
                 mistakes.push(mistake);
             }
@@ -175,6 +192,7 @@ impl ZooCfg {
             is_observer: false,
             message_bytes_max: edge.message_bytes_max,
             super_digest: None,
+            jaas_file: None,
             members: BTreeMap::new(),
             unknown: BTreeMap::new(),
         }
@@ -212,6 +230,7 @@ impl ZooCfg {
             "DigestAuthenticationProvider.superDigest" => {
                 self.super_digest = Some(line.value.to_owned());
             },
+            "java.security.auth.login.config" => self.jaas_file = Some(line.value.into()),
             key => match key.strip_prefix("server.") {
                 Some(number) => {
                     let number = number

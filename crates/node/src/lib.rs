@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod example;
+pub mod keeper;
 pub mod node;
 mod operator;
 mod port;

@@ -62,6 +62,9 @@ pub enum NodeError {
     /// The supervisor's part.
     #[error(transparent)]
     Supervisor(#[from] mainstay_supervisor::StartError),
+    /// The keeper's part.
+    #[error(transparent)]
+    Keeper(#[from] mainstay_keeper::server::ServerError),
     /// The data directory cannot be used.
     #[error(
         "cannot write to the data directory {path}: {source}; set `node.data_dir` to a directory that this user may write to"

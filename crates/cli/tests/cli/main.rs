@@ -9,5 +9,6 @@
 mod config;
 mod drill;
 mod help;
+mod keeper;
 mod lifecycle;
 mod node;

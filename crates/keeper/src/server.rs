@@ -1,0 +1,402 @@
+//! A member with its client edge, as the files of ZooKeeper's operators ask for it.
+//!
+//! Prevents half-starts and mixed-up data: ports, the lock on the folder and the member's own files
+//! are checked before anything is promised, and a folder that holds data of Apache ZooKeeper is not
+//! taken for an empty one.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::fs::{self, File, TryLockError};
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_core::event::{Event, Observe};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use crate::disk::Folder;
+use crate::log::Limits;
+use crate::member::{Member, MemberConfig, MemberError, PeerConfig, Snapshots};
+use crate::network::Tcp;
+use crate::replica::{Replica as _, Standing};
+use crate::serve::{Desk, Users, serve, wall_ms};
+use crate::zoo_cfg::{Mistake, ZooCfg, jaas_users, my_id};
+
+/// Where a member's own files lie, below the folder that `zoo.cfg` names.
+pub const FOLDER: &str = "mainstay";
+/// Where Apache ZooKeeper's files lie, below the same folder.
+const FOLDER_OF_ZOOKEEPER: &str = "version-2";
+/// Held while a member runs, so that no second one writes to the same files.
+const LOCK: &str = "lock";
+/// ZooKeeper's port for clients.
+const CLIENT_PORT: u16 = 2_181;
+/// How long connections may take to let go of the member that ends.
+const LET_GO_MAX: Duration = Duration::from_secs(5);
+const LET_GO_STEP: Duration = Duration::from_millis(1);
+/// How often it is looked who leads, to tell about it.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// What a server is told at its start.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// `zoo.cfg`, with the properties of the command line.
+    pub zoo: ZooCfg,
+    /// This member's number: what `myid` says.
+    pub member: i64,
+    /// Who may prove themselves by SASL: what the JAAS file says.
+    pub users: Users,
+}
+
+/// Why the files do not say what to do.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A file cannot be read.
+    Unreadable {
+        /// Which.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+        /// What to do about it.
+        help: &'static str,
+    },
+    /// A file is wrong: all its mistakes.
+    Wrong(PathBuf, Vec<Mistake>),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { file, source, help } => {
+                write!(f, "cannot read {}: {source}; {help}", file.display())
+            },
+            Self::Wrong(file, mistakes) => {
+                write!(f, "{} cannot be used:", file.display())?;
+                mistakes.iter().try_for_each(|one| write!(f, "\n  {one}"))
+            },
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl ServerConfig {
+    /// Reads `zoo.cfg`, `myid` and the JAAS file that they name. `properties` are those that the
+    /// Java server takes on its command line; they count more than the file.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], which names the file, the line and what to do.
+    pub fn read(file: &Path, properties: &[(String, String)]) -> Result<Self, ConfigError> {
+        let text = readable(file, "give the path of a zoo.cfg")?;
+        let zoo = ZooCfg::read_with(&text, properties);
+        let zoo = zoo.map_err(|mistakes| ConfigError::Wrong(file.to_owned(), mistakes))?;
+        let member = if zoo.members.is_empty() {
+            1
+        } else {
+            let file = zoo.data_dir.join("myid");
+            let help = "write this member's number into it, the N of its line server.N";
+            let number = my_id(&readable(&file, help)?);
+            number.map_err(|mistake| ConfigError::Wrong(file, vec![mistake]))?
+        };
+        let help = "name a JAAS file that this user can read";
+        let users = zoo.jaas_file.as_deref().map(|file| readable(file, help));
+        let users = users.transpose()?.unwrap_or_default();
+        Ok(Self {
+            zoo,
+            member,
+            users: jaas_users(&users),
+        })
+    }
+
+    fn peers(&self) -> BTreeMap<u64, PeerConfig> {
+        let peer = |address, line| PeerConfig { address, line };
+        if self.zoo.members.is_empty() {
+            // It has no others, and the system chooses where it would listen for them.
+            let alone = peer("127.0.0.1:0".to_owned(), String::new());
+            return [(self.member.cast_unsigned(), alone)].into();
+        }
+        let members = self.zoo.members.iter();
+        members
+            .map(|(id, member)| {
+                let address = address(&member.host, member.quorum_port);
+                (id.cast_unsigned(), peer(address, member.to_string()))
+            })
+            .collect()
+    }
+
+    fn client_address(&self) -> (Option<String>, u16) {
+        let port = self.zoo.client_port.unwrap_or(CLIENT_PORT);
+        (self.zoo.client_address.clone(), port)
+    }
+}
+
+fn readable(file: &Path, help: &'static str) -> Result<String, ConfigError> {
+    fs::read_to_string(file).map_err(|source| ConfigError::Unreadable {
+        file: file.to_owned(),
+        source,
+        help,
+    })
+}
+
+/// An address of IPv6 has colons itself, and stands in brackets.
+fn address(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+/// Why a server does not start, or stopped.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// It cannot listen for clients.
+    Listen(String, io::Error),
+    /// Its folder cannot be used.
+    Folder(PathBuf, io::Error),
+    /// Another process uses its folder.
+    Locked(PathBuf),
+    /// Its folder holds data of Apache ZooKeeper and none of its own.
+    NotImported(PathBuf),
+    /// The member did not start, or stopped.
+    Member(MemberError),
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(address, error) => {
+                write!(f, "cannot listen for clients at {address}: {error}; ")?;
+                write!(f, "set clientPort and clientPortAddress to what is free")
+            },
+            Self::Folder(folder, error) => {
+                write!(f, "cannot use the folder {}: {error}; ", folder.display())?;
+                write!(f, "set dataDir to one that this user may write to")
+            },
+            Self::Locked(folder) => {
+                let folder = folder.display();
+                write!(f, "another process uses the folder {folder}; end it first")
+            },
+            Self::NotImported(folder) => write!(
+                f,
+                "{} holds data of Apache ZooKeeper: move it here with `mainstay keeper import`, \
+                 or set dataDir to an empty folder",
+                folder.display()
+            ),
+            Self::Member(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for ServerError {}
+
+/// A member with its client edge, which runs since [`start`](Self::start).
+#[derive(Debug)]
+pub struct Server {
+    desk: Arc<Desk>,
+    member: Arc<Member<Folder>>,
+    listener: TcpListener,
+    address: SocketAddr,
+    number: u64,
+    lock: File,
+}
+
+impl Server {
+    /// Starts the member and listens for clients; they are served by [`run`](Self::run).
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError`]; nothing is left running then.
+    pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
+        let (listener, address) = listen(config.client_address()).await?;
+        let zoo = &config.zoo;
+        let data = zoo.data_log_dir.as_ref().unwrap_or(&zoo.data_dir);
+        let folder = data.join(FOLDER);
+        let (disk, lock) = open(&zoo.data_dir, &folder)?;
+        let desk = Desk::new(zoo.settings(config.member, config.users.clone()));
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed)
+            .map_err(|error| ServerError::Folder(folder, io::Error::other(error)))?;
+        let member = MemberConfig {
+            // ZooKeeper's files give an ensemble no name.
+            cluster: "zookeeper".to_owned(),
+            member: config.member.cast_unsigned(),
+            members: config.peers(),
+            log: Limits::default(),
+            snapshots: Snapshots::default(),
+            seed: u64::from_ne_bytes(seed),
+            time_ms: wall_ms,
+        };
+        let member = Member::start(member, disk, Tcp, desk.sink()).await;
+        Ok(Self {
+            desk,
+            member: Arc::new(member.map_err(ServerError::Member)?),
+            listener,
+            address,
+            number: config.member.cast_unsigned(),
+            lock,
+        })
+    }
+
+    /// Where clients come to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves clients until `shutdown`, then leaves the lead to another member and stops.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError::Member`] when the member stopped because it could not keep what it promised.
+    pub async fn run(
+        self,
+        observer: impl Observe,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), ServerError> {
+        let number = self.number;
+        observer.observe(Event::KeeperStarted {
+            member: number,
+            listen: self.address.to_string(),
+        });
+        let ended = self.serve(&observer, shutdown).await;
+        observer.observe(match &ended {
+            Ok(()) => Event::KeeperStopped { member: number },
+            Err(error) => Event::KeeperFailed {
+                member: number,
+                detail: error.to_string(),
+            },
+        });
+        ended
+    }
+
+    async fn serve(
+        self,
+        observer: &impl Observe,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), ServerError> {
+        let Self {
+            desk,
+            member,
+            listener,
+            number,
+            lock,
+            ..
+        } = self;
+        let ended = tokio::select! {
+            never = serve(desk, Arc::clone(&member), listener) => match never {},
+            never = tell(number, &member, observer) => match never {},
+            error = member.failed() => Err(ServerError::Member(error)),
+            () = shutdown => Ok(()),
+        };
+        if let Some(member) = alone(member).await {
+            member.stop().await;
+        }
+        drop(lock);
+        ended
+    }
+}
+
+/// Tells who leads, whenever that changes.
+#[expect(
+    clippy::infinite_loop,
+    reason = "the type says that it does not end; the lint knows `!` only"
+)]
+async fn tell(number: u64, member: &Member<Folder>, observer: &impl Observe) -> Infallible {
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut was = Standing::default();
+    loop {
+        look.tick().await;
+        let is = member.standing();
+        if is != was {
+            if let Some(event) = event(number, was, is) {
+                observer.observe(event);
+            }
+            was = is;
+        }
+    }
+}
+
+fn event(member: u64, was: Standing, is: Standing) -> Option<Event> {
+    match (was.leader, is.leader) {
+        (_, Some(leader)) => Some(Event::KeeperRoleChanged {
+            member,
+            role: role(is).to_owned(),
+            leader,
+            term: is.term,
+        }),
+        (Some(_), None) => Some(Event::KeeperQuorumLost { member }),
+        (None, None) => None,
+    }
+}
+
+const fn role(standing: Standing) -> &'static str {
+    match (standing.is_leader, standing.is_observer) {
+        (true, _) => "leader",
+        (false, true) => "observer",
+        (false, false) => "follower",
+    }
+}
+
+/// The member, once the last connection has let go of it.
+async fn alone(mut member: Arc<Member<Folder>>) -> Option<Member<Folder>> {
+    let end = Instant::now() + LET_GO_MAX;
+    loop {
+        member = match Arc::try_unwrap(member) {
+            Ok(member) => return Some(member),
+            Err(shared) => shared,
+        };
+        if Instant::now() >= end {
+            return None;
+        }
+        sleep(LET_GO_STEP).await;
+    }
+}
+
+/// Listens at one address, or at all addresses of this machine.
+async fn listen(
+    (host, port): (Option<String>, u16),
+) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let bound = match &host {
+        Some(host) => TcpListener::bind((&**host, port)).await,
+        None => match TcpListener::bind((IpAddr::from([0_u16; 8]), port)).await {
+            // A machine without IPv6.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                TcpListener::bind((IpAddr::from([0; 4]), port)).await
+            },
+            bound => bound,
+        },
+    };
+    let bound = bound.and_then(|listener| {
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    });
+    let at = || address(host.as_deref().unwrap_or("::"), port);
+    bound.map_err(|error| ServerError::Listen(at(), error))
+}
+
+/// The member's own folder, and the lock on it.
+fn open(data_dir: &Path, folder: &Path) -> Result<(Folder, File), ServerError> {
+    let failed = |error| ServerError::Folder(folder.to_owned(), error);
+    if !folder.exists() && data_dir.join(FOLDER_OF_ZOOKEEPER).exists() {
+        return Err(ServerError::NotImported(data_dir.to_owned()));
+    }
+    // The lock lies beside what the member calls its disk, where every file has a meaning.
+    let disk = Folder::new(folder.join("data")).map_err(failed)?;
+    let lock = File::create(folder.join(LOCK)).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok((disk, lock)),
+        Err(TryLockError::WouldBlock) => Err(ServerError::Locked(folder.to_owned())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
