@@ -71,7 +71,7 @@ enum Command {
 pub(crate) fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(config),
-        Command::Keeper(arguments) => keeper::run(&arguments),
+        Command::Keeper(arguments) => keeper::run(arguments),
         Command::Drill(arguments) => drill::run(arguments),
         Command::Config(command) => config::run(&command),
         Command::Payment { arguments } => example::payment(arguments),

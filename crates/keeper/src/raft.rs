@@ -39,4 +39,5 @@ mod scribe;
 mod serve;
 mod store;
 
+pub(crate) use beginning::members;
 pub(crate) use node::Node;

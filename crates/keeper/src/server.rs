@@ -25,7 +25,13 @@ use crate::member::{Member, MemberConfig, MemberError, PeerConfig, Snapshots};
 use crate::network::Tcp;
 use crate::replica::{Replica as _, Standing};
 use crate::serve::{Desk, Users, serve, wall_ms};
+use crate::snapshot::SnapshotError;
 use crate::zoo_cfg::{Mistake, ZooCfg, jaas_users, my_id};
+use crate::zookeeper::ImportError;
+
+mod removal;
+
+pub use removal::{MovedIn, MovedOut, move_in, move_out};
 
 /// Where a member's own files lie, below the folder that `zoo.cfg` names.
 pub const FOLDER: &str = "mainstay";
@@ -114,6 +120,13 @@ impl ServerConfig {
         })
     }
 
+    /// Where the member's own files lie: with the log, since that is what has to be fast.
+    pub fn folder(&self) -> PathBuf {
+        let zoo = &self.zoo;
+        let data = zoo.data_log_dir.as_ref().unwrap_or(&zoo.data_dir);
+        data.join(FOLDER)
+    }
+
     fn peers(&self) -> BTreeMap<u64, PeerConfig> {
         let peer = |address, line| PeerConfig { address, line };
         if self.zoo.members.is_empty() {
@@ -165,6 +178,12 @@ pub enum ServerError {
     Locked(PathBuf),
     /// Its folder holds data of Apache ZooKeeper and none of its own.
     NotImported(PathBuf),
+    /// Its folder holds data already, which an import would replace.
+    NotEmpty(PathBuf),
+    /// What another server left cannot be imported.
+    Import(ImportError),
+    /// A snapshot cannot be written or read.
+    Snapshot(SnapshotError),
     /// The member did not start, or stopped.
     Member(MemberError),
 }
@@ -190,6 +209,14 @@ impl fmt::Display for ServerError {
                  or set dataDir to an empty folder",
                 folder.display()
             ),
+            Self::NotEmpty(folder) => write!(
+                f,
+                "{} holds data of this member already: an import would replace them; remove the \
+                 folder if they are not needed any more",
+                folder.display()
+            ),
+            Self::Import(error) => write!(f, "{error}"),
+            Self::Snapshot(error) => write!(f, "{error}"),
             Self::Member(error) => write!(f, "{error}"),
         }
     }
@@ -217,9 +244,11 @@ impl Server {
     pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
         let (listener, address) = listen(config.client_address()).await?;
         let zoo = &config.zoo;
-        let data = zoo.data_log_dir.as_ref().unwrap_or(&zoo.data_dir);
-        let folder = data.join(FOLDER);
-        let (disk, lock) = open(&zoo.data_dir, &folder)?;
+        let folder = config.folder();
+        if !folder.exists() && zoo.data_dir.join(FOLDER_OF_ZOOKEEPER).exists() {
+            return Err(ServerError::NotImported(zoo.data_dir.clone()));
+        }
+        let (disk, lock) = open(&folder)?;
         let desk = Desk::new(zoo.settings(config.member, config.users.clone()));
         let mut seed = [0; 8];
         getrandom::fill(&mut seed)
@@ -383,11 +412,8 @@ async fn listen(
 }
 
 /// The member's own folder, and the lock on it.
-fn open(data_dir: &Path, folder: &Path) -> Result<(Folder, File), ServerError> {
+fn open(folder: &Path) -> Result<(Folder, File), ServerError> {
     let failed = |error| ServerError::Folder(folder.to_owned(), error);
-    if !folder.exists() && data_dir.join(FOLDER_OF_ZOOKEEPER).exists() {
-        return Err(ServerError::NotImported(data_dir.to_owned()));
-    }
     // The lock lies beside what the member calls its disk, where every file has a meaning.
     let disk = Folder::new(folder.join("data")).map_err(failed)?;
     let lock = File::create(folder.join(LOCK)).map_err(failed)?;

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use mainstay_core::event::Severity;
 use mainstay_keeper::server::Server;
-pub use mainstay_keeper::server::{ConfigError, ServerConfig, ServerError};
+pub use mainstay_keeper::server::{
+    ConfigError, MovedIn, MovedOut, ServerConfig, ServerError, move_in, move_out,
+};
 use mainstay_observe::Observer;
 use tokio_util::sync::CancellationToken;
 

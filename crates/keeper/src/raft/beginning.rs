@@ -3,7 +3,7 @@
 //! Prevents a member that begins with less than it promised: what is damaged keeps it from
 //! starting.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ use mainstay_core::random::Random;
 use openraft::Raft;
 use tokio::task::JoinSet;
 
-use super::engine::{Engine, Member};
+use super::engine::{Engine, Member, Members, members_of};
 use super::frame::{Greeting, Lane};
 use super::incarnation;
 use super::link::Link;
@@ -20,7 +20,7 @@ use super::network::{Links, Peer};
 use super::store::{Store, Writing};
 use crate::disk::SharedDisk;
 use crate::log::Log;
-use crate::member::{MemberConfig, MemberError};
+use crate::member::{MemberConfig, MemberError, PeerConfig};
 use crate::network::Network;
 use crate::proposal::Origin;
 use crate::state::{Sink, State, Told};
@@ -110,17 +110,7 @@ pub(super) async fn initialise<D: SharedDisk>(
     {
         return Ok(());
     }
-    let members: BTreeMap<u64, Member> = member
-        .members
-        .iter()
-        .map(|(&id, peer)| {
-            let member = Member {
-                address: peer.address.clone(),
-                line: peer.line.clone(),
-            };
-            (id, member)
-        })
-        .collect();
+    let members = nodes(&member.members);
     if let Err(error) = raft.initialize(members).await {
         // Another member was faster, and its log came here meanwhile.
         if !raft
@@ -132,6 +122,26 @@ pub(super) async fn initialise<D: SharedDisk>(
         }
     }
     Ok(())
+}
+
+fn nodes(peers: &BTreeMap<u64, PeerConfig>) -> BTreeMap<u64, Member> {
+    let node = |peer: &PeerConfig| Member {
+        address: peer.address.clone(),
+        line: peer.line.clone(),
+    };
+    peers.iter().map(|(&id, peer)| (id, node(peer))).collect()
+}
+
+/// The first list of members as a snapshot has it, for data that come from elsewhere.
+///
+/// # Errors
+///
+/// [`MemberError::Engine`] when the engine does not take the list.
+pub(crate) fn members(peers: &BTreeMap<u64, PeerConfig>) -> Result<Vec<u8>, MemberError> {
+    let voters: BTreeSet<u64> = peers.keys().copied().collect();
+    let members = Members::new(vec![voters], nodes(peers));
+    let members = members.map_err(|error| MemberError::Engine(error.to_string()))?;
+    Ok(members_of(&members))
 }
 
 /// A sink that need not be shared by itself: only the state machine speaks to it.

@@ -1,11 +1,16 @@
 //! Claims about a server's start, its folder and its stop.
 
+use mainstay_zk_proto::Stat;
+use mainstay_zk_proto::acl::perms;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::state::State;
+use crate::tree::Entry;
+use crate::zookeeper;
 
 fn config(folder: &TempDir) -> ServerConfig {
     let file = folder.path().join("zoo.cfg");
@@ -34,16 +39,19 @@ async fn a_server_of_one_member_serves_and_frees_its_folder_when_it_stops() {
     for _ in 0..2 {
         let server = Server::start(config(&folder)).await.expect("it starts");
         let address = server.address();
-        let (stop, stopped) = oneshot::channel();
-        let running = tokio::spawn(server.run((), async move { drop(stopped.await) }));
-        assert_eq!(word(address, "ruok").await, "imok");
-        let second = Server::start(config(&folder)).await;
-        assert!(
-            matches!(second, Err(ServerError::Locked(_))),
-            "{second:?} shares the folder"
-        );
-        stop.send(()).expect("it runs");
-        running.await.expect("no panic").expect("a clean stop");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = server.run((), async move { drop(stopped.await) });
+        let using = async {
+            assert_eq!(word(address, "ruok").await, "imok");
+            let second = Server::start(config(&folder)).await;
+            assert!(
+                matches!(second, Err(ServerError::Locked(_))),
+                "{second:?} shares the folder"
+            );
+            drop(stop);
+        };
+        let (ended, ()) = tokio::join!(running, using);
+        ended.expect("a clean stop");
     }
 }
 
@@ -88,4 +96,99 @@ fn a_missing_myid_is_named_with_what_to_write_into_it() {
     let error = ServerConfig::read(&file, &[]).expect_err("there is none");
     let told = error.to_string();
     assert!(told.contains("myid") && told.contains("server.N"), "{told}");
+}
+
+/// Three members' files, each with data of Apache ZooKeeper that are not equally far.
+fn ensemble(folder: &TempDir) -> Vec<ServerConfig> {
+    let ports: Vec<u16> = (0..3)
+        .map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"))
+        .map(|listener| listener.local_addr().expect("an address").port())
+        .collect();
+    (1..=3)
+        .map(|id| {
+            let data = folder.path().join(id.to_string());
+            fs::create_dir(&data).expect("a folder");
+            fs::write(data.join("myid"), id.to_string()).expect("a file");
+            let mut text = format!(
+                "dataDir={}\nclientPort=0\nclientPortAddress=127.0.0.1\n\
+                 4lw.commands.whitelist=*\n",
+                data.display()
+            );
+            for (port, id) in ports.iter().zip(1..) {
+                text.extend([format!("server.{id}=127.0.0.1:{port}:1\n")]);
+            }
+            let file = data.join("zoo.cfg");
+            fs::write(&file, text).expect("a file");
+            ServerConfig::read(&file, &[]).expect("it is right")
+        })
+        .collect()
+}
+
+/// A state of ZooKeeper's with nodes `/0` to `/<zxid - 1>`.
+fn left_by_zookeeper(zxid: i64) -> State {
+    let open = Entry {
+        perms: perms::ALL,
+        scheme: "world".into(),
+        id: "anyone".into(),
+    };
+    let paths = ["", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"];
+    let nodes = paths.map(str::to_owned).into_iter();
+    let nodes = nodes.chain((0..zxid).map(|n| format!("/{n}")));
+    let nodes = nodes.map(|path| {
+        let stat = Stat::default();
+        (path, Some(Vec::new()), vec![open.clone()], stat)
+    });
+    State::imported(nodes, std::iter::empty(), zxid, 1).expect("parents are there")
+}
+
+/// Waits until a server says so.
+async fn told(address: SocketAddr, what: &str) {
+    while !word(address, "srvr").await.contains(what) {
+        sleep(LET_GO_STEP).await;
+    }
+}
+
+#[tokio::test]
+async fn an_ensemble_moves_here_and_begins_with_who_had_most() {
+    let folder = TempDir::new().expect("a folder");
+    let configs = ensemble(&folder);
+    for (config, zxid) in configs.iter().zip([7, 9, 4]) {
+        let (name, bytes) = zookeeper::export(&left_by_zookeeper(zxid));
+        let data = &config.zoo.data_dir;
+        let inner = data.join(FOLDER_OF_ZOOKEEPER);
+        fs::create_dir(&inner).expect("a folder");
+        fs::write(inner.join(name), bytes).expect("a file");
+        let moved = move_in(config, (data, data)).expect("good data");
+        assert_eq!(moved.imported.state.zxid(), zxid);
+        let again = move_in(config, (data, data)).expect_err("it has data");
+        assert!(matches!(again, ServerError::NotEmpty(_)), "{again}");
+    }
+    let mut servers = Vec::new();
+    for config in &configs {
+        servers.push(Server::start(config.clone()).await.expect("it starts"));
+    }
+    let addresses: Vec<_> = servers.iter().map(Server::address).collect();
+    let (stop, _) = tokio::sync::broadcast::channel::<()>(1);
+    let running = servers.into_iter().map(|server| {
+        let mut stopped = stop.subscribe();
+        server.run((), async move { drop(stopped.recv().await) })
+    });
+    let looking = async {
+        // Two of the three had less than all of it.
+        for address in addresses {
+            told(address, "Node count: 13\n").await;
+        }
+        stop.send(()).expect("they listen");
+    };
+    let (ended, ()) = tokio::join!(futures_util::future::join_all(running), looking);
+    ended
+        .into_iter()
+        .collect::<Result<(), _>>()
+        .expect("clean stops");
+
+    let to = TempDir::new().expect("a folder");
+    let out = move_out(&configs[0], to.path()).expect("good data");
+    let back = zookeeper::import(to.path(), to.path()).expect("good data");
+    assert_eq!(back.state.tree().digest(), out.state.tree().digest());
+    assert_eq!(out.state.tree().len(), 13);
 }
