@@ -141,7 +141,7 @@ impl ZooCfg {
     ///
     /// All mistakes.
     pub fn read_with(text: &str, properties: &[(String, String)]) -> Result<Self, Vec<Mistake>> {
-        let mut config = Self::bare();
+        let mut config = Self::new(PathBuf::new());
         let mut mistakes = Vec::new();
         let mut timeouts = (None, None);
         let lines = text.lines().zip(1..).filter_map(|(line, number)| {
@@ -172,11 +172,12 @@ impl ZooCfg {
         }
     }
 
-    fn bare() -> Self {
+    /// What is so when a file says nothing but where data lie.
+    pub fn new(data_dir: PathBuf) -> Self {
         let edge = Settings::default();
         Self {
             tick_ms: edge.tick_ms,
-            data_dir: PathBuf::new(),
+            data_dir,
             data_log_dir: None,
             client_port: None,
             client_address: None,

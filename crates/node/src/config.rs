@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use mainstay_core::event::Severity;
 use mainstay_gateway::config::Limits;
+use mainstay_keeper::server::ServerConfig;
 use toml::de::DeTable;
 
+mod keeper;
 pub mod key;
 pub mod problem;
 mod reader;
@@ -49,6 +51,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long a stop waits for requests in flight.
     pub drain: Duration,
+    /// The member of a keeper that runs here.
+    pub keeper: Option<ServerConfig>,
     /// The services.
     pub services: Vec<Service>,
     /// Every value in force, with its origin.
@@ -165,13 +169,19 @@ fn read(path: &str, root: &Section<'_, '_>, machine: &Machine) -> Option<Config>
     };
     let limits = limits(&gateway);
     let drain = gateway.duration("drain");
+    let keeper = root.has("keeper").then(|| {
+        let section = root.table("keeper");
+        keeper::read(&section, Path::new(data_dir.as_deref().unwrap_or_default()))
+    });
     let sections = root.named("service");
-    if sections.is_empty() && !root.has("service") {
+    if sections.is_empty() && !root.has("service") && keeper.is_none() {
         root.problem(
             "service",
             "there is no service".to_owned(),
             "nothing to run",
-            Some("add a table [service.NAME] with `listen` and `endpoints` or `run`"),
+            Some(
+                "add a table [service.NAME] with `listen` and `endpoints` or `run`, or a [keeper]",
+            ),
         );
     }
     let services: Vec<Option<Service>> = sections
@@ -188,6 +198,10 @@ fn read(path: &str, root: &Section<'_, '_>, machine: &Machine) -> Option<Config>
         workers: NonZeroUsize::new(workers?)?,
         limits: limits?,
         drain: drain?,
+        keeper: match keeper {
+            Some(keeper) => Some(keeper?),
+            None => None,
+        },
         services: services.into_iter().collect::<Option<_>>()?,
         effective: Vec::new(),
     })

@@ -14,6 +14,7 @@ use mainstay_core::event::{Event, Observe};
 use mainstay_core::health::Verdict;
 use mainstay_core::outcome::Reason;
 use mainstay_gateway::{Gateway, Handle, Rotation};
+use mainstay_keeper::server::Server;
 use mainstay_observe::status::{ServiceStatus, StatusSource};
 use mainstay_observe::{Observer, clock};
 pub use mainstay_supervisor::ReplicaStatus;
@@ -105,6 +106,7 @@ pub struct Node {
     /// Told of every change of a replica.
     changed: Arc<Notify>,
     stop: Stop,
+    keeper: Option<Server>,
     gateway: Gateway,
     admin: Admin,
     supervisor: Supervisor,
@@ -117,6 +119,8 @@ pub struct Summary {
     pub admin: SocketAddr,
     /// Each service with the address that clients use.
     pub services: Vec<(Arc<str>, SocketAddr)>,
+    /// Where clients of the keeper come to.
+    pub keeper: Option<SocketAddr>,
     /// The replicas that the node runs.
     pub replicas: Vec<ReplicaStatus>,
 }
@@ -142,6 +146,11 @@ impl Node {
             source,
         })?;
         let gateway = Gateway::bind(replicas::gateway(&config, &ports), observer.clone())?;
+        // Replicas may need it from their first moment on.
+        let keeper = match &config.keeper {
+            Some(keeper) => Some(Server::start(keeper.clone()).await?),
+            None => None,
+        };
         let handle = gateway.handle();
         let (changed, stop) = (Arc::new(Notify::new()), Stop::default());
         let listener = listener(handle.clone(), Arc::clone(&changed), stop.replicas.clone());
@@ -166,6 +175,7 @@ impl Node {
             readiness,
             changed,
             stop,
+            keeper,
             gateway,
             admin,
             supervisor,
@@ -177,6 +187,7 @@ impl Node {
         Summary {
             admin: self.admin.address(),
             services: self.gateway.addresses(),
+            keeper: self.keeper.as_ref().map(Server::address),
             replicas: self.supervisor.handle().replicas(),
         }
     }
@@ -206,6 +217,7 @@ impl Node {
             readiness,
             changed,
             stop,
+            keeper,
             gateway,
             admin,
             supervisor,
@@ -229,6 +241,14 @@ impl Node {
         let mut background = JoinSet::new();
         background.spawn(heartbeats(observer.clone(), stop.background.clone()));
         background.spawn(admin.run(stop.background.clone()));
+        if let Some(keeper) = keeper {
+            let shutdown = stop.background.clone();
+            let observer = observer.clone();
+            // How it ended was told as an event; the rest of the node goes on.
+            background.spawn(async move {
+                drop(keeper.run(observer, shutdown.cancelled_owned()).await);
+            });
+        }
         background.spawn({
             let shutdown = stop.gateway.clone();
             async move {
@@ -260,6 +280,7 @@ impl Node {
             "name": self.config.name,
             "pid": std::process::id(),
             "admin": summary.admin.to_string(),
+            "keeper": summary.keeper.map(|listen| listen.to_string()),
             "services": services,
         });
         let path = self.config.data_dir.join("node.json");

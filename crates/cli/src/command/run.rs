@@ -96,6 +96,9 @@ fn introduction(summary: &Summary, path: &str) -> String {
             .filter(|replica| replica.service == *name);
         lines.extend(of_service.map(introduce));
     }
+    if let Some(listen) = summary.keeper {
+        lines.push(format!("  {:<12}  {listen}", "keeper"));
+    }
     lines.push(format!("  {:<12}  http://{}", "dashboard", summary.admin));
     lines.extend([String::new(), "Try:".to_owned()]);
     if let Some((_, listen)) = summary.services.first() {

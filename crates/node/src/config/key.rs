@@ -146,6 +146,50 @@ pub const KEYS: &[Key] = &[
         "On stop, requests in flight may take this long to finish.",
     ),
     key(
+        "keeper",
+        Kind::Table,
+        "",
+        "A member of a keeper, which clients of ZooKeeper can use; without this table there is none.",
+    ),
+    key(
+        "keeper.listen",
+        Kind::Address,
+        "127.0.0.1:2181",
+        "Where its clients come to. On loopback unless you say otherwise.",
+    ),
+    key(
+        "keeper.member",
+        Kind::Count,
+        "1",
+        "This member's number, 1 to 254. Never one that another member had.",
+    ),
+    key(
+        "keeper.members",
+        Kind::Table,
+        "",
+        "All members: { 1 = \"10.0.0.1:2888\", 2 = … }, each with the address where it listens for \
+         the others, the same at each of them. Three survive the loss of one, five of two. Left \
+         out, this one is alone.",
+    ),
+    key(
+        "keeper.session_timeout_min",
+        Kind::Duration,
+        "4s",
+        "Sessions that want a shorter timeout get this one.",
+    ),
+    key(
+        "keeper.session_timeout_max",
+        Kind::Duration,
+        "40s",
+        "Sessions that want a longer timeout get this one.",
+    ),
+    key(
+        "keeper.message_bytes_max",
+        Kind::Size,
+        "1MiB",
+        "Longest request of a client.",
+    ),
+    key(
         "service",
         Kind::Table,
         "",

@@ -311,3 +311,35 @@ fn the_reference_is_up_to_date() {
         "run `cargo xtask tidy --fix`"
     );
 }
+
+#[test]
+fn a_keeper_needs_no_service_and_keeps_its_data_below_the_nodes() {
+    let config = parse(
+        "version = 1\n[node]\ndata_dir = \"/d\"\n[keeper]\nmember = 2\n\
+         members = { 1 = \"a:2888\", 2 = \"[::1]:2889\" }\nsession_timeout_min = \"1s\"\n",
+    )
+    .expect("it is right");
+    let keeper = config.keeper.expect("it is there");
+    assert_eq!(keeper.member, 2);
+    assert_eq!(keeper.zoo.client_port, Some(2_181));
+    assert_eq!(keeper.zoo.timeout_min_ms, 1_000);
+    assert_eq!(keeper.folder(), Path::new("/d/keeper/mainstay"));
+    let second = &keeper.zoo.members[&2];
+    assert_eq!((&*second.host, second.quorum_port), ("::1", 2_889));
+}
+
+#[test]
+fn every_mistake_about_the_members_of_a_keeper_is_told() {
+    let wrong = |keeper: &str| messages(&format!("{SMALLEST}[keeper]\n{keeper}"));
+    for (keeper, part) in [
+        ("member = 255\n", "`keeper.member` is 255"),
+        ("members = { 0 = \"a:1\" }\n", "member \"0\""),
+        ("members = { 1 = \"a\" }\n", "member \"1\""),
+        ("members = { 2 = \"a:1\" }\n", "does not name member 1"),
+        ("session_timeout_min = \"1m\"\n", "longer than"),
+    ] {
+        let told = wrong(keeper);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains(part), "{told:?}");
+    }
+}
