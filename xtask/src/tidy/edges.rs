@@ -53,6 +53,7 @@ pub(super) const PLACES: &[Place] = &[
     place("mainstay", 1, &["core"]),
     place("observe", 1, &["core"]),
     place("check", 1, &["core"]),
+    place("recipe", 1, &[]),
     place("core", 0, &[]),
     place("zk-proto", 0, &[]),
 ];
