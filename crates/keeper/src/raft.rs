@@ -19,6 +19,8 @@
 //! | `outbox` | what this member proposed and has not applied |
 //! | `courier` | takes it to the leader |
 //! | `scribe` | makes entries of it, at the leader |
+//! | `standing` | who leads, as this member may believe it |
+//! | `pulse` | tells the leader which sessions this member heard |
 //! | `barrier` | waiting for what was committed before |
 //! | `incarnation` | a number that grows with each start |
 
@@ -35,8 +37,10 @@ mod machine;
 mod network;
 mod node;
 mod outbox;
+mod pulse;
 mod scribe;
 mod serve;
+mod standing;
 mod store;
 
 pub(crate) use beginning::members;

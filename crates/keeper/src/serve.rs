@@ -14,6 +14,7 @@
 //! | `reconfig` | changes of members, which are refused for now |
 //! | `identity`, `sasl` | who asks |
 //! | `expiry` | who was silent for too long |
+//! | `pulse` | who was heard, told to the leader |
 //! | `word`, `tally` | what operators ask |
 
 use std::convert::Infallible;
@@ -37,6 +38,7 @@ mod frames;
 mod handshake;
 mod identity;
 mod line;
+mod pulse;
 mod read;
 mod reconfig;
 mod sasl;
@@ -78,7 +80,15 @@ pub async fn serve<R: Replica>(
     desk.begin(replica.origin(), wall_ms());
     tokio::select! {
         never = accept(&desk, &replica, listener) => never,
-        never = keep_time(&desk, &*replica) => never,
+        never = tend(&desk, &*replica) => never,
+    }
+}
+
+/// Does what is due at its time.
+async fn tend<R: Replica>(desk: &Desk, replica: &R) -> Infallible {
+    tokio::select! {
+        never = keep_time(desk, replica) => never,
+        never = pulse::tell(desk, replica) => never,
     }
 }
 
@@ -172,7 +182,7 @@ async fn keep_time<R: Replica>(desk: &Desk, replica: &R) -> Infallible {
                 None => expiry.close(session),
             }
         }
-        for session in desk.touched().into_iter().chain(changes.touched) {
+        for session in replica.touched() {
             expiry.touch(session);
         }
         let term = standing.term.cast_signed();

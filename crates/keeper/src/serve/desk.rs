@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use mainstay_zk_proto::header::XID_WATCH;
 use mainstay_zk_proto::{Code, Reply};
 use tokio::sync::oneshot;
+use tokio::time::Duration;
 
 use super::connection::End;
 use super::line::{First, Line, Stage, answer};
@@ -72,8 +73,6 @@ pub(super) enum Waiter {
 pub(super) struct Changes {
     /// With its timeout when it began or went on.
     pub(super) sessions: Vec<(i64, Option<i32>)>,
-    /// Sessions that were heard at other members.
-    pub(super) touched: Vec<i64>,
     /// There were more than can be kept.
     pub(super) is_torn: bool,
 }
@@ -226,23 +225,25 @@ impl Desk {
         std::mem::take(&mut lock(&self.changes))
     }
 
-    /// Sessions at this member that were heard since this was last asked: what a follower tells
-    /// its leader.
-    pub fn touched(&self) -> Vec<i64> {
+    /// Sessions at this member that were heard since this was last asked.
+    pub(super) fn heard(&self) -> BTreeSet<i64> {
         let lines = self.lines();
         let heard = lines.all.values().filter(|line| line.was_heard());
-        heard
-            .map(|line| line.session())
-            .filter(|&session| session != 0)
-            .collect()
+        let sessions = heard.map(|line| line.session());
+        sessions.filter(|&session| session != 0).collect()
     }
 
-    /// Sessions were heard at another member: what a follower told this leader.
-    pub fn touch(&self, sessions: &[i64]) {
-        let mut changes = lock(&self.changes);
-        let room = CHANGES_MAX.saturating_sub(changes.touched.len());
-        // Who is left out was heard a moment ago, and will be again before the timeout.
-        changes.touched.extend(sessions.iter().take(room));
+    /// Lets go of those whose session nobody who leads has counted with for `untold`: it may end
+    /// before this member hears of it, and its client has to know that.
+    pub(super) fn let_go(&self, untold: Duration) {
+        for line in self.lines().all.values() {
+            let timeout_ms = u64::try_from(line.timeout_ms()).unwrap_or(0);
+            // ZooKeeper's clients give a silent server up after as long.
+            let patience = Duration::from_millis(timeout_ms) * 2 / 3;
+            if line.session() != 0 && untold > patience {
+                line.hang_up();
+            }
+        }
     }
 
     /// All connections.

@@ -1,5 +1,6 @@
 //! Claims about what clients see, and in which order.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, RwLock};
 
 use mainstay_zk_proto::acl::{Acl, Id};
@@ -18,6 +19,8 @@ use crate::proposal::{Batch, Entry, Operation, Origin};
 use crate::replica::{NoQuorum, Solo, Standing};
 use crate::state::{Sink as _, State};
 
+mod ensemble;
+mod members;
 mod session;
 mod watch;
 
@@ -110,6 +113,14 @@ impl Replica for Held {
         Ok(())
     }
 
+    async fn touch(&self, _: &BTreeSet<i64>) -> Result<(), NoQuorum> {
+        Ok(())
+    }
+
+    fn touched(&self) -> BTreeSet<i64> {
+        BTreeSet::new()
+    }
+
     fn standing(&self) -> Standing {
         Standing {
             term: 1,
@@ -138,6 +149,8 @@ fn solo() -> (Arc<Desk>, Arc<Solo<Teller>>) {
 /// One end of a connection whose other end is served.
 struct Client {
     stream: DuplexStream,
+    /// How long its session shall be allowed to be silent.
+    wanted_ms: i32,
     _gone: oneshot::Sender<()>,
 }
 
@@ -157,6 +170,7 @@ impl Client {
         set.detach_all();
         Self {
             stream,
+            wanted_ms: 1,
             _gone: gone,
         }
     }
@@ -167,7 +181,7 @@ impl Client {
             ConnectRequest {
                 protocol_version: 0,
                 last_zxid_seen,
-                timeout_ms: 1,
+                timeout_ms: self.wanted_ms,
                 session_id,
                 password,
                 read_only: Some(false),
@@ -193,13 +207,18 @@ impl Client {
     }
 
     async fn ask(&mut self, xid: i32, request: &Request<'_>) {
+        assert!(self.try_ask(xid, request).await, "the connection is open");
+    }
+
+    /// Asks; `false` when the connection has ended.
+    async fn try_ask(&mut self, xid: i32, request: &Request<'_>) -> bool {
         let mut out = Vec::new();
         frame::append(&mut out, |out| {
             let opcode = request.opcode().to_wire();
             RequestHeader { xid, opcode }.write(out);
             request.write(out);
         });
-        self.stream.write_all(&out).await.expect("open");
+        self.stream.write_all(&out).await.is_ok()
     }
 
     /// The next message; `None` at the end of the connection.

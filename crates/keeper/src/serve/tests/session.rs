@@ -65,7 +65,7 @@ async fn a_silent_session_ends_and_one_that_pings_does_not() {
         }
     };
     tokio::select! {
-        never = keep_time(&desk, &*replica) => match never {},
+        never = tend(&desk, &*replica) => match never {},
         () = pings => {},
     }
     assert_eq!(silent.next().await, "end");
