@@ -20,7 +20,7 @@ use super::connection::End;
 use super::line::{First, Line, Stage, answer};
 use super::read::Reader;
 use super::settings::Settings;
-use super::tally::Tally;
+use super::tally::{Silences, Tally};
 use super::{event, write};
 use crate::proposal::{Action, Origin};
 use crate::state::{Effect, Sink, State, Told};
@@ -48,6 +48,8 @@ pub struct Desk {
     pub(super) trace_mask: AtomicU64,
     /// Connections that ended by a fault, and why the last one did.
     faults: Mutex<(u64, String)>,
+    /// Sessions that this member, as a leader, found silent.
+    pub(super) silences: Silences,
 }
 
 #[derive(Debug, Default)]
@@ -71,8 +73,8 @@ pub(super) enum Waiter {
 /// Sessions that began or ended since somebody looked.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    /// With its timeout when it began or went on.
-    pub(super) sessions: Vec<(i64, Option<i32>)>,
+    /// With its timeout and the transaction, when it began or went on.
+    pub(super) sessions: Vec<(i64, Option<(i32, i64)>)>,
     /// There were more than can be kept.
     pub(super) is_torn: bool,
 }
@@ -93,6 +95,7 @@ impl Desk {
             started_ms: AtomicI64::new(0),
             trace_mask: AtomicU64::new(306),
             faults: Mutex::default(),
+            silences: Silences::default(),
         })
     }
 
@@ -211,10 +214,10 @@ impl Desk {
         lines.all.get(&line).cloned()
     }
 
-    fn change(&self, session: i64, timeout_ms: Option<i32>) {
+    fn change(&self, session: i64, began: Option<(i32, i64)>) {
         let mut changes = lock(&self.changes);
         if changes.sessions.len() < CHANGES_MAX {
-            changes.sessions.push((session, timeout_ms));
+            changes.sessions.push((session, began));
         } else {
             changes.is_torn = true;
         }
@@ -243,6 +246,15 @@ impl Desk {
             if line.session() != 0 && untold > patience {
                 line.hang_up();
             }
+        }
+    }
+
+    /// A snapshot took the state's place: what was proposed may have been done, and watches may have
+    /// missed what they wait for. Clients come again, and set what they watch.
+    fn let_go_of_all(&self) {
+        lock(&self.changes).is_torn = true;
+        for line in self.connections() {
+            line.hang_up();
         }
     }
 
@@ -370,7 +382,7 @@ impl Sink for Teller {
         let is_ours = self.desk.origin.get() == Some(&told.origin);
         let session = told.operation.session;
         if let Ok(Effect::Session { timeout_ms }) = told.result {
-            self.desk.change(session, Some(timeout_ms));
+            self.desk.change(session, Some((timeout_ms, told.zxid)));
             // A session that went on elsewhere is not here any more.
             if !is_ours && matches!(told.operation.action, Action::Attach { .. }) {
                 self.over.extend(self.desk.unseat(session));
@@ -394,6 +406,14 @@ impl Sink for Teller {
             Some(Waiter::Handshake(line, sender)) => self.shake(&line, sender, &told),
             Some(Waiter::Nobody) | None => {},
         }
+    }
+
+    fn replaced(&mut self, state: &State) {
+        if let Some(&origin) = self.desk.origin.get() {
+            // A handshake among them hears that nobody knows.
+            drop(self.desk.waiter(state.applied_of(origin)));
+        }
+        self.desk.let_go_of_all();
     }
 
     fn settled(&mut self) {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tokio::runtime::{Builder, Runtime};
+
 use super::*;
 use crate::disk::simulated::SimulatedDisk;
 use crate::log::Limits;
@@ -14,8 +16,30 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct Running {
     pub(super) desk: Arc<Desk>,
     pub(super) member: Arc<Member<SimulatedDisk>>,
-    /// Ends with it.
-    _tending: JoinSet<()>,
+    /// All that is done for it is done here, by one thread.
+    runtime: Option<Runtime>,
+}
+
+impl Running {
+    /// Nothing is done for it for so long, as if its process had been stopped.
+    pub(super) fn stall(&self, how_long: Duration) {
+        if let Some(runtime) = &self.runtime {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "to block the runtime is the point"
+            )]
+            let stalls = async move { std::thread::sleep(how_long) };
+            drop(runtime.spawn(stalls));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 pub(super) struct Ensemble {
@@ -88,16 +112,21 @@ impl Ensemble {
         });
         let disk = self.disks[&id].clone();
         let host = self.network.host(&address(id));
-        let member = Member::start(config, disk, host, desk.sink()).await;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let starts = Member::start(config, disk, host, desk.sink());
+        let member = runtime.spawn(starts).await.expect("no panic");
         let member = Arc::new(member.expect("it starts"));
         desk.begin(member.origin(), wall_ms());
-        let mut tending = JoinSet::new();
         let (its_desk, its_member) = (Arc::clone(&desk), Arc::clone(&member));
-        tending.spawn(async move { match tend(&its_desk, &*its_member).await {} });
+        drop(runtime.spawn(async move { match tend(&its_desk, &*its_member).await {} }));
         let running = Running {
             desk,
             member,
-            _tending: tending,
+            runtime: Some(runtime),
         };
         self.running.insert(id, running);
     }
@@ -135,7 +164,12 @@ impl Ensemble {
 
     /// A connection to a member.
     pub(super) fn connect(&self, id: u64) -> Client {
-        let Running { desk, member, .. } = &self.running[&id];
+        let Running {
+            desk,
+            member,
+            runtime,
+        } = &self.running[&id];
+        let _entered = runtime.as_ref().map(Runtime::enter);
         Client::connect(desk, member)
     }
 
@@ -152,6 +186,21 @@ impl Ensemble {
         let (session, password, timeout_ms) = client.shaken().await;
         assert_eq!(timeout_ms, client.wanted_ms);
         (client, session, password)
+    }
+
+    /// Nothing gets to a member from the others, nor back.
+    pub(super) fn cut_off(&self, id: u64) {
+        for other in self.disks.keys().filter(|&&other| other != id) {
+            self.network.part(&[&address(id)], &[&address(*other)]);
+        }
+    }
+
+    /// A session goes on at a member; `false` when it hears that it is over.
+    pub(super) async fn attach(&self, id: u64, session: i64, password: &[u8]) -> (Client, bool) {
+        let mut client = self.connect(id);
+        client.shake(session, password, 0).await;
+        let goes_on = client.shaken().await.0 == session;
+        (client, goes_on)
     }
 
     /// What a member has.
