@@ -162,6 +162,10 @@ impl<D: SharedDisk> Replica for Member<D> {
         self.0.propose(proposal, register);
     }
 
+    fn takes_writes(&self) -> bool {
+        self.0.takes_writes()
+    }
+
     fn barrier(&self) -> impl Future<Output = Result<(), NoQuorum>> + Send {
         self.0.barrier()
     }

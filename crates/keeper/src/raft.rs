@@ -21,6 +21,8 @@
 //! | `scribe` | makes entries of it, at the leader |
 //! | `standing` | who leads, as this member may believe it |
 //! | `pulse` | tells the leader which sessions this member heard |
+//! | `handover` | a leader leaves the lead to another member |
+//! | `watchdog` | a leader whose disk hangs hands over |
 //! | `barrier` | waiting for what was committed before |
 //! | `incarnation` | a number that grows with each start |
 
@@ -31,6 +33,7 @@ mod courier;
 mod desk;
 mod engine;
 mod frame;
+mod handover;
 mod incarnation;
 mod link;
 mod machine;
@@ -42,6 +45,7 @@ mod scribe;
 mod serve;
 mod standing;
 mod store;
+mod watchdog;
 
 pub(crate) use beginning::members;
 pub(crate) use node::Node;

@@ -29,6 +29,10 @@ pub trait Replica: Send + Sync + 'static {
     /// Every proposal is told exactly once, unless this member stops; also when leaders change.
     fn propose(&self, proposal: Proposal<'_>, register: &mut dyn FnMut(i64));
 
+    /// Whether a write that is proposed now has a chance. While it has none, clients hear so at once:
+    /// this member's disk is full or hangs, or too much waits already.
+    fn takes_writes(&self) -> bool;
+
     /// Waits until [`state`](Self::state) has everything that was committed anywhere before.
     fn barrier(&self) -> impl Future<Output = Result<(), NoQuorum>> + Send;
 
@@ -147,6 +151,10 @@ impl<S: Sink + Send + 'static> Replica for Solo<S> {
         debug_assert_eq!(applied, Ok(()));
         drop(state);
         applying.sink.settled();
+    }
+
+    fn takes_writes(&self) -> bool {
+        true
     }
 
     async fn barrier(&self) -> Result<(), NoQuorum> {

@@ -76,12 +76,16 @@ impl<D: SharedDisk> Desk<D> {
     }
 
     async fn block(&self, from: u64, body: Vec<u8>) -> Result<Vec<u8>, String> {
-        let mut receiving = self.receiving.lock().await;
-        let receiving = receiving
-            .as_mut()
-            .filter(|receiving| receiving.from == from);
+        let mut place = self.receiving.lock().await;
+        let receiving = place.as_mut().filter(|receiving| receiving.from == from);
         let receiving = receiving.ok_or("no snapshot of this member began")?;
-        receiving.writer.block(body).map_err(words)?;
+        if let Err(error) = receiving.writer.block(body) {
+            // The leader will try again; a disk that is full needs the room until then.
+            if let Some(Receiving { writer, .. }) = place.take() {
+                writer.abandon(&self.disk);
+            }
+            return Err(words(error));
+        }
         Ok(Vec::new())
     }
 

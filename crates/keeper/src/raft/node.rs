@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use super::courier::{Courier, Route};
 use super::desk::Desk;
 use super::engine::Engine;
 use super::frame::{Greeting, Lane};
+use super::handover::hand_over;
 use super::machine::{Machine, Progress};
 use super::network::Links;
 use super::outbox::Outbox;
@@ -28,6 +30,7 @@ use super::pulse::Pulse;
 use super::scribe::Scribe;
 use super::serve::serve;
 use super::store::{Store, Writing};
+use super::watchdog;
 use crate::disk::SharedDisk;
 use crate::member::{MemberConfig, MemberError, Snapshots};
 use crate::network::Network;
@@ -44,9 +47,6 @@ const HEARTBEAT_MS: u64 = 50;
 /// busy cores keep six heartbeats waiting.
 const ELECTION_MIN_MS: u64 = 100;
 const ELECTION_MAX_MS: u64 = 200;
-
-/// How long a leader that stops waits until another one leads.
-const TRANSFER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Entries in one message, which is bounded in bytes by the store.
 const MESSAGE_ENTRIES_MAX: u64 = 2_000;
@@ -74,6 +74,8 @@ pub(crate) struct Node<D: SharedDisk> {
     state: Arc<RwLock<State>>,
     pulse: Arc<Pulse<D>>,
     store: Store,
+    /// The disk makes nothing durable.
+    chokes: Arc<AtomicBool>,
     writing: Mutex<Option<Writing>>,
     tasks: Mutex<JoinSet<()>>,
 }
@@ -190,6 +192,11 @@ impl<D: SharedDisk> Node<D> {
         self.barriers.wait().await
     }
 
+    /// Whether a write that is proposed now has a chance.
+    pub(crate) fn takes_writes(&self) -> bool {
+        !self.chokes.load(Ordering::Relaxed) && self.outbox.has_room()
+    }
+
     /// Whether the disk is full, so that this member promises nothing new.
     pub(crate) fn disk_is_full(&self) -> bool {
         self.store.is_full()
@@ -222,30 +229,7 @@ impl<D: SharedDisk> Node<D> {
 
     /// Leaves the lead to the one who is nearest, so that nobody has to notice that it is gone.
     async fn hand_over(&self) {
-        let nearest = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow_watched();
-            let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
-            let replication = metrics.replication.iter().flatten();
-            let others = replication.filter(|(id, _)| **id != self.member && voters.contains(id));
-            others
-                .max_by_key(|(_, matched)| **matched)
-                .map(|(id, _)| *id)
-        };
-        let Some(nearest) = nearest else {
-            return;
-        };
-        if self.raft.trigger().transfer_leader(nearest).await.is_err() {
-            return;
-        }
-        let mut metrics = self.raft.server_metrics();
-        let moved = async {
-            while metrics.borrow_watched().current_leader == Some(self.member)
-                && metrics.changed().await.is_ok()
-            {}
-        };
-        // The others notice by themselves, if it was in vain.
-        drop(timeout(TRANSFER_TIMEOUT, moved).await);
+        hand_over(self.member, &self.raft).await;
     }
 
     /// Stops; the disk is free afterwards.
@@ -334,6 +318,9 @@ impl<D: SharedDisk> Parts<D> {
         };
         tasks.spawn(Arc::clone(&barriers).serve(rounds));
         tasks.spawn(bound_log(raft.clone(), store.clone(), member.snapshots));
+        let chokes = Arc::new(AtomicBool::new(false));
+        let watch = watchdog::watch(member.member, raft.clone(), store.clone(), chokes.clone());
+        tasks.spawn(async move { match watch.await {} });
         Node {
             raft,
             member: member.member,
@@ -342,6 +329,7 @@ impl<D: SharedDisk> Parts<D> {
             state: self.state,
             pulse: self.pulse,
             store,
+            chokes,
             writing: Mutex::new(Some(writing)),
             tasks: Mutex::new(tasks),
         }

@@ -1,6 +1,7 @@
 //! Claims about what clients see, and in which order.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, RwLock};
 
 use mainstay_zk_proto::acl::{Acl, Id};
@@ -30,6 +31,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A member whose proposals wait until they are let through.
 struct Held {
     state: RwLock<State>,
+    is_choked: AtomicBool,
     waiting: Mutex<(i64, Vec<Vec<u8>>)>,
     teller: Mutex<Teller>,
     barrier: Notify,
@@ -44,6 +46,7 @@ impl Held {
     fn new(desk: &Arc<Desk>) -> Arc<Self> {
         Arc::new(Self {
             state: RwLock::new(State::new()),
+            is_choked: AtomicBool::new(false),
             waiting: Mutex::default(),
             teller: Mutex::new(desk.sink()),
             barrier: Notify::new(),
@@ -106,6 +109,10 @@ impl Replica for Held {
         }
         .write(&mut entry);
         waiting.1.push(entry);
+    }
+
+    fn takes_writes(&self) -> bool {
+        !self.is_choked.load(Ordering::Relaxed)
     }
 
     async fn barrier(&self) -> Result<(), NoQuorum> {
@@ -542,4 +549,26 @@ proptest! {
             assert_eq!(fresh.next().await, "9");
         });
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_can_promise_nothing_refuses_writes_and_serves_reads() {
+    let desk = desk();
+    let replica = Held::new(&desk);
+    let mut client = Client::connect(&desk, &replica);
+    client.shake(0, &[0; 16], 0).await;
+    replica.release_next().await;
+    client.shaken().await;
+    replica.is_choked.store(true, Ordering::Relaxed);
+    client.ask(1, &create("/a", 0)).await;
+    client.ask(2, &exists("/", false)).await;
+    client.ask(XID_PING, &Request::Ping).await;
+    assert_eq!(client.next_of(3).await, ["1 ThrottledOp", "2", "-2"]);
+    let mut newcomer = Client::connect(&desk, &replica);
+    newcomer.shake(0, &[0; 16], 0).await;
+    assert_eq!(newcomer.next().await, "end", "it goes elsewhere");
+    // A session can always end.
+    client.ask(3, &Request::CloseSession).await;
+    replica.release_next().await;
+    assert_eq!(client.next_of(2).await, ["3", "end"]);
 }
