@@ -11,6 +11,7 @@
 //! | [`disk`] | the real one, and one that fails on purpose |
 //! | [`network`] | the real one, and one that is cut on purpose |
 //! | [`member`] | one member of an ensemble |
+//! | `touch` | which sessions were heard, on the way to the leader |
 //! | [`replica`] | a member of the ensemble, as those see it who serve clients |
 //! | `raft` | the consensus: openraft behind our own words |
 //! | [`watch`] | who watches what at this member |
@@ -31,6 +32,7 @@ pub mod server;
 pub mod session;
 pub mod snapshot;
 pub mod state;
+mod touch;
 pub mod tree;
 pub mod watch;
 pub mod zoo_cfg;

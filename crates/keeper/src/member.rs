@@ -3,7 +3,7 @@
 //! Prevents an acknowledgement of what is not durable at a majority of members, and a proposal that
 //! is lost or applied twice while leaders come and go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::sync::RwLock;
@@ -162,8 +162,20 @@ impl<D: SharedDisk> Replica for Member<D> {
         self.0.propose(proposal, register);
     }
 
+    fn takes_writes(&self) -> bool {
+        self.0.takes_writes()
+    }
+
     fn barrier(&self) -> impl Future<Output = Result<(), NoQuorum>> + Send {
         self.0.barrier()
+    }
+
+    fn touch(&self, sessions: &BTreeSet<i64>) -> impl Future<Output = Result<(), NoQuorum>> + Send {
+        self.0.touch(sessions)
+    }
+
+    fn touched(&self) -> BTreeSet<i64> {
+        self.0.touched()
     }
 
     fn standing(&self) -> Standing {

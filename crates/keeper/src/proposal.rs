@@ -14,7 +14,7 @@ use mainstay_zk_proto::jute::{Jute, Malformed, Reader, read_all};
 use mainstay_zk_proto::opcode::Opcode;
 
 /// The form of entries on disk and between members. Another form has another number.
-const FORM: i32 = 1;
+const FORM: i32 = 2;
 
 /// Where an operation comes from: a member, since its last start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +69,8 @@ pub enum Action<'a> {
     Expire {
         /// The term of the leader that noticed; another leader counts anew.
         term: i64,
+        /// The transaction by which it had come where it was silent; it may have moved meanwhile.
+        attached: i64,
     },
     /// A container or a node with a time to live goes.
     Remove {
@@ -209,6 +211,7 @@ impl<'a> Jute<'a> for Action<'a> {
             CLOSE => Self::Close,
             EXPIRE => Self::Expire {
                 term: reader.read()?,
+                attached: reader.read()?,
             },
             REMOVE => Self::Remove {
                 path: reader.read()?,
@@ -243,9 +246,10 @@ impl<'a> Jute<'a> for Action<'a> {
                 (&password[..]).write(out);
             },
             Self::Close => CLOSE.write(out),
-            Self::Expire { term } => {
+            Self::Expire { term, attached } => {
                 EXPIRE.write(out);
                 term.write(out);
+                attached.write(out);
             },
             Self::Remove { path, mzxid } => {
                 REMOVE.write(out);
@@ -282,7 +286,10 @@ mod tests {
                 password: [8; PASSWORD_BYTES],
             },
             Action::Close,
-            Action::Expire { term: 3 },
+            Action::Expire {
+                term: 3,
+                attached: 8,
+            },
             Action::Remove {
                 path: "/c",
                 mzxid: 9,

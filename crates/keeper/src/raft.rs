@@ -19,6 +19,10 @@
 //! | `outbox` | what this member proposed and has not applied |
 //! | `courier` | takes it to the leader |
 //! | `scribe` | makes entries of it, at the leader |
+//! | `standing` | who leads, as this member may believe it |
+//! | `pulse` | tells the leader which sessions this member heard |
+//! | `handover` | a leader leaves the lead to another member |
+//! | `watchdog` | a leader whose disk hangs hands over |
 //! | `barrier` | waiting for what was committed before |
 //! | `incarnation` | a number that grows with each start |
 
@@ -29,15 +33,19 @@ mod courier;
 mod desk;
 mod engine;
 mod frame;
+mod handover;
 mod incarnation;
 mod link;
 mod machine;
 mod network;
 mod node;
 mod outbox;
+mod pulse;
 mod scribe;
 mod serve;
+mod standing;
 mod store;
+mod watchdog;
 
 pub(crate) use beginning::members;
 pub(crate) use node::Node;

@@ -4,6 +4,7 @@
 //! hears through a [`Sink`] what became of its proposals. [`Solo`] is a member
 //! without others, for tests and for tools.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -12,6 +13,7 @@ use mainstay_zk_proto::jute::Jute as _;
 
 use crate::proposal::{Action, Batch, Entry, Operation, Origin};
 use crate::state::{Sink, State};
+use crate::touch::Touches;
 
 /// A member of the ensemble.
 pub trait Replica: Send + Sync + 'static {
@@ -27,8 +29,20 @@ pub trait Replica: Send + Sync + 'static {
     /// Every proposal is told exactly once, unless this member stops; also when leaders change.
     fn propose(&self, proposal: Proposal<'_>, register: &mut dyn FnMut(i64));
 
+    /// Whether a write that is proposed now has a chance. While it has none, clients hear so at once:
+    /// this member's disk is full or hangs, or too much waits already.
+    fn takes_writes(&self) -> bool;
+
     /// Waits until [`state`](Self::state) has everything that was committed anywhere before.
     fn barrier(&self) -> impl Future<Output = Result<(), NoQuorum>> + Send;
+
+    /// Tells the leader, who may be this member, that `sessions` were heard here; `Ok` when it has
+    /// taken them while a quorum heard it. Nobody is also told, so that a member knows whether its
+    /// clients are still accounted for.
+    fn touch(&self, sessions: &BTreeSet<i64>) -> impl Future<Output = Result<(), NoQuorum>> + Send;
+
+    /// Sessions that were heard anywhere since this was last asked, as far as this member was told.
+    fn touched(&self) -> BTreeSet<i64>;
 
     /// How the ensemble is, as this member sees it.
     fn standing(&self) -> Standing;
@@ -75,6 +89,7 @@ pub struct Standing {
 pub struct Solo<S> {
     state: RwLock<State>,
     sink: Mutex<Applying<S>>,
+    touches: Touches,
     time_ms: fn() -> i64,
 }
 
@@ -90,6 +105,7 @@ impl<S: Sink + Send + 'static> Solo<S> {
         Arc::new(Self {
             state: RwLock::new(State::new()),
             sink: Mutex::new(Applying { sink, sequence: 0 }),
+            touches: Touches::default(),
             time_ms,
         })
     }
@@ -137,8 +153,21 @@ impl<S: Sink + Send + 'static> Replica for Solo<S> {
         applying.sink.settled();
     }
 
+    fn takes_writes(&self) -> bool {
+        true
+    }
+
     async fn barrier(&self) -> Result<(), NoQuorum> {
         Ok(())
+    }
+
+    async fn touch(&self, sessions: &BTreeSet<i64>) -> Result<(), NoQuorum> {
+        self.touches.add(sessions.iter().copied());
+        Ok(())
+    }
+
+    fn touched(&self) -> BTreeSet<i64> {
+        self.touches.take()
     }
 
     fn standing(&self) -> Standing {

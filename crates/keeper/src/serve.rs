@@ -14,6 +14,7 @@
 //! | `reconfig` | changes of members, which are refused for now |
 //! | `identity`, `sasl` | who asks |
 //! | `expiry` | who was silent for too long |
+//! | `pulse` | who was heard, told to the leader |
 //! | `word`, `tally` | what operators ask |
 
 use std::convert::Infallible;
@@ -37,6 +38,7 @@ mod frames;
 mod handshake;
 mod identity;
 mod line;
+mod pulse;
 mod read;
 mod reconfig;
 mod sasl;
@@ -47,7 +49,7 @@ mod write;
 
 pub use clock::wall_ms;
 pub use desk::{Desk, Teller};
-pub use expiry::Expiry;
+pub use expiry::{Crowd, Expiry, Overdue, Turn};
 pub use identity::digest;
 pub use sasl::Users;
 pub use settings::Settings;
@@ -78,7 +80,15 @@ pub async fn serve<R: Replica>(
     desk.begin(replica.origin(), wall_ms());
     tokio::select! {
         never = accept(&desk, &replica, listener) => never,
-        never = keep_time(&desk, &*replica) => never,
+        never = tend(&desk, &*replica) => never,
+    }
+}
+
+/// Does what is due at its time.
+async fn tend<R: Replica>(desk: &Desk, replica: &R) -> Infallible {
+    tokio::select! {
+        never = keep_time(desk, replica) => never,
+        never = pulse::tell(desk, replica) => never,
     }
 }
 
@@ -152,33 +162,30 @@ async fn keep_time<R: Replica>(desk: &Desk, replica: &R) -> Infallible {
     let mut expiry = Expiry::new(Instant::now(), 2 * step);
     let check = Duration::from_millis(desk.settings.container_check_ms.into());
     let mut checked = Instant::now();
-    let mut led = None;
     loop {
         let now = ticks.tick().await;
-        expiry.step(now);
         let standing = replica.standing();
+        let turn = expiry.step(now, standing.is_leader.then_some(standing.term));
         let changes = desk.changes();
-        if !standing.is_leader {
-            led = None;
-            continue;
+        match turn {
+            Turn::Rest => continue,
+            Turn::GoOn if !changes.is_torn => {},
+            Turn::Begin | Turn::GoOn => look(replica.state(), |state| {
+                let sessions = state.sessions().iter();
+                let those = sessions.map(|(id, of)| (id, of.timeout_ms, of.attached));
+                expiry.begin(those);
+            }),
         }
-        if led != Some(standing.term) || changes.is_torn {
-            led = Some(standing.term);
-            begin(&mut expiry, replica);
-        }
-        for (session, timeout_ms) in changes.sessions {
-            match timeout_ms {
-                Some(timeout_ms) => expiry.open(session, timeout_ms),
+        for (session, change) in changes.sessions {
+            match change {
+                Some((timeout_ms, attached)) => expiry.open(session, timeout_ms, attached),
                 None => expiry.close(session),
             }
         }
-        for session in desk.touched().into_iter().chain(changes.touched) {
+        for session in replica.touched() {
             expiry.touch(session);
         }
-        let term = standing.term.cast_signed();
-        for session in expiry.due() {
-            propose(desk, replica, session, Action::Expire { term });
-        }
+        end_silent(desk, replica, &mut expiry, standing.term.cast_signed());
         if now.saturating_duration_since(checked) >= check {
             checked = now;
             remove_expired(desk, replica);
@@ -186,11 +193,12 @@ async fn keep_time<R: Replica>(desk: &Desk, replica: &R) -> Infallible {
     }
 }
 
-fn begin<R: Replica>(expiry: &mut Expiry, replica: &R) {
-    look(replica.state(), |state| {
-        let sessions = state.sessions().iter();
-        expiry.begin(sessions.map(|(id, session)| (id, session.timeout_ms)));
-    });
+fn end_silent<R: Replica>(desk: &Desk, replica: &R, expiry: &mut Expiry, term: i64) {
+    let (overdue, crowd) = expiry.due();
+    desk.silences.note(overdue.len(), crowd);
+    for Overdue { session, attached } in overdue {
+        propose(desk, replica, session, Action::Expire { term, attached });
+    }
 }
 
 fn remove_expired<R: Replica>(desk: &Desk, replica: &R) {

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 
 use mainstay_zk_proto::Code;
+use mainstay_zk_proto::jute::Jute as _;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::proposal::Password;
 
@@ -19,11 +21,28 @@ pub struct Session {
     pub timeout_ms: i32,
     /// The member that it is at.
     pub member: i64,
+    /// The transaction by which it came there; zero for one that another program kept.
+    pub attached: i64,
 }
 
 /// All sessions, by number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sessions(BTreeMap<i64, Session>);
+pub struct Sessions {
+    by_id: BTreeMap<i64, Session>,
+    digest: u64,
+}
+
+impl Session {
+    fn digest(&self, id: i64) -> u64 {
+        let mut bytes = Vec::new();
+        id.write(&mut bytes);
+        (&self.password[..]).write(&mut bytes);
+        self.timeout_ms.write(&mut bytes);
+        self.member.write(&mut bytes);
+        self.attached.write(&mut bytes);
+        xxh3_64(&bytes)
+    }
+}
 
 impl Sessions {
     /// A session begins.
@@ -32,8 +51,9 @@ impl Sessions {
     ///
     /// [`Code::System`] when the number is taken; members choose numbers that are their own.
     pub fn open(&mut self, id: i64, session: Session) -> Result<(), Code> {
-        match self.0.entry(id) {
+        match self.by_id.entry(id) {
             std::collections::btree_map::Entry::Vacant(place) => {
+                self.digest = self.digest.wrapping_add(session.digest(id));
                 place.insert(session);
                 Ok(())
             },
@@ -41,18 +61,27 @@ impl Sessions {
         }
     }
 
-    /// A session goes on at `member`; the answer is its timeout.
+    /// A session goes on at `member`, by transaction `zxid`; the answer is its timeout.
     ///
     /// # Errors
     ///
     /// [`Code::SessionExpired`] when there is no such session, or the password is another's: who
     /// guesses learns nothing.
-    pub fn attach(&mut self, id: i64, password: &Password, member: i64) -> Result<i32, Code> {
-        let session = self.0.get_mut(&id).ok_or(Code::SessionExpired)?;
+    pub fn attach(
+        &mut self,
+        id: i64,
+        password: &Password,
+        (member, zxid): (i64, i64),
+    ) -> Result<i32, Code> {
+        let session = self.by_id.get_mut(&id).ok_or(Code::SessionExpired)?;
         if session.password != *password {
             return Err(Code::SessionExpired);
         }
+        let before = session.digest(id);
         session.member = member;
+        session.attached = zxid;
+        let after = session.digest(id);
+        self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
         Ok(session.timeout_ms)
     }
 
@@ -62,7 +91,7 @@ impl Sessions {
     ///
     /// [`Code::SessionExpired`], [`Code::SessionMoved`].
     pub fn check(&self, id: i64, member: i64) -> Result<(), Code> {
-        match self.0.get(&id) {
+        match self.by_id.get(&id) {
             None => Err(Code::SessionExpired),
             Some(session) if session.member != member => Err(Code::SessionMoved),
             Some(_) => Ok(()),
@@ -71,26 +100,36 @@ impl Sessions {
 
     /// A session ends; `false` when there is none.
     pub fn close(&mut self, id: i64) -> bool {
-        self.0.remove(&id).is_some()
+        let Some(session) = self.by_id.remove(&id) else {
+            return false;
+        };
+        self.digest = self.digest.wrapping_sub(session.digest(id));
+        true
     }
 
     /// The session.
     pub fn get(&self, id: i64) -> Option<&Session> {
-        self.0.get(&id)
+        self.by_id.get(&id)
     }
 
     /// All sessions, by number.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (i64, &Session)> {
-        self.0.iter().map(|(&id, session)| (id, session))
+        self.by_id.iter().map(|(&id, session)| (id, session))
+    }
+
+    /// What all of them amount to, whatever the order in which they came: the same at members that
+    /// have the same.
+    pub const fn digest(&self) -> u64 {
+        self.digest
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.by_id.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.by_id.is_empty()
     }
 }

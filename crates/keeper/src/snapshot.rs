@@ -75,6 +75,14 @@ impl fmt::Display for SnapshotError {
 
 impl std::error::Error for SnapshotError {}
 
+impl SnapshotError {
+    /// Whether there was no room for it, and nothing else.
+    pub(crate) fn is_full(&self) -> bool {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        matches!(self, Self::Disk(error) if full.contains(&error.kind()))
+    }
+}
+
 impl From<io::Error> for SnapshotError {
     fn from(error: io::Error) -> Self {
         Self::Disk(error)
@@ -106,9 +114,13 @@ pub fn names<D: Disk>(disk: &D) -> io::Result<Vec<String>> {
 ///
 /// Those of the disk; then there is no new snapshot.
 pub fn write<D: Disk>(disk: &D, meta: &Meta, state: &FrozenState) -> Result<String, SnapshotError> {
-    let mut writer = Writer::begin(disk, meta)?;
-    state.records(|record| writer.record(record))?;
-    writer.finish(disk, meta)
+    let write = || {
+        let mut writer = Writer::begin(disk, meta)?;
+        state.records(|record| writer.record(record))?;
+        writer.finish(disk, meta)
+    };
+    // Half a snapshot is of no use, and the log needs the room.
+    write().inspect_err(|_| drop(disk.remove(NEW)))
 }
 
 /// Writes the blocks of a snapshot as they come, from here or from another member.
@@ -198,6 +210,18 @@ impl<F: DiskFile> Writer<F> {
         disk: &D,
         meta: &Meta,
     ) -> Result<String, SnapshotError> {
+        let finished = self.try_finish(disk, meta);
+        if finished.is_err() {
+            self.abandon(disk);
+        }
+        finished
+    }
+
+    fn try_finish<D: Disk<File = F>>(
+        &mut self,
+        disk: &D,
+        meta: &Meta,
+    ) -> Result<String, SnapshotError> {
         if !self.block.is_empty() {
             self.flush()?;
         }
@@ -210,6 +234,12 @@ impl<F: DiskFile> Writer<F> {
             disk.remove(old)?;
         }
         Ok(name)
+    }
+
+    /// Half a snapshot goes.
+    pub(crate) fn abandon<D: Disk<File = F>>(self, disk: &D) {
+        // The next one that begins tries again.
+        drop(disk.remove(self.name));
     }
 
     fn flush(&mut self) -> Result<(), SnapshotError> {

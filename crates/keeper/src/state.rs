@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use mainstay_zk_proto::jute::Malformed;
 use mainstay_zk_proto::opcode::Opcode;
 use mainstay_zk_proto::{Code, Request};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::proposal::{Action, Batch, Entry, Operation, Origin, Password};
 use crate::session::{Session, Sessions};
@@ -117,6 +118,7 @@ impl State {
                 password,
                 timeout_ms,
                 member: 0,
+                attached: 0,
             };
             let opened = state.sessions.open(id, session);
             debug_assert_eq!(opened, Ok(()), "a session is told once");
@@ -137,6 +139,28 @@ impl State {
     /// The newest transaction.
     pub const fn zxid(&self) -> i64 {
         self.zxid
+    }
+
+    /// What all of it amounts to: the same at members that applied the same.
+    pub fn digest(&self) -> u64 {
+        let mix = |so_far: u64, first: u64, second: u64| {
+            let both = (u128::from(first) << 64) | u128::from(second);
+            xxh3_64_with_seed(&both.to_be_bytes(), so_far)
+        };
+        let content = mix(0, self.tree.digest(), self.sessions.digest());
+        let stamped = mix(
+            content,
+            self.zxid.cast_unsigned(),
+            self.time_ms.cast_unsigned(),
+        );
+        self.progress.iter().fold(stamped, |so_far, (member, at)| {
+            let so_far = mix(
+                so_far,
+                member.cast_unsigned(),
+                at.incarnation.cast_unsigned(),
+            );
+            mix(so_far, at.sequence.cast_unsigned(), 0)
+        })
     }
 
     /// The number of the last operation of `origin` that was applied; zero when none was.
@@ -233,6 +257,7 @@ impl State {
                     password: *password,
                     timeout_ms: *timeout_ms,
                     member: origin.member,
+                    attached: stamp.zxid,
                 };
                 self.sessions.open(id, session)?;
                 Ok(Effect::Session {
@@ -240,16 +265,25 @@ impl State {
                 })
             },
             Action::Attach { password } => {
-                let timeout_ms = self.sessions.attach(id, password, origin.member)?;
+                let place = (origin.member, stamp.zxid);
+                let timeout_ms = self.sessions.attach(id, password, place)?;
                 Ok(Effect::Session { timeout_ms })
             },
             Action::Close => {
                 self.sessions.check(id, origin.member)?;
                 self.end(id, stamp)
             },
-            // Another leader gave every session its whole time again.
-            Action::Expire { term: noticed } if *noticed != term => Err(Code::SessionMoved),
-            Action::Expire { .. } => self.end(id, stamp),
+            // Another leader gave every session its whole time again, and so did who moved.
+            Action::Expire {
+                term: noticed,
+                attached,
+            } => {
+                let is_there = |session: &Session| session.attached == *attached;
+                if *noticed != term || !self.sessions.get(id).is_none_or(is_there) {
+                    return Err(Code::SessionMoved);
+                }
+                self.end(id, stamp)
+            },
             Action::Remove { path, mzxid } => {
                 self.tree
                     .expire(path, Some(*mzxid), stamp, &mut self.events)?;

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use mainstay_core::random::Random;
 
@@ -14,6 +16,9 @@ use super::{Disk, DiskFile};
 
 /// What is written at once or not at all.
 const SECTOR: usize = 512;
+
+/// How often one who hangs looks whether the disk goes on.
+const HANG_STEP: Duration = Duration::from_millis(5);
 
 /// A simulated disk; clones are the same disk.
 #[derive(Clone, Debug)]
@@ -50,6 +55,8 @@ struct Inode {
 pub enum Failing {
     /// Each sync fails.
     Sync,
+    /// No sync ends, until it is told to go on.
+    Hang,
     /// Each write that makes a file longer fails: the disk is full.
     Full,
     /// Everything fails: the machine that had it is off.
@@ -160,6 +167,13 @@ fn lock(platter: &Mutex<Platter>) -> MutexGuard<'_, Platter> {
     platter.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Waits while the disk hangs.
+fn hang(platter: &Mutex<Platter>) {
+    while lock(platter).failing == Some(Failing::Hang) {
+        thread::park_timeout(HANG_STEP);
+    }
+}
+
 fn write(content: &mut Vec<u8>, bytes: &[u8], offset: u64) {
     let start = usize::try_from(offset).unwrap_or(usize::MAX);
     if content.len() < start + bytes.len() {
@@ -209,6 +223,7 @@ impl Disk for SimulatedDisk {
     }
 
     fn sync_names(&self) -> io::Result<()> {
+        hang(&self.0);
         let platter = &mut *lock(&self.0);
         platter.check_sync()?;
         platter.durable = platter.names.clone();
@@ -249,6 +264,7 @@ impl DiskFile for SimulatedFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        hang(&self.platter);
         let platter = &mut *lock(&self.platter);
         platter.check_sync()?;
         let inode = &mut platter.inodes[self.inode];

@@ -255,6 +255,91 @@ async fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_disk_hangs_or_is_full_hands_over_and_follows_when_it_is_back() {
+    for (seed, failing) in [(40, Failing::Hang), (41, Failing::Full)] {
+        let mut ensemble = Ensemble::of(3, seed).await;
+        for id in 1..=3 {
+            ensemble.load(id);
+        }
+        ensemble.progress(100).await;
+        let leader = ensemble.leader().await;
+        ensemble.disks[&leader].fail(Some(failing));
+        until("it takes no writes", || {
+            !ensemble.member(leader).takes_writes()
+        })
+        .await;
+        let other = leader % 3 + 1;
+        until("another one leads", || {
+            let leads = ensemble.member(other).standing().leader;
+            leads.is_some_and(|leads| leads != leader)
+        })
+        .await;
+        ensemble.progress(200).await;
+        ensemble.disks[&leader].fail(None);
+        until("it follows", || {
+            let standing = ensemble.member(leader).standing();
+            standing.leader.is_some() && !standing.is_leader
+        })
+        .await;
+        until("it takes writes", || ensemble.member(leader).takes_writes()).await;
+        ensemble.settle().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_finds_no_room_is_taken_when_there_is_some() {
+    let mut ensemble = Ensemble::of(1, 42).await;
+    ensemble.snapshots = Snapshots {
+        entries: 5,
+        kept_entries: 5,
+        ..Snapshots::default()
+    };
+    ensemble.kill(1);
+    ensemble.disks[&1].fail(None);
+    ensemble.start(1).await;
+    ensemble.leader().await;
+    ensemble.disks[&1].fail(Some(Failing::Full));
+    ensemble.load(1);
+    until("it is full", || !ensemble.member(1).takes_writes()).await;
+    let names = || crate::snapshot::names(&ensemble.disks[&1]).expect("lists");
+    assert_eq!(names(), [""; 0], "there was no room for one");
+    assert!(
+        has(ensemble.member(1), "/1-1"),
+        "and what is there can be read"
+    );
+    ensemble.disks[&1].fail(None);
+    until("there is a snapshot", || !names().is_empty()).await;
+    ensemble.progress(100).await;
+    ensemble.settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_cannot_keep_its_vote_for_want_of_room_votes_when_there_is_some() {
+    let mut ensemble = Ensemble::of(3, 43).await;
+    let leader = ensemble.leader().await;
+    let (full, other) = (leader % 3 + 1, (leader + 1) % 3 + 1);
+    let log = ensemble.disks[&full].clone();
+    ensemble.load(other);
+    log.fail(Some(Failing::Full));
+    until("it is full", || ensemble.member(full).disk_is_full()).await;
+    let before = ensemble.acknowledged();
+    ensemble.progress(100).await;
+    ensemble.kill(leader);
+    // The other one has to wait for a vote that can be kept.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!ensemble.member(other).standing().is_leader);
+    log.fail(None);
+    until("it has the vote", || {
+        ensemble.member(other).standing().is_leader
+    })
+    .await;
+    ensemble.start(leader).await;
+    ensemble.progress(100).await;
+    assert!(ensemble.acknowledged() > before);
+    ensemble.settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_happens_by_chance_nothing_acknowledged_is_lost() {
     for seed in 100..103 {
         let mut random = Random::seeded(seed);

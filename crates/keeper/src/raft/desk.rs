@@ -18,11 +18,12 @@ use super::engine::{self, Engine};
 use super::frame::Kind;
 use super::machine::{Finished, Machine};
 use super::network::Links;
-use super::node::Heard;
+use super::pulse::Pulse;
 use super::scribe::Scribe;
 use super::serve::Answers;
 use crate::disk::SharedDisk;
 use crate::snapshot::Writer;
+use crate::touch;
 
 /// Answers other members.
 pub(super) struct Desk<D: SharedDisk> {
@@ -30,7 +31,7 @@ pub(super) struct Desk<D: SharedDisk> {
     scribe: Arc<Scribe>,
     links: Links<D>,
     disk: D,
-    heard: Arc<Heard>,
+    pulse: Arc<Pulse<D>>,
     receiving: Mutex<Option<Receiving<D>>>,
 }
 
@@ -50,14 +51,14 @@ impl<D: SharedDisk> Desk<D> {
         raft: Raft<Engine, Machine<D>>,
         scribe: Arc<Scribe>,
         (links, disk): (Links<D>, D),
-        heard: Arc<Heard>,
+        pulse: Arc<Pulse<D>>,
     ) -> Self {
         Self {
             raft,
             scribe,
             links,
             disk,
-            heard,
+            pulse,
             receiving: Mutex::default(),
         }
     }
@@ -75,12 +76,16 @@ impl<D: SharedDisk> Desk<D> {
     }
 
     async fn block(&self, from: u64, body: Vec<u8>) -> Result<Vec<u8>, String> {
-        let mut receiving = self.receiving.lock().await;
-        let receiving = receiving
-            .as_mut()
-            .filter(|receiving| receiving.from == from);
+        let mut place = self.receiving.lock().await;
+        let receiving = place.as_mut().filter(|receiving| receiving.from == from);
         let receiving = receiving.ok_or("no snapshot of this member began")?;
-        receiving.writer.block(body).map_err(words)?;
+        if let Err(error) = receiving.writer.block(body) {
+            // The leader will try again; a disk that is full needs the room until then.
+            if let Some(Receiving { writer, .. }) = place.take() {
+                writer.abandon(&self.disk);
+            }
+            return Err(words(error));
+        }
         Ok(Vec::new())
     }
 
@@ -126,7 +131,7 @@ impl<D: SharedDisk> Answers for Desk<D> {
         match kind {
             Kind::Append => {
                 let request: AppendEntriesRequest<Engine> = decode(&body).map_err(words)?;
-                self.heard.now();
+                self.pulse.heard.now();
                 let response = self.raft.append_entries(request).await.map_err(words)?;
                 Ok(encode(&response))
             },
@@ -157,6 +162,11 @@ impl<D: SharedDisk> Answers for Desk<D> {
                 let index = read_index(&self.raft).await;
                 let index = index.ok_or("this member does not lead")?;
                 Ok(index.to_le_bytes().to_vec())
+            },
+            Kind::Touch => {
+                let sessions = touch::read(&body).map_err(words)?;
+                self.pulse.take(sessions).map_err(words)?;
+                Ok(Vec::new())
             },
             Kind::Answer | Kind::Refusal | Kind::Alive => Err("that is no request".to_owned()),
         }

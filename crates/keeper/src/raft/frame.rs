@@ -55,10 +55,12 @@ pub(super) enum Kind {
     Forward = 30,
     /// How far the log is committed, confirmed by a quorum.
     ReadIndex = 31,
+    /// Sessions that another member heard, for the leader.
+    Touch = 32,
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Answer,
         Self::Refusal,
         Self::Alive,
@@ -71,6 +73,7 @@ impl Kind {
         Self::SnapshotEnd,
         Self::Forward,
         Self::ReadIndex,
+        Self::Touch,
     ];
 
     fn from_wire(kind: u32) -> Option<Self> {

@@ -270,7 +270,8 @@ async fn answer<R: AsyncRead + Unpin>(
         | Kind::SnapshotBlock
         | Kind::SnapshotEnd
         | Kind::Forward
-        | Kind::ReadIndex => return Err(io::ErrorKind::InvalidData.into()),
+        | Kind::ReadIndex
+        | Kind::Touch => return Err(io::ErrorKind::InvalidData.into()),
     };
     // Who does not wait any more does not need to hear.
     drop(answer.send(outcome));

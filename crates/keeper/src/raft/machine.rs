@@ -13,6 +13,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
+use tokio::time::{Duration, sleep};
 
 use super::engine::{self, Engine};
 use crate::disk::SharedDisk;
@@ -20,6 +21,9 @@ use crate::log::LogId;
 use crate::proposal::Origin;
 use crate::snapshot::{self, Reader};
 use crate::state::{FrozenState, Sink, State};
+
+/// How long a snapshot waits for room, when the disk is full, before it is tried again.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 /// A finished snapshot, by name.
 #[derive(Clone, Debug)]
@@ -134,11 +138,17 @@ impl<D: SharedDisk> RaftSnapshotBuilder<Engine> for Builder<D> {
         let meta = engine::meta_of(&self.meta);
         let disk = self.disk.clone();
         let frozen = self.frozen.take().ok_or(io::ErrorKind::InvalidInput)?;
-        // It takes as long as the disk takes, and others want to be served meanwhile.
-        let written = spawn_blocking(move || snapshot::write(&disk, &meta, &frozen)).await;
-        let name = written
-            .map_err(io::Error::other)?
-            .map_err(io::Error::other)?;
+        let frozen = Arc::new(frozen);
+        let name = loop {
+            let (disk, meta, frozen) = (disk.clone(), meta.clone(), Arc::clone(&frozen));
+            // It takes as long as the disk takes, and others want to be served meanwhile.
+            let written = spawn_blocking(move || snapshot::write(&disk, &meta, &frozen)).await;
+            match written.map_err(io::Error::other)? {
+                // Nothing was harmed: the log holds what the snapshot would.
+                Err(error) if error.is_full() => sleep(FULL_PAUSE).await,
+                written => break written.map_err(io::Error::other)?,
+            }
+        };
         Ok(SnapshotOf::<Engine, Finished<D>> {
             meta: self.meta.clone(),
             snapshot: Finished {

@@ -4,16 +4,17 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use mainstay_core::random::Random;
 use openraft::async_runtime::watch::WatchReceiver as _;
-use openraft::{Config, Instant as _, Raft, ServerState, SnapshotPolicy};
+use openraft::{Config, Raft, SnapshotPolicy};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::barrier::{Barriers, Rounds};
 use super::beginning::{Recovered, initialise, links, recover};
@@ -21,12 +22,15 @@ use super::courier::{Courier, Route};
 use super::desk::Desk;
 use super::engine::Engine;
 use super::frame::{Greeting, Lane};
+use super::handover::hand_over;
 use super::machine::{Machine, Progress};
 use super::network::Links;
 use super::outbox::Outbox;
+use super::pulse::Pulse;
 use super::scribe::Scribe;
 use super::serve::serve;
 use super::store::{Store, Writing};
+use super::watchdog;
 use crate::disk::SharedDisk;
 use crate::member::{MemberConfig, MemberError, Snapshots};
 use crate::network::Network;
@@ -43,12 +47,6 @@ const HEARTBEAT_MS: u64 = 50;
 /// busy cores keep six heartbeats waiting.
 const ELECTION_MIN_MS: u64 = 100;
 const ELECTION_MAX_MS: u64 = 200;
-
-/// A leader that was silent for so long, or that no quorum answered, is none.
-const LEADER_SILENT_MAX: Duration = Duration::from_secs(1);
-
-/// How long a leader that stops waits until another one leads.
-const TRANSFER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Entries in one message, which is bounded in bytes by the store.
 const MESSAGE_ENTRIES_MAX: u64 = 2_000;
@@ -74,25 +72,12 @@ pub(crate) struct Node<D: SharedDisk> {
     outbox: Arc<Outbox>,
     barriers: Arc<Barriers>,
     state: Arc<RwLock<State>>,
-    heard: Arc<Heard>,
+    pulse: Arc<Pulse<D>>,
     store: Store,
+    /// The disk makes nothing durable.
+    chokes: Arc<AtomicBool>,
     writing: Mutex<Option<Writing>>,
     tasks: Mutex<JoinSet<()>>,
-}
-
-/// When the leader was heard of last.
-#[derive(Debug)]
-pub(super) struct Heard(Mutex<Option<Instant>>);
-
-impl Heard {
-    pub(super) fn now(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-    }
-
-    fn is_recent(&self) -> bool {
-        let heard = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.is_some_and(|heard| heard.elapsed() <= LEADER_SILENT_MAX)
-    }
 }
 
 fn config(member: &MemberConfig) -> Config {
@@ -164,12 +149,15 @@ impl<D: SharedDisk> Node<D> {
             .await
             .map_err(|fatal| MemberError::Engine(fatal.to_string()))?;
         let scribe = Arc::new(Scribe::default());
-        let heard = Arc::new(Heard(Mutex::default()));
+        let (route_is, route) = watch::channel(None);
+        tasks.spawn(watch_route(raft.clone(), route_is));
+        let raft_and_links = (raft.clone(), links.clone());
+        let pulse = Arc::new(Pulse::new(member.member, raft_and_links, route.clone()));
         let desk = Desk::new(
             raft.clone(),
             Arc::clone(&scribe),
             (links.clone(), disk),
-            Arc::clone(&heard),
+            Arc::clone(&pulse),
         );
         tasks.spawn(serve::<N, _>(listener, greeting, Arc::new(desk)));
         initialise(&raft, &member).await?;
@@ -179,7 +167,8 @@ impl<D: SharedDisk> Node<D> {
             raft,
             links,
             scribe,
-            heard,
+            pulse,
+            route,
             progress,
             state,
             tasks,
@@ -203,29 +192,26 @@ impl<D: SharedDisk> Node<D> {
         self.barriers.wait().await
     }
 
+    /// Whether a write that is proposed now has a chance.
+    pub(crate) fn takes_writes(&self) -> bool {
+        !self.chokes.load(Ordering::Relaxed) && self.outbox.has_room()
+    }
+
     /// Whether the disk is full, so that this member promises nothing new.
     pub(crate) fn disk_is_full(&self) -> bool {
         self.store.is_full()
     }
 
+    pub(crate) async fn touch(&self, sessions: &BTreeSet<i64>) -> Result<(), NoQuorum> {
+        self.pulse.tell(sessions).await
+    }
+
+    pub(crate) fn touched(&self) -> BTreeSet<i64> {
+        self.pulse.touched()
+    }
+
     pub(crate) fn standing(&self) -> Standing {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let is_leader = metrics.current_leader == Some(self.member);
-        let voters = metrics.membership_config.membership().voter_ids().count();
-        let is_alone = voters == 1;
-        let acknowledged = metrics.last_quorum_acked.as_ref();
-        let is_heard = if is_leader {
-            is_alone || acknowledged.is_some_and(|at| at.elapsed() <= LEADER_SILENT_MAX)
-        } else {
-            self.heard.is_recent()
-        };
-        Standing {
-            term: metrics.current_term,
-            leader: metrics.current_leader.filter(|_| is_heard),
-            is_leader: is_leader && is_heard,
-            is_observer: metrics.state == ServerState::Learner,
-        }
+        self.pulse.standing()
     }
 
     /// Waits until this member fails; for ever, when it does not.
@@ -243,30 +229,7 @@ impl<D: SharedDisk> Node<D> {
 
     /// Leaves the lead to the one who is nearest, so that nobody has to notice that it is gone.
     async fn hand_over(&self) {
-        let nearest = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow_watched();
-            let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
-            let replication = metrics.replication.iter().flatten();
-            let others = replication.filter(|(id, _)| **id != self.member && voters.contains(id));
-            others
-                .max_by_key(|(_, matched)| **matched)
-                .map(|(id, _)| *id)
-        };
-        let Some(nearest) = nearest else {
-            return;
-        };
-        if self.raft.trigger().transfer_leader(nearest).await.is_err() {
-            return;
-        }
-        let mut metrics = self.raft.server_metrics();
-        let moved = async {
-            while metrics.borrow_watched().current_leader == Some(self.member)
-                && metrics.changed().await.is_ok()
-            {}
-        };
-        // The others notice by themselves, if it was in vain.
-        drop(timeout(TRANSFER_TIMEOUT, moved).await);
+        hand_over(self.member, &self.raft).await;
     }
 
     /// Stops; the disk is free afterwards.
@@ -314,7 +277,8 @@ struct Parts<D: SharedDisk> {
     raft: Engaged<D>,
     links: Links<D>,
     scribe: Arc<Scribe>,
-    heard: Arc<Heard>,
+    pulse: Arc<Pulse<D>>,
+    route: watch::Receiver<Option<Route>>,
     progress: watch::Receiver<Progress>,
     state: Arc<RwLock<State>>,
     tasks: JoinSet<()>,
@@ -328,12 +292,11 @@ impl<D: SharedDisk> Parts<D> {
             raft,
             links,
             scribe,
+            route,
             progress,
             mut tasks,
             ..
         } = self;
-        let (route_is, route) = watch::channel(None);
-        tasks.spawn(watch_route(raft.clone(), route_is));
         let outbox = Arc::new(Outbox::new(origin));
         tasks.spawn(Arc::clone(&scribe).write(raft.clone(), member.time_ms));
         let courier = Courier {
@@ -355,14 +318,18 @@ impl<D: SharedDisk> Parts<D> {
         };
         tasks.spawn(Arc::clone(&barriers).serve(rounds));
         tasks.spawn(bound_log(raft.clone(), store.clone(), member.snapshots));
+        let chokes = Arc::new(AtomicBool::new(false));
+        let watch = watchdog::watch(member.member, raft.clone(), store.clone(), chokes.clone());
+        tasks.spawn(async move { match watch.await {} });
         Node {
             raft,
             member: member.member,
             outbox,
             barriers,
             state: self.state,
-            heard: self.heard,
+            pulse: self.pulse,
             store,
+            chokes,
             writing: Mutex::new(Some(writing)),
             tasks: Mutex::new(tasks),
         }

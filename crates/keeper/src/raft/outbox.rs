@@ -8,6 +8,7 @@
 //! `unsent` were sent since the last [`rewind`](Outbox::rewind).
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mainstay_zk_proto::jute::Jute as _;
@@ -19,11 +20,16 @@ use crate::replica::Proposal;
 /// No batch gets longer, but by its last operation.
 const BATCH_BYTES_MAX: usize = 1_024 * 1_024;
 
+/// Bytes that wait beyond which clients are refused: a leader is away, or cannot keep up.
+const BYTES_MAX: usize = 64 * 1_024 * 1_024;
+
 /// What this member proposed.
 #[derive(Debug)]
 pub(super) struct Outbox {
     origin: Origin,
     pending: Mutex<Pending>,
+    /// Bytes in its batches.
+    bytes: AtomicUsize,
     /// Something was proposed.
     pub(super) proposed: Notify,
 }
@@ -58,6 +64,7 @@ impl Outbox {
                 batches: VecDeque::new(),
                 unsent: 0,
             }),
+            bytes: AtomicUsize::new(0),
             proposed: Notify::new(),
         }
     }
@@ -91,17 +98,22 @@ impl Outbox {
         operation.write(&mut pending.gathering);
         pending.gathered += 1;
         if pending.gathering.len() >= BATCH_BYTES_MAX {
-            pending.seal();
+            self.seal(&mut pending);
         }
         drop(pending);
         self.proposed.notify_one();
+    }
+
+    /// Whether more may be proposed for clients.
+    pub(super) fn has_room(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) < BYTES_MAX
     }
 
     /// The next batch to send.
     pub(super) fn next(&self) -> Option<Arc<[u8]>> {
         let mut pending = self.pending();
         if pending.unsent == pending.batches.len() && pending.gathered > 0 {
-            pending.seal();
+            self.seal(&mut pending);
         }
         let batch = pending.batches.get(pending.unsent)?;
         let bytes = Arc::clone(&batch.bytes);
@@ -120,25 +132,26 @@ impl Outbox {
         while let Some(oldest) = pending.batches.front()
             && oldest.last <= sequence
         {
+            self.bytes.fetch_sub(oldest.bytes.len(), Ordering::Relaxed);
             pending.batches.pop_front();
             pending.unsent = pending.unsent.saturating_sub(1);
         }
         pending.unsent > 0
     }
-}
 
-impl Pending {
-    fn seal(&mut self) {
+    /// What gathered becomes a batch.
+    fn seal(&self, pending: &mut Pending) {
         // Behind the origin: how many operations follow.
         const COUNT: std::ops::Range<usize> = 16..20;
-        self.gathering[COUNT].copy_from_slice(&self.gathered.to_be_bytes());
+        pending.gathering[COUNT].copy_from_slice(&pending.gathered.to_be_bytes());
         let sealed = Sealed {
-            last: self.sequence,
-            bytes: Arc::from(&*self.gathering),
+            last: pending.sequence,
+            bytes: Arc::from(&*pending.gathering),
         };
-        self.batches.push_back(sealed);
-        self.gathering.clear();
-        self.gathered = 0;
+        self.bytes.fetch_add(sealed.bytes.len(), Ordering::Relaxed);
+        pending.batches.push_back(sealed);
+        pending.gathering.clear();
+        pending.gathered = 0;
     }
 }
 
@@ -184,5 +197,33 @@ mod tests {
         assert_eq!(sequences(outbox.next()), [3]);
         assert!(outbox.applied(2), "3 was sent and not applied");
         assert_eq!(sequences(outbox.next()), [4]);
+    }
+
+    #[test]
+    fn when_too_much_waits_there_is_no_room_until_it_was_applied() {
+        let outbox = Outbox::new(Origin {
+            member: 1,
+            incarnation: 1,
+        });
+        let body = vec![0; BATCH_BYTES_MAX];
+        let mut last = 0;
+        while outbox.has_room() {
+            let action = Action::Request {
+                opcode: mainstay_zk_proto::Opcode::SetData,
+                body: &body,
+            };
+            let proposal = Proposal {
+                session: 7,
+                identities: Vec::new(),
+                action,
+            };
+            outbox.propose(proposal, &mut |sequence| last = sequence);
+            assert!(last <= 64, "it is bounded");
+        }
+        assert_eq!(last, 64);
+        outbox.applied(last - 1);
+        assert!(outbox.has_room());
+        outbox.applied(last);
+        assert_eq!(outbox.bytes.load(Ordering::Relaxed), 0);
     }
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -35,7 +35,16 @@ const FULL_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     memory: Arc<Mutex<Memory>>,
+    asked: Arc<AtomicU64>,
+    done: Arc<AtomicU64>,
     jobs: mpsc::Sender<Job>,
+}
+
+/// What was to be made durable since the start, and what was.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flushes {
+    pub(crate) asked: u64,
+    pub(crate) done: u64,
 }
 
 /// The thread of a log.
@@ -122,8 +131,10 @@ impl Store {
         let (jobs, waiting) = mpsc::channel();
         let stopping = Arc::new(AtomicBool::new(false));
         let (running, ended) = oneshot::channel();
+        let (asked, done) = (Arc::default(), Arc::default());
         let mut writer = Writer {
             log,
+            done: Arc::clone(&done),
             memory: Arc::clone(&memory),
             stopping: Arc::clone(&stopping),
         };
@@ -134,12 +145,26 @@ impl Store {
                 drop(writer);
                 drop::<oneshot::Sender<()>>(running);
             })?;
-        Ok((Self { memory, jobs }, Writing { ended, stopping }))
+        let store = Self {
+            memory,
+            asked,
+            done,
+            jobs,
+        };
+        Ok((store, Writing { ended, stopping }))
     }
 
     /// Whether the disk is full, so that nothing is made durable.
     pub(crate) fn is_full(&self) -> bool {
         self.memory().full
+    }
+
+    /// What was to be made durable, and what was.
+    pub(crate) fn flushes(&self) -> Flushes {
+        // What is done was asked before, so this order gives no more done than asked.
+        let done = self.done.load(Ordering::Acquire);
+        let asked = self.asked.load(Ordering::Acquire);
+        Flushes { asked, done }
     }
 
     /// Bytes of entries that were appended since the start.
@@ -168,6 +193,7 @@ impl Store {
     }
 
     fn send(&self, words: Vec<Word>, waits: Waits) -> io::Result<()> {
+        self.asked.fetch_add(1, Ordering::AcqRel);
         self.jobs
             .send(Job { words, waits })
             .map_err(|_gone| io::Error::other("the thread of the log has ended"))
@@ -197,6 +223,7 @@ fn bytes_of(entry: &EntryOf<Engine>) -> usize {
 /// What the thread works with.
 struct Writer<D: Disk> {
     log: Log<D>,
+    done: Arc<AtomicU64>,
     memory: Arc<Mutex<Memory>>,
     stopping: Arc<AtomicBool>,
 }
@@ -212,6 +239,7 @@ impl<D: Disk> Writer<D> {
             let words = jobs.iter().flat_map(|job| &job.words).chain(&committed);
             let records: Vec<Record<'_>> = words.map(Word::as_record).collect();
             let result = self.flush(&records).map_err(as_io);
+            self.done.fetch_add(jobs.len() as u64, Ordering::AcqRel);
             for job in jobs {
                 job.waits.tell(&result);
             }

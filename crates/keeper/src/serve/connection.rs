@@ -333,6 +333,9 @@ impl<R: Replica> Connection<'_, R> {
             _ if opcode.is_write() && Request::read(opcode, body).is_err() => {
                 self.refuse(xid, Code::Marshalling);
             },
+            _ if opcode.is_write() && !self.replica.takes_writes() => {
+                self.refuse(xid, Code::ThrottledOp);
+            },
             _ if opcode.is_write() => {
                 self.propose(xid, body.len(), Action::Request { opcode, body });
             },

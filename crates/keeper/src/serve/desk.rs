@@ -14,12 +14,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use mainstay_zk_proto::header::XID_WATCH;
 use mainstay_zk_proto::{Code, Reply};
 use tokio::sync::oneshot;
+use tokio::time::Duration;
 
 use super::connection::End;
 use super::line::{First, Line, Stage, answer};
 use super::read::Reader;
 use super::settings::Settings;
-use super::tally::Tally;
+use super::tally::{Silences, Tally};
 use super::{event, write};
 use crate::proposal::{Action, Origin};
 use crate::state::{Effect, Sink, State, Told};
@@ -47,6 +48,8 @@ pub struct Desk {
     pub(super) trace_mask: AtomicU64,
     /// Connections that ended by a fault, and why the last one did.
     faults: Mutex<(u64, String)>,
+    /// Sessions that this member, as a leader, found silent.
+    pub(super) silences: Silences,
 }
 
 #[derive(Debug, Default)]
@@ -70,10 +73,8 @@ pub(super) enum Waiter {
 /// Sessions that began or ended since somebody looked.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    /// With its timeout when it began or went on.
-    pub(super) sessions: Vec<(i64, Option<i32>)>,
-    /// Sessions that were heard at other members.
-    pub(super) touched: Vec<i64>,
+    /// With its timeout and the transaction, when it began or went on.
+    pub(super) sessions: Vec<(i64, Option<(i32, i64)>)>,
     /// There were more than can be kept.
     pub(super) is_torn: bool,
 }
@@ -94,6 +95,7 @@ impl Desk {
             started_ms: AtomicI64::new(0),
             trace_mask: AtomicU64::new(306),
             faults: Mutex::default(),
+            silences: Silences::default(),
         })
     }
 
@@ -212,10 +214,10 @@ impl Desk {
         lines.all.get(&line).cloned()
     }
 
-    fn change(&self, session: i64, timeout_ms: Option<i32>) {
+    fn change(&self, session: i64, began: Option<(i32, i64)>) {
         let mut changes = lock(&self.changes);
         if changes.sessions.len() < CHANGES_MAX {
-            changes.sessions.push((session, timeout_ms));
+            changes.sessions.push((session, began));
         } else {
             changes.is_torn = true;
         }
@@ -226,23 +228,34 @@ impl Desk {
         std::mem::take(&mut lock(&self.changes))
     }
 
-    /// Sessions at this member that were heard since this was last asked: what a follower tells
-    /// its leader.
-    pub fn touched(&self) -> Vec<i64> {
+    /// Sessions at this member that were heard since this was last asked.
+    pub(super) fn heard(&self) -> BTreeSet<i64> {
         let lines = self.lines();
         let heard = lines.all.values().filter(|line| line.was_heard());
-        heard
-            .map(|line| line.session())
-            .filter(|&session| session != 0)
-            .collect()
+        let sessions = heard.map(|line| line.session());
+        sessions.filter(|&session| session != 0).collect()
     }
 
-    /// Sessions were heard at another member: what a follower told this leader.
-    pub fn touch(&self, sessions: &[i64]) {
-        let mut changes = lock(&self.changes);
-        let room = CHANGES_MAX.saturating_sub(changes.touched.len());
-        // Who is left out was heard a moment ago, and will be again before the timeout.
-        changes.touched.extend(sessions.iter().take(room));
+    /// Lets go of those whose session nobody who leads has counted with for `untold`: it may end
+    /// before this member hears of it, and its client has to know that.
+    pub(super) fn let_go(&self, untold: Duration) {
+        for line in self.lines().all.values() {
+            let timeout_ms = u64::try_from(line.timeout_ms()).unwrap_or(0);
+            // ZooKeeper's clients give a silent server up after as long.
+            let patience = Duration::from_millis(timeout_ms) * 2 / 3;
+            if line.session() != 0 && untold > patience {
+                line.hang_up();
+            }
+        }
+    }
+
+    /// A snapshot took the state's place: what was proposed may have been done, and watches may have
+    /// missed what they wait for. Clients come again, and set what they watch.
+    fn let_go_of_all(&self) {
+        lock(&self.changes).is_torn = true;
+        for line in self.connections() {
+            line.hang_up();
+        }
     }
 
     /// All connections.
@@ -369,7 +382,7 @@ impl Sink for Teller {
         let is_ours = self.desk.origin.get() == Some(&told.origin);
         let session = told.operation.session;
         if let Ok(Effect::Session { timeout_ms }) = told.result {
-            self.desk.change(session, Some(timeout_ms));
+            self.desk.change(session, Some((timeout_ms, told.zxid)));
             // A session that went on elsewhere is not here any more.
             if !is_ours && matches!(told.operation.action, Action::Attach { .. }) {
                 self.over.extend(self.desk.unseat(session));
@@ -393,6 +406,14 @@ impl Sink for Teller {
             Some(Waiter::Handshake(line, sender)) => self.shake(&line, sender, &told),
             Some(Waiter::Nobody) | None => {},
         }
+    }
+
+    fn replaced(&mut self, state: &State) {
+        if let Some(&origin) = self.desk.origin.get() {
+            // A handshake among them hears that nobody knows.
+            drop(self.desk.waiter(state.applied_of(origin)));
+        }
+        self.desk.let_go_of_all();
     }
 
     fn settled(&mut self) {

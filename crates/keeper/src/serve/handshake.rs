@@ -50,6 +50,9 @@ pub(super) async fn shake<R: Replica>(
     output: &mut (impl AsyncWrite + Unpin),
 ) -> Result<(), End> {
     let request: ConnectRequest<'_> = Reader::new(message).read()?;
+    if !replica.takes_writes() {
+        return Err(End::Refused("sessions cannot begin or go on here now"));
+    }
     if !caught_up(&**replica, request.last_zxid_seen).await {
         return Err(End::Refused("the client has seen more than this member"));
     }

@@ -1,10 +1,13 @@
 //! Counts of what was asked and answered, for operators.
 
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use mainstay_zk_proto::Opcode;
 use mainstay_zk_proto::header::RequestHeader;
 use tokio::time::{Duration, Instant};
+
+use super::expiry::Crowd;
 
 /// What one connection, or all of them, asked and were told. Latencies are in microseconds.
 #[derive(Debug)]
@@ -18,6 +21,33 @@ pub(super) struct Tally {
     /// The last request's `xid` and operation.
     last_xid: AtomicI32,
     last_opcode: AtomicI32,
+}
+
+/// Sessions that were silent for too long.
+#[derive(Debug, Default)]
+pub(super) struct Silences {
+    overdue: AtomicU64,
+    /// How often so many were at once that it is worth a look, and the last time.
+    crowds: Mutex<(u64, Option<Crowd>)>,
+}
+
+impl Silences {
+    /// So many are ended now.
+    pub(super) fn note(&self, overdue: usize, crowd: Option<Crowd>) {
+        self.overdue.fetch_add(overdue as u64, Ordering::Relaxed);
+        if crowd.is_some() {
+            let mut crowds = self.crowds.lock().unwrap_or_else(PoisonError::into_inner);
+            *crowds = (crowds.0 + 1, crowd);
+        }
+    }
+
+    pub(super) fn overdue(&self) -> u64 {
+        self.overdue.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn crowds(&self) -> (u64, Option<Crowd>) {
+        *self.crowds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Latencies in milliseconds.

@@ -1,5 +1,7 @@
 //! Claims about what clients see, and in which order.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, RwLock};
 
 use mainstay_zk_proto::acl::{Acl, Id};
@@ -18,6 +20,8 @@ use crate::proposal::{Batch, Entry, Operation, Origin};
 use crate::replica::{NoQuorum, Solo, Standing};
 use crate::state::{Sink as _, State};
 
+mod ensemble;
+mod members;
 mod session;
 mod watch;
 
@@ -27,6 +31,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A member whose proposals wait until they are let through.
 struct Held {
     state: RwLock<State>,
+    is_choked: AtomicBool,
     waiting: Mutex<(i64, Vec<Vec<u8>>)>,
     teller: Mutex<Teller>,
     barrier: Notify,
@@ -41,6 +46,7 @@ impl Held {
     fn new(desk: &Arc<Desk>) -> Arc<Self> {
         Arc::new(Self {
             state: RwLock::new(State::new()),
+            is_choked: AtomicBool::new(false),
             waiting: Mutex::default(),
             teller: Mutex::new(desk.sink()),
             barrier: Notify::new(),
@@ -105,9 +111,21 @@ impl Replica for Held {
         waiting.1.push(entry);
     }
 
+    fn takes_writes(&self) -> bool {
+        !self.is_choked.load(Ordering::Relaxed)
+    }
+
     async fn barrier(&self) -> Result<(), NoQuorum> {
         self.barrier.notified().await;
         Ok(())
+    }
+
+    async fn touch(&self, _: &BTreeSet<i64>) -> Result<(), NoQuorum> {
+        Ok(())
+    }
+
+    fn touched(&self) -> BTreeSet<i64> {
+        BTreeSet::new()
     }
 
     fn standing(&self) -> Standing {
@@ -138,6 +156,8 @@ fn solo() -> (Arc<Desk>, Arc<Solo<Teller>>) {
 /// One end of a connection whose other end is served.
 struct Client {
     stream: DuplexStream,
+    /// How long its session shall be allowed to be silent.
+    wanted_ms: i32,
     _gone: oneshot::Sender<()>,
 }
 
@@ -157,6 +177,7 @@ impl Client {
         set.detach_all();
         Self {
             stream,
+            wanted_ms: 1,
             _gone: gone,
         }
     }
@@ -167,7 +188,7 @@ impl Client {
             ConnectRequest {
                 protocol_version: 0,
                 last_zxid_seen,
-                timeout_ms: 1,
+                timeout_ms: self.wanted_ms,
                 session_id,
                 password,
                 read_only: Some(false),
@@ -193,13 +214,18 @@ impl Client {
     }
 
     async fn ask(&mut self, xid: i32, request: &Request<'_>) {
+        assert!(self.try_ask(xid, request).await, "the connection is open");
+    }
+
+    /// Asks; `false` when the connection has ended.
+    async fn try_ask(&mut self, xid: i32, request: &Request<'_>) -> bool {
         let mut out = Vec::new();
         frame::append(&mut out, |out| {
             let opcode = request.opcode().to_wire();
             RequestHeader { xid, opcode }.write(out);
             request.write(out);
         });
-        self.stream.write_all(&out).await.expect("open");
+        self.stream.write_all(&out).await.is_ok()
     }
 
     /// The next message; `None` at the end of the connection.
@@ -523,4 +549,26 @@ proptest! {
             assert_eq!(fresh.next().await, "9");
         });
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_can_promise_nothing_refuses_writes_and_serves_reads() {
+    let desk = desk();
+    let replica = Held::new(&desk);
+    let mut client = Client::connect(&desk, &replica);
+    client.shake(0, &[0; 16], 0).await;
+    replica.release_next().await;
+    client.shaken().await;
+    replica.is_choked.store(true, Ordering::Relaxed);
+    client.ask(1, &create("/a", 0)).await;
+    client.ask(2, &exists("/", false)).await;
+    client.ask(XID_PING, &Request::Ping).await;
+    assert_eq!(client.next_of(3).await, ["1 ThrottledOp", "2", "-2"]);
+    let mut newcomer = Client::connect(&desk, &replica);
+    newcomer.shake(0, &[0; 16], 0).await;
+    assert_eq!(newcomer.next().await, "end", "it goes elsewhere");
+    // A session can always end.
+    client.ask(3, &Request::CloseSession).await;
+    replica.release_next().await;
+    assert_eq!(client.next_of(2).await, ["3", "end"]);
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 use super::clock::wall_ms;
 use super::desk::{Desk, read};
+use super::expiry::Crowd;
 use super::line::Line;
 use crate::replica::{Replica, Standing};
 use crate::state::State;
@@ -239,6 +240,16 @@ fn monitor<R: Replica>(desk: &Desk, replica: &R, out: &mut String) -> fmt::Resul
         ("term", standing.term),
     ] {
         writeln!(out, "zk_{name}\t{value}")?;
+    }
+    let overdue = desk.silences.overdue();
+    writeln!(out, "zk_stale_sessions_expired\t{overdue}")?;
+    let (crowds, last) = desk.silences.crowds();
+    writeln!(out, "zk_session_crowds_expired\t{crowds}")?;
+    if let Some(Crowd { due, of }) = last {
+        writeln!(
+            out,
+            "zk_session_crowd_last\t{due} of {of} sessions were silent at once"
+        )?;
     }
     let (faults, last) = desk.faults();
     writeln!(out, "zk_connection_faults\t{faults}")?;

@@ -13,7 +13,7 @@ use crate::session::{Session, Sessions};
 use crate::tree::{FrozenTree, TreeLoader};
 
 /// The form of the records. Another form has another number.
-const FORM: i32 = 1;
+const FORM: i32 = 2;
 
 const HEAD: i32 = 1;
 const LIST: i32 = 2;
@@ -30,6 +30,8 @@ pub struct FrozenState {
     progress: Vec<(i64, Progress)>,
     zxid: i64,
     time_ms: i64,
+    /// Of all of it.
+    digest: u64,
 }
 
 /// Makes a state from records.
@@ -91,6 +93,7 @@ impl State {
                 .collect(),
             zxid: self.zxid,
             time_ms: self.time_ms,
+            digest: self.digest(),
         }
     }
 }
@@ -130,6 +133,7 @@ impl FrozenState {
                 (&session.password[..]).write(out);
                 session.timeout_ms.write(out);
                 session.member.write(out);
+                session.attached.write(out);
             })?;
         }
         for (member, at) in &self.progress {
@@ -143,6 +147,7 @@ impl FrozenState {
         END.write(&mut out);
         count.write(&mut out);
         self.tree.digest().cast_signed().write(&mut out);
+        self.digest.cast_signed().write(&mut out);
         emit(&out)
     }
 }
@@ -212,6 +217,7 @@ impl Loader {
             password: <[u8; PASSWORD_BYTES]>::try_from(password).map_err(|_| Malformed::Short)?,
             timeout_ms: reader.read()?,
             member: reader.read()?,
+            attached: reader.read()?,
         };
         self.sessions
             .open(id, session)
@@ -220,22 +226,27 @@ impl Loader {
 
     fn end(&mut self, reader: &mut Reader<'_>) -> Result<(), LoadError> {
         let records: i64 = reader.read()?;
-        let digest: i64 = reader.read()?;
+        let of_tree: i64 = reader.read()?;
+        let of_all: i64 = reader.read()?;
         if records != self.records {
             return Err(LoadError::Count);
         }
         let tree = std::mem::take(&mut self.tree)
-            .finish(digest.cast_unsigned())
+            .finish(of_tree.cast_unsigned())
             .ok_or(LoadError::Digest)?;
         let (zxid, time_ms) = self.head.ok_or(LoadError::Order)?;
-        self.state = Some(State {
+        let state = State {
             tree,
             sessions: std::mem::take(&mut self.sessions),
             progress: std::mem::take(&mut self.progress).into_iter().collect(),
             zxid,
             time_ms,
             events: Vec::new(),
-        });
+        };
+        if state.digest() != of_all.cast_unsigned() {
+            return Err(LoadError::Digest);
+        }
+        self.state = Some(state);
         Ok(())
     }
 }

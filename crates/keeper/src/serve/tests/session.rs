@@ -65,7 +65,7 @@ async fn a_silent_session_ends_and_one_that_pings_does_not() {
         }
     };
     tokio::select! {
-        never = keep_time(&desk, &*replica) => match never {},
+        never = tend(&desk, &*replica) => match never {},
         () = pings => {},
     }
     assert_eq!(silent.next().await, "end");
@@ -84,4 +84,25 @@ async fn a_client_that_has_seen_more_is_not_served_the_past() {
     let mut other = Client::connect(&desk, &replica);
     other.begin().await;
     assert_ne!(waits.shaken().await.0, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_a_snapshot_took_the_states_place_clients_come_again() {
+    let desk = desk();
+    let replica = Held::new(&desk);
+    let mut client = Client::connect(&desk, &replica);
+    client.shake(0, &[0; 16], 0).await;
+    replica.release_next().await;
+    client.shaken().await;
+    client.ask(1, &create("/a", 0)).await;
+    {
+        let mut teller = replica.teller.lock().expect("whole");
+        look(&replica.state, |state| teller.replaced(state));
+        teller.settled();
+    }
+    assert_eq!(
+        client.next().await,
+        "end",
+        "nobody knows whether it was done"
+    );
 }
