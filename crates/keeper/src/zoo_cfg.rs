@@ -42,6 +42,8 @@ pub struct ZooCfg {
     pub client_address: Option<String>,
     /// The port of clients that come by TLS.
     pub secure_client_port: Option<u16>,
+    /// The address of that port.
+    pub secure_client_address: Option<String>,
     /// The port of the page for operators; zero for none.
     pub admin_port: u16,
     /// Most connections of one address; `None` for any number.
@@ -184,6 +186,7 @@ impl ZooCfg {
             client_port: None,
             client_address: None,
             secure_client_port: None,
+            secure_client_address: None,
             admin_port: 8_080,
             connections_of_address_max: edge.connections_of_address_max,
             timeout_min_ms: edge.timeout_min_ms,
@@ -215,6 +218,9 @@ impl ZooCfg {
             "clientPort" => self.client_port = Some(line.number()?),
             "clientPortAddress" => self.client_address = Some(line.value.to_owned()),
             "secureClientPort" => self.secure_client_port = Some(line.number()?),
+            "secureClientPortAddress" => {
+                self.secure_client_address = Some(line.value.to_owned());
+            },
             "admin.serverPort" => self.admin_port = line.number()?,
             "maxClientCnxns" => self.connections_of_address_max = NonZeroUsize::new(line.number()?),
             "minSessionTimeout" => timeouts.0 = Some(line.number()?).filter(|&ms| ms != -1),
