@@ -12,7 +12,8 @@
 use std::error::Error;
 
 use mainstay_keeper::replica::Solo;
-use mainstay_keeper::serve::{Desk, serve, wall_ms};
+use mainstay_keeper::serve::tls::Tls;
+use mainstay_keeper::serve::{Desk, Listeners, serve, wall_ms};
 use mainstay_keeper::zoo_cfg::{Mistake, ZooCfg, jaas_users, my_id};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -44,11 +45,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let replica = Solo::new(desk.sink(), wall_ms);
     let host = config.client_address.as_deref().unwrap_or("127.0.0.1");
     let port = config.client_port.unwrap_or(2181);
-    let listener = TcpListener::bind((host, port)).await?;
-    println!("one member in memory at {}", listener.local_addr()?);
+    let plain = TcpListener::bind((host, port)).await?;
+    println!("one member in memory at {}", plain.local_addr()?);
+    let tls = config.tls()?.map(Tls::load).transpose()?;
+    let secure = match config.secure_client_port {
+        Some(port) => Some(TcpListener::bind((host, port)).await?),
+        None => None,
+    };
+    let listeners = Listeners {
+        plain: Some(plain),
+        secure,
+        tls,
+    };
     let mut end = signal(SignalKind::terminate())?;
     tokio::select! {
-        never = serve(desk, replica, listener) => match never {},
+        never = serve(desk, replica, listeners) => match never {},
         _ = end.recv() => {},
     }
     Ok(())

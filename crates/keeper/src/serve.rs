@@ -13,6 +13,7 @@
 //! | `read`, `write` | the answers |
 //! | `reconfig` | changes of members, which are refused for now |
 //! | `identity`, `sasl` | who asks |
+//! | `tls` | that nobody else listens, and who asks by certificate |
 //! | `expiry` | who was silent for too long |
 //! | `pulse` | who was heard, told to the leader |
 //! | `word`, `tally` | what operators ask |
@@ -28,7 +29,7 @@ use mainstay_zk_proto::watch::{Event, EventKind, state};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep, timeout};
 
 mod clock;
 mod connection;
@@ -44,6 +45,7 @@ mod reconfig;
 mod sasl;
 mod settings;
 mod tally;
+pub mod tls;
 mod word;
 mod write;
 
@@ -56,6 +58,7 @@ pub use settings::Settings;
 pub use word::VERSION;
 
 use desk::{Waiter, read as look};
+use tls::Tls;
 
 use crate::proposal::Action;
 use crate::replica::{Proposal, Replica};
@@ -68,18 +71,63 @@ const STEP_MAX: Duration = Duration::from_secs(1);
 /// Most nodes that go at once because their time is up.
 const REMOVED_MAX: usize = 1_000;
 
-/// Serves clients who come to `listener`. Ends when it is dropped, and all connections with it.
+/// How long a client has for the handshake of TLS.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// Where clients come to.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// Where they talk plainly, and by TLS if that says so.
+    pub plain: Option<TcpListener>,
+    /// Where they come by TLS alone.
+    pub secure: Option<TcpListener>,
+    /// How they come by TLS.
+    pub tls: Option<Arc<Tls>>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(plain: TcpListener) -> Self {
+        Self {
+            plain: Some(plain),
+            ..Self::default()
+        }
+    }
+}
+
+/// How clients of one listener begin.
+#[derive(Clone, Debug)]
+enum Door {
+    Plain,
+    Secure(Arc<Tls>),
+    /// As they like: their first byte tells.
+    Either(Arc<Tls>),
+}
+
+/// Serves clients who come to the listeners. Ends when it is dropped, and all connections with it.
 ///
 /// The replica must tell what it applies to the [`Teller`] of `desk`. A connection that cannot be
 /// accepted is tried again, so nothing ends this but its caller.
 pub async fn serve<R: Replica>(
     desk: Arc<Desk>,
     replica: Arc<R>,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
 ) -> Infallible {
+    let Listeners { plain, secure, tls } = listeners.into();
     desk.begin(replica.origin(), wall_ms());
+    let plain_door = match &tls {
+        Some(tls) if tls.is_unified() => Door::Either(Arc::clone(tls)),
+        Some(_) | None => Door::Plain,
+    };
+    let secure = secure.zip(tls.clone());
+    let plain = plain.map(|listener| accept(&desk, &replica, listener, plain_door));
+    let secure = secure.map(|(listener, tls)| accept(&desk, &replica, listener, Door::Secure(tls)));
+    let fresh = tls
+        .as_ref()
+        .map(|tls| tls.keep_fresh(|wrong| desk.fault(&wrong)));
     tokio::select! {
-        never = accept(&desk, &replica, listener) => never,
+        never = forever(plain) => never,
+        never = forever(secure) => never,
+        never = forever(fresh) => never,
         never = tend(&desk, &*replica) => never,
     }
 }
@@ -92,10 +140,19 @@ async fn tend<R: Replica>(desk: &Desk, replica: &R) -> Infallible {
     }
 }
 
+/// Waits for what does not end, also if there is nothing to wait for.
+async fn forever(task: Option<impl Future<Output = Infallible>>) -> Infallible {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn accept<R: Replica>(
     desk: &Arc<Desk>,
     replica: &Arc<R>,
     listener: TcpListener,
+    door: Door,
 ) -> Infallible {
     let mut connections = JoinSet::new();
     loop {
@@ -103,7 +160,8 @@ async fn accept<R: Replica>(
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     let (desk, replica) = (Arc::clone(desk), Arc::clone(replica));
-                    connections.spawn(async move { greet(&desk, &replica, stream).await });
+                    let door = door.clone();
+                    connections.spawn(async move { greet(&desk, &replica, stream, &door).await });
                 },
                 Err(_) => sleep(ACCEPT_RETRY).await,
             },
@@ -112,13 +170,52 @@ async fn accept<R: Replica>(
     }
 }
 
-async fn greet<R: Replica>(desk: &Arc<Desk>, replica: &Arc<R>, mut stream: TcpStream) {
+async fn greet<R: Replica>(desk: &Arc<Desk>, replica: &Arc<R>, mut stream: TcpStream, door: &Door) {
     let Ok(peer) = stream.peer_addr() else { return };
     // Whoever comes by IPv4 to a socket for both is known by that address: access lists name it.
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     // Answers are small, and gathered already.
     drop(stream.set_nodelay(true));
-    attend(desk, replica, peer, stream.split()).await;
+    let Some(place) = Place::take(desk, peer) else {
+        return;
+    };
+    let tls = match door {
+        Door::Plain => None,
+        Door::Secure(tls) => Some(tls),
+        Door::Either(tls) => {
+            let spoken = timeout(HANDSHAKE_MAX, tls::is_spoken(&stream)).await;
+            spoken.is_ok_and(|is_spoken| is_spoken).then_some(tls)
+        },
+    };
+    match tls {
+        None => place.serve(replica, stream.split()).await,
+        Some(tls) => greet_secure(&place, replica, stream, tls).await,
+    }
+}
+
+async fn greet_secure<R: Replica>(
+    place: &Place<'_>,
+    replica: &Arc<R>,
+    stream: TcpStream,
+    tls: &Tls,
+) {
+    let peer = place.line.peer;
+    let stream = match timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            return place.desk.fault(&format_args!("{peer}: no TLS: {error}"));
+        },
+        Err(_) => return place.desk.fault(&format_args!("{peer}: no TLS in time")),
+    };
+    let mut identities = place.line.identities();
+    for (scheme, id) in tls.identities(&stream) {
+        if identities.add(scheme, &id).is_err() {
+            // There is room for two: they are the first.
+            return;
+        }
+    }
+    place.line.identify(identities);
+    place.serve(replica, tokio::io::split(stream)).await;
 }
 
 /// Serves one connection, whatever it is made of, until it ends.
@@ -126,26 +223,39 @@ pub async fn attend<R: Replica>(
     desk: &Arc<Desk>,
     replica: &Arc<R>,
     peer: SocketAddr,
-    (input, output): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
+    ends: (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
 ) {
-    let Some(line) = desk.enter(peer, wall_ms()) else {
-        return;
-    };
-    let place = Place { desk, line: &line };
-    let end = connection::serve(desk, replica, &line, (input, output)).await;
-    desk.ended(&line, &end);
-    drop(place);
+    if let Some(place) = Place::take(desk, peer) {
+        place.serve(replica, ends).await;
+    }
 }
 
 /// A connection's place at the desk, which it leaves however it ends.
 struct Place<'a> {
-    desk: &'a Desk,
-    line: &'a line::Line,
+    desk: &'a Arc<Desk>,
+    line: Arc<line::Line>,
+}
+
+impl<'a> Place<'a> {
+    /// A place, if there is room for one more from this address.
+    fn take(desk: &'a Arc<Desk>, peer: SocketAddr) -> Option<Self> {
+        let line = desk.enter(peer, wall_ms())?;
+        Some(Self { desk, line })
+    }
+
+    async fn serve<R: Replica>(
+        &self,
+        replica: &Arc<R>,
+        ends: (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
+    ) {
+        let end = connection::serve(self.desk, replica, &self.line, ends).await;
+        self.desk.ended(&self.line, &end);
+    }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.desk.leave(self.line);
+        self.desk.leave(&self.line);
     }
 }
 

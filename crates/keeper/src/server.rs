@@ -10,13 +10,12 @@ use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_core::event::{Event, Observe};
-use tokio::net::TcpListener;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::disk::Folder;
@@ -24,6 +23,7 @@ use crate::log::Limits;
 use crate::member::{Member, MemberConfig, MemberError, PeerConfig, Snapshots};
 use crate::network::Tcp;
 use crate::replica::{Replica as _, Standing};
+use crate::serve::tls::{TlsSettings, WrongStore};
 use crate::serve::{Desk, Users, serve, wall_ms};
 use crate::snapshot::SnapshotError;
 use crate::zoo_cfg::{Mistake, ZooCfg, jaas_users, my_id};
@@ -33,14 +33,16 @@ mod removal;
 
 pub use removal::{MovedIn, MovedOut, move_in, move_out};
 
+mod doors;
+
+use doors::Doors;
+
 /// Where a member's own files lie, below the folder that `zoo.cfg` names.
 pub const FOLDER: &str = "mainstay";
 /// Where Apache ZooKeeper's files lie, below the same folder.
 const FOLDER_OF_ZOOKEEPER: &str = "version-2";
 /// Held while a member runs, so that no second one writes to the same files.
 const LOCK: &str = "lock";
-/// ZooKeeper's port for clients.
-const CLIENT_PORT: u16 = 2_181;
 /// How long connections may take to let go of the member that ends.
 const LET_GO_MAX: Duration = Duration::from_secs(5);
 const LET_GO_STEP: Duration = Duration::from_millis(1);
@@ -56,6 +58,8 @@ pub struct ServerConfig {
     pub member: i64,
     /// Who may prove themselves by SASL: what the JAAS file says.
     pub users: Users,
+    /// How clients come by TLS, if they do.
+    pub tls: Option<TlsSettings>,
 }
 
 /// Why the files do not say what to do.
@@ -113,8 +117,11 @@ impl ServerConfig {
         let help = "name a JAAS file that this user can read";
         let users = zoo.jaas_file.as_deref().map(|file| readable(file, help));
         let users = users.transpose()?.unwrap_or_default();
+        let tls = zoo.tls();
+        let tls = tls.map_err(|mistake| ConfigError::Wrong(file.to_owned(), vec![mistake]))?;
         Ok(Self {
             zoo,
+            tls,
             member,
             users: jaas_users(&users),
         })
@@ -142,11 +149,6 @@ impl ServerConfig {
             })
             .collect()
     }
-
-    fn client_address(&self) -> (Option<String>, u16) {
-        let port = self.zoo.client_port.unwrap_or(CLIENT_PORT);
-        (self.zoo.client_address.clone(), port)
-    }
 }
 
 fn readable(file: &Path, help: &'static str) -> Result<String, ConfigError> {
@@ -170,8 +172,17 @@ fn address(host: &str, port: u16) -> String {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// It cannot listen for clients.
-    Listen(String, io::Error),
+    /// It cannot listen.
+    Listen {
+        /// Where.
+        at: String,
+        /// The key of `zoo.cfg` that says so.
+        key: &'static str,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A key store or a trust store is wrong.
+    Tls(WrongStore),
     /// Its folder cannot be used.
     Folder(PathBuf, io::Error),
     /// Another process uses its folder.
@@ -191,10 +202,11 @@ pub enum ServerError {
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen(address, error) => {
-                write!(f, "cannot listen for clients at {address}: {error}; ")?;
-                write!(f, "set clientPort and clientPortAddress to what is free")
+            Self::Listen { at, key, error } => {
+                write!(f, "cannot listen at {at}: {error}; ")?;
+                write!(f, "set {key} and {key}Address to what is free")
             },
+            Self::Tls(wrong) => write!(f, "{wrong}"),
             Self::Folder(folder, error) => {
                 write!(f, "cannot use the folder {}: {error}; ", folder.display())?;
                 write!(f, "set dataDir to one that this user may write to")
@@ -229,8 +241,7 @@ impl std::error::Error for ServerError {}
 pub struct Server {
     desk: Arc<Desk>,
     member: Arc<Member<Folder>>,
-    listener: TcpListener,
-    address: SocketAddr,
+    doors: Doors,
     number: u64,
     lock: File,
 }
@@ -242,7 +253,7 @@ impl Server {
     ///
     /// [`ServerError`]; nothing is left running then.
     pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
-        let (listener, address) = listen(config.client_address()).await?;
+        let doors = Doors::open(&config).await?;
         let zoo = &config.zoo;
         let folder = config.folder();
         if !folder.exists() && zoo.data_dir.join(FOLDER_OF_ZOOKEEPER).exists() {
@@ -267,16 +278,15 @@ impl Server {
         Ok(Self {
             desk,
             member: Arc::new(member.map_err(ServerError::Member)?),
-            listener,
-            address,
+            doors,
             number: config.member.cast_unsigned(),
             lock,
         })
     }
 
     /// Where clients come to.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub const fn address(&self) -> SocketAddr {
+        self.doors.address
     }
 
     /// Serves clients until `shutdown`, then leaves the lead to another member and stops.
@@ -292,7 +302,7 @@ impl Server {
         let number = self.number;
         observer.observe(Event::KeeperStarted {
             member: number,
-            listen: self.address.to_string(),
+            listen: self.doors.address.to_string(),
         });
         let ended = self.serve(&observer, shutdown).await;
         observer.observe(match &ended {
@@ -313,13 +323,12 @@ impl Server {
         let Self {
             desk,
             member,
-            listener,
+            doors,
             number,
             lock,
-            ..
         } = self;
         let ended = tokio::select! {
-            never = serve(desk, Arc::clone(&member), listener) => match never {},
+            never = serve(desk, Arc::clone(&member), doors.clients) => match never {},
             never = tell(number, &member, observer) => match never {},
             error = member.failed() => Err(ServerError::Member(error)),
             () = shutdown => Ok(()),
@@ -387,28 +396,6 @@ async fn alone(mut member: Arc<Member<Folder>>) -> Option<Member<Folder>> {
         }
         sleep(LET_GO_STEP).await;
     }
-}
-
-/// Listens at one address, or at all addresses of this machine.
-async fn listen(
-    (host, port): (Option<String>, u16),
-) -> Result<(TcpListener, SocketAddr), ServerError> {
-    let bound = match &host {
-        Some(host) => TcpListener::bind((&**host, port)).await,
-        None => match TcpListener::bind((IpAddr::from([0_u16; 8]), port)).await {
-            // A machine without IPv6.
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                TcpListener::bind((IpAddr::from([0; 4]), port)).await
-            },
-            bound => bound,
-        },
-    };
-    let bound = bound.and_then(|listener| {
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    });
-    let at = || address(host.as_deref().unwrap_or("::"), port);
-    bound.map_err(|error| ServerError::Listen(at(), error))
 }
 
 /// The member's own folder, and the lock on it.

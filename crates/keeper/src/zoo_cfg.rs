@@ -9,6 +9,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use crate::serve::tls::TlsSettings;
 use crate::serve::{Settings, Users};
 
 /// A member, as `server.N=` names it.
@@ -41,6 +42,8 @@ pub struct ZooCfg {
     pub client_address: Option<String>,
     /// The port of clients that come by TLS.
     pub secure_client_port: Option<u16>,
+    /// The address of that port.
+    pub secure_client_address: Option<String>,
     /// The port of the page for operators; zero for none.
     pub admin_port: u16,
     /// Most connections of one address; `None` for any number.
@@ -67,7 +70,9 @@ pub struct ZooCfg {
     pub jaas_file: Option<PathBuf>,
     /// The members by number.
     pub members: BTreeMap<i64, Member>,
-    /// Keys that mean nothing here, with their values: TLS and tuning of the Java server.
+    /// Keys about TLS, as they stand there; [`ZooCfg::tls`] understands them.
+    pub tls: BTreeMap<String, String>,
+    /// Keys that mean nothing here, with their values: tuning of the Java server.
     pub unknown: BTreeMap<String, String>,
 }
 
@@ -182,6 +187,7 @@ impl ZooCfg {
             client_port: None,
             client_address: None,
             secure_client_port: None,
+            secure_client_address: None,
             admin_port: 8_080,
             connections_of_address_max: edge.connections_of_address_max,
             timeout_min_ms: edge.timeout_min_ms,
@@ -195,6 +201,7 @@ impl ZooCfg {
             super_digest: None,
             jaas_file: None,
             members: BTreeMap::new(),
+            tls: BTreeMap::new(),
             unknown: BTreeMap::new(),
         }
     }
@@ -212,6 +219,9 @@ impl ZooCfg {
             "clientPort" => self.client_port = Some(line.number()?),
             "clientPortAddress" => self.client_address = Some(line.value.to_owned()),
             "secureClientPort" => self.secure_client_port = Some(line.number()?),
+            "secureClientPortAddress" => {
+                self.secure_client_address = Some(line.value.to_owned());
+            },
             "admin.serverPort" => self.admin_port = line.number()?,
             "maxClientCnxns" => self.connections_of_address_max = NonZeroUsize::new(line.number()?),
             "minSessionTimeout" => timeouts.0 = Some(line.number()?).filter(|&ms| ms != -1),
@@ -241,6 +251,9 @@ impl ZooCfg {
                     if self.members.insert(number, member).is_some() {
                         return Err(line.wrong("this member is named twice"));
                     }
+                },
+                None if TlsSettings::is_key(key) => {
+                    self.tls.insert(key.to_owned(), line.value.to_owned());
                 },
                 None => {
                     self.unknown
@@ -274,6 +287,23 @@ impl ZooCfg {
                 "must be more than zero and at most maxSessionTimeout",
             );
         }
+    }
+
+    /// How clients come by TLS; `None` when nothing says so.
+    ///
+    /// # Errors
+    ///
+    /// The first key that is wrong, or missing.
+    pub fn tls(&self) -> Result<Option<TlsSettings>, Mistake> {
+        let mistake = |(key, what)| Mistake { line: 0, key, what };
+        let tls = TlsSettings::read(&self.tls).map_err(mistake)?;
+        if self.secure_client_port.is_some() && tls.is_none() {
+            return Err(mistake((
+                "ssl.keyStore.location".to_owned(),
+                "is missing, and secureClientPort needs it".to_owned(),
+            )));
+        }
+        Ok(tls)
     }
 
     /// What the client edge has to know. `users` are those of the JAAS file.
@@ -462,7 +492,7 @@ mod tests {
             (2_000, 20_000)
         );
         assert_eq!(config.connections_of_address_max, None);
-        assert_eq!(config.unknown["ssl.keyStore.location"], "/x=y");
+        assert_eq!(config.tls["ssl.keyStore.location"], "/x=y");
         let second = &config.members[&2];
         assert_eq!((&*second.host, second.is_observer), ("::1", true));
         assert_eq!(second.client.as_deref(), Some("2182"));

@@ -7,6 +7,7 @@
 //! stands in a queue, and whoever is passed over will never be told.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -168,9 +169,14 @@ impl Desk {
     /// A connection ended.
     pub(super) fn ended(&self, line: &Line, end: &End) {
         if end.is_fault() {
-            let mut faults = lock(&self.faults);
-            *faults = (faults.0 + 1, format!("{}: {end}", line.peer));
+            self.fault(&format_args!("{}: {end}", line.peer));
         }
+    }
+
+    /// Something went wrong that operators should hear of.
+    pub(super) fn fault(&self, what: &dyn fmt::Display) {
+        let mut faults = lock(&self.faults);
+        *faults = (faults.0 + 1, what.to_string());
     }
 
     /// Connections that ended by a fault, and why the last one did.

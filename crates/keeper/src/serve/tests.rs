@@ -13,7 +13,6 @@ use mainstay_zk_proto::{Code, Opcode, Reply, Request};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::sync::{Notify, oneshot};
-use tokio::time::timeout;
 
 use super::*;
 use crate::proposal::{Batch, Entry, Operation, Origin};
@@ -23,6 +22,7 @@ use crate::state::{Sink as _, State};
 mod ensemble;
 mod members;
 mod session;
+mod tls;
 mod watch;
 
 const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 7);
@@ -183,18 +183,7 @@ impl Client {
     }
 
     async fn shake(&mut self, session_id: i64, password: &[u8], last_zxid_seen: i64) {
-        let mut out = Vec::new();
-        frame::append(&mut out, |out| {
-            ConnectRequest {
-                protocol_version: 0,
-                last_zxid_seen,
-                timeout_ms: self.wanted_ms,
-                session_id,
-                password,
-                read_only: Some(false),
-            }
-            .write(out);
-        });
+        let out = greeting(self.wanted_ms, (session_id, password), last_zxid_seen);
         self.stream.write_all(&out).await.expect("open");
     }
 
@@ -230,12 +219,7 @@ impl Client {
 
     /// The next message; `None` at the end of the connection.
     async fn message(&mut self) -> Option<Vec<u8>> {
-        let mut prefix = [0; 4];
-        let read = timeout(PATIENCE, self.stream.read_exact(&mut prefix)).await;
-        read.expect("something comes").ok()?;
-        let mut message = vec![0; u32::from_be_bytes(prefix) as usize];
-        self.stream.read_exact(&mut message).await.ok()?;
-        Some(message)
+        message(&mut self.stream).await
     }
 
     /// The next message in words: number and error, or event.
@@ -279,6 +263,37 @@ impl Client {
         };
         data.unwrap_or_default().to_vec()
     }
+}
+
+/// What a client says first.
+fn greeting(
+    timeout_ms: i32,
+    (session_id, password): (i64, &[u8]),
+    last_zxid_seen: i64,
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    frame::append(&mut out, |out| {
+        ConnectRequest {
+            protocol_version: 0,
+            last_zxid_seen,
+            timeout_ms,
+            session_id,
+            password,
+            read_only: Some(false),
+        }
+        .write(out);
+    });
+    out
+}
+
+/// The next message; `None` at the end of the connection.
+async fn message(stream: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> {
+    let mut prefix = [0; 4];
+    let read = timeout(PATIENCE, stream.read_exact(&mut prefix)).await;
+    read.expect("something comes").ok()?;
+    let mut message = vec![0; u32::from_be_bytes(prefix) as usize];
+    stream.read_exact(&mut message).await.ok()?;
+    Some(message)
 }
 
 const fn get(path: &str, watch: bool) -> Request<'_> {

@@ -192,3 +192,26 @@ async fn an_ensemble_moves_here_and_begins_with_who_had_most() {
     assert_eq!(back.state.tree().digest(), out.state.tree().digest());
     assert_eq!(out.state.tree().len(), 13);
 }
+
+#[tokio::test]
+async fn a_wrong_key_store_is_an_error_of_the_start_that_names_it() {
+    let folder = TempDir::new().expect("a folder");
+    drop(config(&folder));
+    let file = folder.path().join("zoo.cfg");
+    let properties = ["zookeeper.ssl.keyStore.location", "ssl.trustStore.location"];
+    let properties = properties.map(|key| (key.to_owned(), file.display().to_string()));
+    let config = ServerConfig::read(&file, &properties).expect("the files are not looked at yet");
+    let error = Server::start(config).await.expect_err("no key store");
+    assert!(
+        error
+            .to_string()
+            .contains("zoo.cfg: this is neither JKS nor PEM"),
+        "{error}"
+    );
+
+    let half = ServerConfig::read(&file, &properties[..1]).expect_err("nobody is believed");
+    assert!(
+        half.to_string().contains("ssl.trustStore.location"),
+        "{half}"
+    );
+}

@@ -1,0 +1,263 @@
+//! TLS: clients whom nobody listens to, and who may be known by their certificate.
+//!
+//! Prevents a key store that fails at the first client rather than at the start, and a restart of
+//! a member because a certificate was renewed: files are read again when they change, and a file
+//! that is wrong then changes nothing.
+//!
+//! | module | what |
+//! |---|---|
+//! | `settings` | what `zoo.cfg` says |
+//! | `store`, `jks` | files of keys and certificates |
+//! | `certificate`, `name`, `der` | who a certificate names, in Java's words |
+//! | `client` | whose certificate is believed |
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
+use std::{fmt, io};
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ServerConfig, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::{TLS12, TLS13};
+use rustls_pki_types::CertificateDer;
+use tokio::net::TcpStream;
+use tokio::time::{Duration, sleep};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+mod certificate;
+mod client;
+mod der;
+mod jks;
+mod name;
+mod settings;
+mod store;
+
+pub use settings::{ClientAuth, Store, TlsSettings, Versions, Wrong};
+pub use store::WrongStore;
+
+use certificate::Certificate;
+use client::Clients;
+
+/// How often is looked whether the files changed.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// What a handshake needs.
+pub struct Tls {
+    settings: TlsSettings,
+    serving: RwLock<Serving>,
+}
+
+/// What was made of the files.
+struct Serving {
+    config: Arc<ServerConfig>,
+    /// When the own certificate ends, in seconds since 1970.
+    expires_s: i64,
+    /// The files as they were.
+    seen: Seen,
+}
+
+/// Times and lengths of files: when one of them changes, so did the file.
+type Seen = Vec<Option<(SystemTime, u64)>>;
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    /// Reads the files that are named.
+    ///
+    /// # Errors
+    ///
+    /// A [`WrongStore`]: which file, and what to do about it.
+    pub fn load(settings: TlsSettings) -> Result<Arc<Self>, WrongStore> {
+        let serving = RwLock::new(Serving::load(&settings)?);
+        Ok(Arc::new(Self { settings, serving }))
+    }
+
+    /// Whether the plain port speaks TLS too.
+    pub const fn is_unified(&self) -> bool {
+        self.settings.is_unified
+    }
+
+    /// When the own certificate ends, in seconds since 1970.
+    pub fn expires_s(&self) -> i64 {
+        self.read(|serving| serving.expires_s)
+    }
+
+    /// Reads the files again if they changed. Connections that are there stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// A [`WrongStore`]; then nothing changes, and it is said once for every change of a file.
+    pub fn refresh(&self) -> Result<(), WrongStore> {
+        let seen = seen(&self.settings);
+        if self.read(|serving| serving.seen == seen) {
+            return Ok(());
+        }
+        let loaded = Serving::load(&self.settings);
+        let mut serving = self.serving.write().unwrap_or_else(PoisonError::into_inner);
+        match loaded {
+            Ok(loaded) => {
+                *serving = loaded;
+                Ok(())
+            },
+            Err(wrong) => {
+                serving.seen = seen;
+                Err(wrong)
+            },
+        }
+    }
+
+    /// Reads the files again whenever they change; `tell` hears of those that are wrong.
+    #[expect(
+        clippy::infinite_loop,
+        reason = "the type says that it does not end; the lint knows `!` only"
+    )]
+    pub(super) async fn keep_fresh(
+        &self,
+        tell: impl Fn(WrongStore) + Send,
+    ) -> std::convert::Infallible {
+        loop {
+            sleep(LOOK_EVERY).await;
+            if let Err(wrong) = self.refresh() {
+                tell(wrong);
+            }
+        }
+    }
+
+    /// The handshake with a client.
+    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let config = self.read(|serving| Arc::clone(&serving.config));
+        TlsAcceptor::from(config).accept(stream).await
+    }
+
+    /// Who the client's certificate names, if it showed one: schemes and names.
+    pub(super) fn identities(&self, stream: &TlsStream<TcpStream>) -> Vec<(&'static str, String)> {
+        let (_, session) = stream.get_ref();
+        let shown = session.peer_certificates().and_then(<[_]>::first);
+        let named = |shown: &CertificateDer<'_>| {
+            Certificate::read(shown).and_then(|certificate| name::text(certificate.subject))
+        };
+        let Some(Ok(subject)) = shown.map(named) else {
+            return Vec::new();
+        };
+        let is_super = self.settings.super_user.as_deref() == Some(&*subject);
+        let mut identities = vec![("x509", subject)];
+        if is_super {
+            identities.push(("super", String::new()));
+        }
+        identities
+    }
+
+    fn read<T>(&self, ask: impl FnOnce(&Serving) -> T) -> T {
+        ask(&self.serving.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Serving {
+    fn load(settings: &TlsSettings) -> Result<Self, WrongStore> {
+        // Looked at first: what changes while it is read is read again.
+        let seen = seen(settings);
+        let provider = provider(settings)?;
+        let (certified, expires_s) = certified(settings, &provider)?;
+        let store = &settings.key_store;
+        let mut versions = Vec::new();
+        versions.extend(settings.versions.v1_3.then_some(&TLS13));
+        versions.extend(settings.versions.v1_2.then_some(&TLS12));
+        let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&versions)
+            .map_err(|error| store.wrong(error))?
+            .with_client_cert_verifier(clients(settings, &provider)?)
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        Ok(Self {
+            config: Arc::new(config),
+            expires_s,
+            seen,
+        })
+    }
+}
+
+/// The one provider of ciphers, with those that are wanted.
+fn provider(settings: &TlsSettings) -> Result<Arc<CryptoProvider>, WrongStore> {
+    let mut provider = aws_lc_rs::default_provider();
+    if let Some(wanted) = &settings.cipher_suites {
+        provider.cipher_suites.retain(|suite| {
+            let name = format!("{:?}", suite.suite());
+            // Java says `TLS_` where rustls says `TLS13_`.
+            let name = name.replace("TLS13_", "TLS_");
+            wanted.contains(&name)
+        });
+        if provider.cipher_suites.is_empty() {
+            return Err(settings
+                .key_store
+                .wrong("none of the names of ssl.ciphersuites is known here; leave it out"));
+        }
+    }
+    Ok(Arc::new(provider))
+}
+
+/// The own key with its certificates, and when those end.
+fn certified(
+    settings: &TlsSettings,
+    provider: &CryptoProvider,
+) -> Result<(CertifiedKey, i64), WrongStore> {
+    let store = &settings.key_store;
+    let (key, chain) = store.identity()?;
+    let key = provider
+        .key_provider
+        .load_private_key(key)
+        .map_err(|error| store.wrong(format_args!("the private key: {error}")))?;
+    let own = chain.first().map(Certificate::read);
+    let Some(Ok(own)) = own else {
+        return Err(store.wrong("the certificate of the private key cannot be read"));
+    };
+    if key
+        .public_key()
+        .is_some_and(|public| public.as_ref() != own.key_info)
+    {
+        return Err(store
+            .wrong("the first certificate does not belong to the private key; put its own first"));
+    }
+    let expires_s = own.valid.1;
+    Ok((CertifiedKey::new(chain, key), expires_s))
+}
+
+fn clients(
+    settings: &TlsSettings,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, WrongStore> {
+    let (store, is_needed) = match &settings.client_auth {
+        ClientAuth::Need(store) => (store, true),
+        ClientAuth::Want(store) => (store, false),
+        ClientAuth::None => return Ok(WebPkiClientVerifier::no_client_auth()),
+    };
+    let clients = Clients::new(store.trusted()?, is_needed, provider);
+    let clients = clients.map_err(|error| store.wrong(error))?;
+    Ok(Arc::new(clients))
+}
+
+fn seen(settings: &TlsSettings) -> Seen {
+    let trust_store = match &settings.client_auth {
+        ClientAuth::Need(store) | ClientAuth::Want(store) => Some(store),
+        ClientAuth::None => None,
+    };
+    let stores = std::iter::once(&settings.key_store).chain(trust_store);
+    let seen = stores.map(|store| {
+        let facts = std::fs::metadata(&store.file).ok()?;
+        Some((facts.modified().ok()?, facts.len()))
+    });
+    seen.collect()
+}
+
+/// Whether a client begins with TLS: with a handshake's record.
+pub(super) async fn is_spoken(stream: &TcpStream) -> bool {
+    const HANDSHAKE: u8 = 0x16;
+    let mut first = [0];
+    matches!(stream.peek(&mut first).await, Ok(1)) && first[0] == HANDSHAKE
+}
