@@ -10,6 +10,7 @@
 //! | [`snapshot`] | the state at one entry of the log |
 //! | [`disk`] | the real one, and one that fails on purpose |
 //! | [`network`] | the real one, and one that is cut on purpose |
+//! | [`process`] | the real one, and one that stops, jumps and ends on purpose |
 //! | [`member`] | one member of an ensemble |
 //! | `touch` | which sessions were heard, on the way to the leader |
 //! | [`replica`] | a member of the ensemble, as those see it who serve clients |
@@ -24,6 +25,7 @@ pub mod disk;
 pub mod log;
 pub mod member;
 pub mod network;
+pub mod process;
 pub mod proposal;
 mod raft;
 pub mod replica;

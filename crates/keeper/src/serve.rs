@@ -30,7 +30,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep};
 
-mod clock;
 mod connection;
 mod desk;
 mod expiry;
@@ -47,13 +46,14 @@ mod tally;
 mod word;
 mod write;
 
-pub use clock::wall_ms;
 pub use desk::{Desk, Teller};
 pub use expiry::{Crowd, Expiry, Overdue, Turn};
 pub use identity::digest;
 pub use sasl::Users;
 pub use settings::Settings;
 pub use word::VERSION;
+
+pub use crate::process::wall_ms;
 
 use desk::{Waiter, read as look};
 
@@ -77,15 +77,18 @@ pub async fn serve<R: Replica>(
     replica: Arc<R>,
     listener: TcpListener,
 ) -> Infallible {
-    desk.begin(replica.origin(), wall_ms());
+    // First the desk begins, then clients come.
     tokio::select! {
-        never = accept(&desk, &replica, listener) => never,
+        biased;
         never = tend(&desk, &*replica) => never,
+        never = accept(&desk, &replica, listener) => never,
     }
 }
 
-/// Does what is due at its time.
-async fn tend<R: Replica>(desk: &Desk, replica: &R) -> Infallible {
+/// What has to be done while clients are served, wherever they come in: each of their connections
+/// is [`attend`]ed to. Ends when it is dropped.
+pub async fn tend<R: Replica>(desk: &Desk, replica: &R) -> Infallible {
+    desk.begin(replica.origin(), wall_ms());
     tokio::select! {
         never = keep_time(desk, replica) => never,
         never = pulse::tell(desk, replica) => never,

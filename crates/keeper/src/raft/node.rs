@@ -34,6 +34,7 @@ use super::watchdog;
 use crate::disk::SharedDisk;
 use crate::member::{MemberConfig, MemberError, Snapshots};
 use crate::network::Network;
+use crate::process::own;
 use crate::proposal::Origin;
 use crate::replica::{NoQuorum, Proposal, Standing};
 use crate::state::{Sink, State};
@@ -150,7 +151,7 @@ impl<D: SharedDisk> Node<D> {
             .map_err(|fatal| MemberError::Engine(fatal.to_string()))?;
         let scribe = Arc::new(Scribe::default());
         let (route_is, route) = watch::channel(None);
-        tasks.spawn(watch_route(raft.clone(), route_is));
+        tasks.spawn(own(watch_route(raft.clone(), route_is)));
         let raft_and_links = (raft.clone(), links.clone());
         let pulse = Arc::new(Pulse::new(member.member, raft_and_links, route.clone()));
         let desk = Desk::new(
@@ -159,7 +160,7 @@ impl<D: SharedDisk> Node<D> {
             (links.clone(), disk),
             Arc::clone(&pulse),
         );
-        tasks.spawn(serve::<N, _>(listener, greeting, Arc::new(desk)));
+        tasks.spawn(own(serve::<N, _>(listener, greeting, Arc::new(desk))));
         initialise(&raft, &member).await?;
 
         let parts = Parts {
@@ -298,7 +299,7 @@ impl<D: SharedDisk> Parts<D> {
             ..
         } = self;
         let outbox = Arc::new(Outbox::new(origin));
-        tasks.spawn(Arc::clone(&scribe).write(raft.clone(), member.time_ms));
+        tasks.spawn(own(Arc::clone(&scribe).write(raft.clone(), member.time_ms)));
         let courier = Courier {
             member: member.member,
             outbox: Arc::clone(&outbox),
@@ -307,7 +308,7 @@ impl<D: SharedDisk> Parts<D> {
             route: route.clone(),
             progress: progress.clone(),
         };
-        tasks.spawn(courier.carry());
+        tasks.spawn(own(courier.carry()));
         let barriers = Arc::new(Barriers::default());
         let rounds = Rounds {
             member: member.member,
@@ -316,11 +317,15 @@ impl<D: SharedDisk> Parts<D> {
             route,
             progress,
         };
-        tasks.spawn(Arc::clone(&barriers).serve(rounds));
-        tasks.spawn(bound_log(raft.clone(), store.clone(), member.snapshots));
+        tasks.spawn(own(Arc::clone(&barriers).serve(rounds)));
+        tasks.spawn(own(bound_log(
+            raft.clone(),
+            store.clone(),
+            member.snapshots,
+        )));
         let chokes = Arc::new(AtomicBool::new(false));
         let watch = watchdog::watch(member.member, raft.clone(), store.clone(), chokes.clone());
-        tasks.spawn(async move { match watch.await {} });
+        tasks.spawn(own(async move { match watch.await {} }));
         Node {
             raft,
             member: member.member,
