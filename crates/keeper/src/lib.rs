@@ -8,6 +8,7 @@
 //! | [`state`] | all of it together: applies entries of the log, tells what happened |
 //! | [`log`] | what a member promised to remember |
 //! | [`snapshot`] | the state at one entry of the log |
+//! | [`inspection`] | what a member holds, for those who check that members agree |
 //! | [`disk`] | the real one, and one that fails on purpose |
 //! | [`network`] | the real one, and one that is cut on purpose |
 //! | [`process`] | the real one, and one that stops, jumps and ends on purpose |
@@ -22,6 +23,7 @@
 //! | [`zookeeper`] | data of Apache ZooKeeper: moving here, and back |
 
 pub mod disk;
+pub mod inspection;
 pub mod log;
 pub mod member;
 pub mod network;

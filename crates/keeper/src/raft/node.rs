@@ -20,7 +20,7 @@ use super::barrier::{Barriers, Rounds};
 use super::beginning::{Recovered, initialise, links, recover};
 use super::courier::{Courier, Route};
 use super::desk::Desk;
-use super::engine::Engine;
+use super::engine::{Engine, id_of};
 use super::frame::{Greeting, Lane};
 use super::handover::hand_over;
 use super::machine::{Machine, Progress};
@@ -32,6 +32,7 @@ use super::serve::serve;
 use super::store::{Store, Writing};
 use super::watchdog;
 use crate::disk::SharedDisk;
+use crate::inspection::Inspection;
 use crate::member::{MemberConfig, MemberError, Snapshots};
 use crate::network::Network;
 use crate::process::own;
@@ -215,6 +216,18 @@ impl<D: SharedDisk> Node<D> {
         self.pulse.standing()
     }
 
+    /// What is held here, with entries from the index `from`.
+    pub(crate) fn inspect(&self, from: u64) -> Inspection {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        Inspection {
+            leads: metrics.state == ServerState::Leader,
+            applied: metrics.last_applied.as_ref().map(id_of),
+            snapshot: metrics.snapshot.as_ref().map(id_of),
+            ..self.store.inspect(from)
+        }
+    }
+
     /// Waits until this member fails; for ever, when it does not.
     pub(crate) async fn failed(&self) -> MemberError {
         let mut metrics = self.raft.metrics();
@@ -229,7 +242,7 @@ impl<D: SharedDisk> Node<D> {
     }
 
     /// Leaves the lead to the one who is nearest, so that nobody has to notice that it is gone.
-    async fn hand_over(&self) {
+    pub(crate) async fn hand_over(&self) {
         hand_over(self.member, &self.raft).await;
     }
 

@@ -20,6 +20,7 @@ use tokio::time::sleep;
 
 use super::engine::{self, Engine};
 use crate::disk::Disk;
+use crate::inspection::{HeldEntry, Inspection};
 use crate::log::{EntryKind, Log, LogError, LogId, Record, Recovered, Vote};
 use crate::process;
 
@@ -185,6 +186,28 @@ impl Store {
             bytes <= kept_bytes
         });
         gone.next().map(|entry| entry.log_id.index())
+    }
+
+    /// What is held, with entries from the index `from`.
+    pub(crate) fn inspect(&self, from: u64) -> Inspection {
+        let memory = self.memory();
+        let held = |entry: &EntryOf<Engine>| {
+            let (kind, content) = engine::content_of(entry);
+            let id = engine::id_of(&entry.log_id);
+            HeldEntry { id, kind, content }
+        };
+        Inspection {
+            vote: memory.vote,
+            committed: memory.committed,
+            purged: memory.purged,
+            entries: memory
+                .entries
+                .iter()
+                .skip(memory.place(from))
+                .map(held)
+                .collect(),
+            ..Inspection::default()
+        }
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
