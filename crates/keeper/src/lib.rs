@@ -8,8 +8,10 @@
 //! | [`state`] | all of it together: applies entries of the log, tells what happened |
 //! | [`log`] | what a member promised to remember |
 //! | [`snapshot`] | the state at one entry of the log |
+//! | [`inspection`] | what a member holds, for those who check that members agree |
 //! | [`disk`] | the real one, and one that fails on purpose |
 //! | [`network`] | the real one, and one that is cut on purpose |
+//! | [`process`] | the real one, and one that stops, jumps and ends on purpose |
 //! | [`member`] | one member of an ensemble |
 //! | `touch` | which sessions were heard, on the way to the leader |
 //! | [`replica`] | a member of the ensemble, as those see it who serve clients |
@@ -21,9 +23,11 @@
 //! | [`zookeeper`] | data of Apache ZooKeeper: moving here, and back |
 
 pub mod disk;
+pub mod inspection;
 pub mod log;
 pub mod member;
 pub mod network;
+pub mod process;
 pub mod proposal;
 mod raft;
 pub mod replica;

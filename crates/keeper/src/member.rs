@@ -9,6 +9,7 @@ use std::io;
 use std::sync::RwLock;
 
 use crate::disk::SharedDisk;
+use crate::inspection::Inspection;
 use crate::log::{Limits, LogError};
 use crate::network::Network;
 use crate::proposal::Origin;
@@ -136,6 +137,16 @@ impl<D: SharedDisk> Member<D> {
     /// recover from that: its owner starts another one, or calls for help.
     pub async fn failed(&self) -> MemberError {
         self.0.failed().await
+    }
+
+    /// What it holds of the log, with entries from the index `from`.
+    pub fn inspect(&self, from: u64) -> Inspection {
+        self.0.inspect(from)
+    }
+
+    /// Leaves the lead to another member, if this one has it.
+    pub async fn hand_over(&self) {
+        self.0.hand_over().await;
     }
 
     /// Whether the disk is full: the member promises nothing new, and goes on when there is room.

@@ -8,6 +8,7 @@
 //! | `node` | a member's consensus: all of this, put together |
 //! | `beginning` | what a member begins with |
 //! | `engine` | which types openraft works with, and how they become ours |
+//! | `runtime` | where openraft's tasks run |
 //! | `codec` | what members say to each other |
 //! | `store` | openraft's log on our log |
 //! | `machine` | openraft's state machine on our state |
@@ -41,6 +42,7 @@ mod network;
 mod node;
 mod outbox;
 mod pulse;
+mod runtime;
 mod scribe;
 mod serve;
 mod standing;

@@ -31,7 +31,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep, timeout};
 
-mod clock;
 mod connection;
 mod desk;
 mod expiry;
@@ -49,13 +48,14 @@ pub mod tls;
 mod word;
 mod write;
 
-pub use clock::wall_ms;
 pub use desk::{Desk, Teller};
 pub use expiry::{Crowd, Expiry, Overdue, Turn};
 pub use identity::digest;
 pub use sasl::Users;
 pub use settings::Settings;
 pub use word::VERSION;
+
+pub use crate::process::wall_ms;
 
 use desk::{Waiter, read as look};
 use tls::Tls;
@@ -113,7 +113,6 @@ pub async fn serve<R: Replica>(
     listeners: impl Into<Listeners>,
 ) -> Infallible {
     let Listeners { plain, secure, tls } = listeners.into();
-    desk.begin(replica.origin(), wall_ms());
     let plain_door = match &tls {
         Some(tls) if tls.is_unified() => Door::Either(Arc::clone(tls)),
         Some(_) | None => Door::Plain,
@@ -124,16 +123,20 @@ pub async fn serve<R: Replica>(
     let fresh = tls
         .as_ref()
         .map(|tls| tls.keep_fresh(|wrong| desk.fault(&wrong)));
+    // First the desk begins, then clients come.
     tokio::select! {
+        biased;
+        never = tend(&desk, &*replica) => never,
         never = forever(plain) => never,
         never = forever(secure) => never,
         never = forever(fresh) => never,
-        never = tend(&desk, &*replica) => never,
     }
 }
 
-/// Does what is due at its time.
-async fn tend<R: Replica>(desk: &Desk, replica: &R) -> Infallible {
+/// What has to be done while clients are served, wherever they come in: each of their connections
+/// is [`attend`]ed to. Ends when it is dropped.
+pub async fn tend<R: Replica>(desk: &Desk, replica: &R) -> Infallible {
+    desk.begin(replica.origin(), wall_ms());
     tokio::select! {
         never = keep_time(desk, replica) => never,
         never = pulse::tell(desk, replica) => never,

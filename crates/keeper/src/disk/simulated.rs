@@ -11,8 +11,10 @@ use std::thread;
 use std::time::Duration;
 
 use mainstay_core::random::Random;
+use tokio::time::Instant;
 
 use super::{Disk, DiskFile};
+use crate::process;
 
 /// What is written at once or not at all.
 const SECTOR: usize = 512;
@@ -35,19 +37,49 @@ pub struct SimulatedFile {
 struct Platter {
     inodes: Vec<Inode>,
     /// Names as the running system sees them.
-    names: BTreeMap<String, usize>,
+    names: Names,
     /// Names that survive.
-    durable: BTreeMap<String, usize>,
+    durable: Names,
+    /// What names became since then, in order.
+    views: Vec<View>,
     random: Random,
     failing: Option<Failing>,
+    pace: Pace,
+    torn_writes: u64,
 }
+
+type Names = BTreeMap<String, usize>;
 
 #[derive(Debug, Default)]
 struct Inode {
     bytes: Vec<u8>,
     durable: Vec<u8>,
-    /// Writes since the last sync.
-    pending: Vec<(u64, Vec<u8>)>,
+    /// Writes that were not synced, or whose sync is not over, in order.
+    pending: Vec<Pending>,
+}
+
+/// When something was done, and when the sync behind it is over.
+///
+/// What takes time on this disk is done at once all the same, and whoever asked waits afterwards,
+/// see [`process::passed`]. So these may lie ahead, and what lies ahead when the power is cut was
+/// not done, or was not over.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    begun: Instant,
+    settled: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    span: Span,
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct View {
+    span: Span,
+    names: Names,
 }
 
 /// How the disk fails.
@@ -63,15 +95,27 @@ pub enum Failing {
     Gone,
 }
 
+/// How long a sync takes: as chance has it, between these two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// The least.
+    pub least: Duration,
+    /// The most.
+    pub most: Duration,
+}
+
 impl SimulatedDisk {
-    /// An empty disk.
+    /// An empty disk, which is infinitely fast.
     pub fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(Platter {
             inodes: Vec::new(),
-            names: BTreeMap::new(),
-            durable: BTreeMap::new(),
+            names: Names::new(),
+            durable: Names::new(),
+            views: Vec::new(),
             random: Random::seeded(seed),
             failing: None,
+            pace: Pace::default(),
+            torn_writes: 0,
         })))
     }
 
@@ -80,36 +124,29 @@ impl SimulatedDisk {
         lock(&self.0).failing = failing;
     }
 
+    /// From now on syncs take so long.
+    pub fn pace(&self, pace: Pace) {
+        lock(&self.0).pace = pace;
+    }
+
+    /// Writes of which a part survived.
+    pub fn torn_writes(&self) -> u64 {
+        lock(&self.0).torn_writes
+    }
+
     /// The power is cut. Files that are still open see what is left.
     pub fn cut_power(&self) {
+        let now = Instant::now();
         let platter = &mut *lock(&self.0);
-        let random = &mut platter.random;
+        platter.settle(now);
         for inode in &mut platter.inodes {
-            for (offset, bytes) in inode.pending.drain(..) {
-                let sectors = bytes.len().div_ceil(SECTOR) as u64;
-                // As likely nothing, everything, and a part.
-                let survive = match random.below(3) {
-                    0 => 0,
-                    1 => sectors,
-                    _ => random.below(sectors + 1),
-                };
-                let survive = usize::try_from(survive).unwrap_or(usize::MAX);
-                let length = survive.saturating_mul(SECTOR).min(bytes.len());
-                write(&mut inode.durable, &bytes[..length], offset);
-            }
-            inode.bytes.clone_from(&inode.durable);
+            platter.torn_writes += inode.lose(now, &mut platter.random);
         }
-        let lost: Vec<String> = platter
-            .names
-            .keys()
-            .filter(|&name| platter.durable.get(name) != platter.names.get(name))
-            .cloned()
-            .collect();
-        for name in lost {
+        let views = std::mem::take(&mut platter.views);
+        let seen = views.into_iter().rev().find(|view| view.span.begun <= now);
+        for (name, inode) in seen.into_iter().flat_map(|view| view.names) {
             // The file system may have written the name by itself.
-            if platter.random.below(2) == 0
-                && let Some(&inode) = platter.names.get(&name)
-            {
+            if platter.durable.get(&name) != Some(&inode) && platter.random.below(2) == 0 {
                 platter.durable.insert(name, inode);
             }
         }
@@ -127,8 +164,11 @@ impl SimulatedDisk {
             inodes: std::mem::take(&mut old.inodes),
             names: std::mem::take(&mut old.names),
             durable: std::mem::take(&mut old.durable),
+            views: Vec::new(),
             random: old.random.clone(),
             failing: None,
+            pace: old.pace,
+            torn_writes: old.torn_writes,
         })))
     }
 
@@ -146,6 +186,30 @@ impl SimulatedDisk {
     }
 }
 
+impl Inode {
+    /// What was not promised by `now` survives whole, in part, or not at all; the answer is how
+    /// many writes were torn.
+    fn lose(&mut self, now: Instant, random: &mut Random) -> u64 {
+        let mut torn = 0;
+        let begun = |write: &Pending| write.span.begun <= now;
+        for write in self.pending.drain(..).filter(begun) {
+            let sectors = write.bytes.len().div_ceil(SECTOR) as u64;
+            // As likely nothing, everything, and a part.
+            let survive = match random.below(3) {
+                0 => 0,
+                1 => sectors,
+                _ => random.below(sectors + 1),
+            };
+            torn += u64::from(0 < survive && survive < sectors);
+            let survive = usize::try_from(survive).unwrap_or(usize::MAX);
+            let length = survive.saturating_mul(SECTOR).min(write.bytes.len());
+            put(&mut self.durable, &write.bytes[..length], write.offset);
+        }
+        self.bytes.clone_from(&self.durable);
+        torn
+    }
+}
+
 impl Platter {
     fn check(&self) -> io::Result<()> {
         if self.failing == Some(Failing::Gone) {
@@ -154,13 +218,57 @@ impl Platter {
         Ok(())
     }
 
-    fn check_sync(&self) -> io::Result<()> {
+    /// Begins a sync; the answer is when it is over.
+    fn sync(&mut self) -> io::Result<Instant> {
         self.check()?;
         if self.failing == Some(Failing::Sync) {
             return Err(io::Error::other("the simulated disk fails to sync"));
         }
-        Ok(())
+        let Pace { least, most } = self.pace;
+        process::takes(least + self.random.up_to(most.saturating_sub(least)));
+        self.settle(Instant::now());
+        Ok(now())
     }
+
+    /// What was promised by `now` survives.
+    fn settle(&mut self, now: Instant) {
+        let is_over = |span: &Span| span.settled.is_some_and(|settled| settled <= now);
+        for inode in &mut self.inodes {
+            let over = inode.pending.partition_point(|write| is_over(&write.span));
+            for write in inode.pending.drain(..over) {
+                put(&mut inode.durable, &write.bytes, write.offset);
+            }
+        }
+        let over = self.views.partition_point(|view| is_over(&view.span));
+        if let Some(view) = self.views.drain(..over).next_back() {
+            self.durable = view.names;
+        }
+    }
+
+    /// Names were changed.
+    fn renamed(&mut self) {
+        let names = self.names.clone();
+        let span = Span::begin();
+        self.views.push(View { span, names });
+    }
+}
+
+impl Span {
+    fn begin() -> Self {
+        Self {
+            begun: now(),
+            settled: None,
+        }
+    }
+
+    fn settle(&mut self, at: Instant) {
+        self.settled.get_or_insert(at);
+    }
+}
+
+/// The time, as far as whoever works with the disk has got.
+fn now() -> Instant {
+    Instant::now() + process::taken()
 }
 
 fn lock(platter: &Mutex<Platter>) -> MutexGuard<'_, Platter> {
@@ -174,7 +282,7 @@ fn hang(platter: &Mutex<Platter>) {
     }
 }
 
-fn write(content: &mut Vec<u8>, bytes: &[u8], offset: u64) {
+fn put(content: &mut Vec<u8>, bytes: &[u8], offset: u64) {
     let start = usize::try_from(offset).unwrap_or(usize::MAX);
     if content.len() < start + bytes.len() {
         content.resize(start + bytes.len(), 0);
@@ -188,10 +296,15 @@ impl Disk for SimulatedDisk {
     fn open(&self, name: &str) -> io::Result<SimulatedFile> {
         let platter = &mut *lock(&self.0);
         platter.check()?;
-        let inode = *platter.names.entry(name.to_owned()).or_insert_with(|| {
+        let inode = if let Some(&inode) = platter.names.get(name) {
+            inode
+        } else {
             platter.inodes.push(Inode::default());
-            platter.inodes.len() - 1
-        });
+            let inode = platter.inodes.len() - 1;
+            platter.names.insert(name.to_owned(), inode);
+            platter.renamed();
+            inode
+        };
         Ok(SimulatedFile {
             platter: Arc::clone(&self.0),
             inode,
@@ -208,9 +321,9 @@ impl Disk for SimulatedDisk {
         let mut platter = lock(&self.0);
         platter.check()?;
         let removed = platter.names.remove(name);
-        removed
-            .map(drop)
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        removed.ok_or(io::ErrorKind::NotFound)?;
+        platter.renamed();
+        Ok(())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -219,14 +332,17 @@ impl Disk for SimulatedDisk {
         let inode = platter.names.remove(from);
         let inode = inode.ok_or(io::ErrorKind::NotFound)?;
         platter.names.insert(to.to_owned(), inode);
+        platter.renamed();
         Ok(())
     }
 
     fn sync_names(&self) -> io::Result<()> {
         hang(&self.0);
         let platter = &mut *lock(&self.0);
-        platter.check_sync()?;
-        platter.durable = platter.names.clone();
+        let over = platter.sync()?;
+        for view in &mut platter.views {
+            view.span.settle(over);
+        }
         Ok(())
     }
 }
@@ -258,57 +374,25 @@ impl DiskFile for SimulatedFile {
         if platter.failing == Some(Failing::Full) && end > inode.bytes.len() as u64 {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        write(&mut inode.bytes, bytes, offset);
-        inode.pending.push((offset, bytes.to_vec()));
+        put(&mut inode.bytes, bytes, offset);
+        inode.pending.push(Pending {
+            span: Span::begin(),
+            offset,
+            bytes: bytes.to_vec(),
+        });
         Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {
         hang(&self.platter);
         let platter = &mut *lock(&self.platter);
-        platter.check_sync()?;
-        let inode = &mut platter.inodes[self.inode];
-        inode.pending.clear();
-        inode.durable.clone_from(&inode.bytes);
+        let over = platter.sync()?;
+        for write in &mut platter.inodes[self.inode].pending {
+            write.span.settle(over);
+        }
         Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_synced_survives_and_the_rest_may_not() {
-        let mut kept = 0;
-        for seed in 0..100 {
-            let disk = SimulatedDisk::new(seed);
-            let mut file = disk.open("f").expect("opens");
-            disk.sync_names().expect("syncs");
-            file.write_at(b"durable", 0).expect("writes");
-            file.sync().expect("syncs");
-            file.write_at(b"perhaps", 7).expect("writes");
-            disk.cut_power();
-            let mut bytes = [0; 7];
-            file.read_at(&mut bytes, 0).expect("it was promised");
-            assert_eq!(&bytes, b"durable", "seed {seed}");
-            kept += usize::from(file.read_at(&mut bytes, 7).is_ok());
-        }
-        assert!(
-            (20..80).contains(&kept),
-            "{kept} of 100 unsynced writes survived"
-        );
-    }
-
-    #[test]
-    fn a_name_that_was_not_synced_may_be_gone() {
-        let mut there = 0;
-        for seed in 0..100 {
-            let disk = SimulatedDisk::new(seed);
-            disk.open("f").expect("opens").sync().expect("syncs");
-            disk.cut_power();
-            there += disk.names().expect("lists").len();
-        }
-        assert!((20..80).contains(&there), "{there} of 100 names survived");
-    }
-}
+mod tests;

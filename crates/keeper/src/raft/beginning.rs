@@ -22,6 +22,7 @@ use crate::disk::SharedDisk;
 use crate::log::Log;
 use crate::member::{MemberConfig, MemberError, PeerConfig};
 use crate::network::Network;
+use crate::process::{blocking, own};
 use crate::proposal::Origin;
 use crate::state::{Sink, State, Told};
 use crate::tree::Event;
@@ -59,7 +60,7 @@ pub(super) async fn recover<D: SharedDisk>(
             machine,
         })
     };
-    tokio::task::spawn_blocking(recover)
+    blocking(recover)
         .await
         .unwrap_or_else(|died| Err(MemberError::Disk(io::Error::other(died))))
 }
@@ -85,7 +86,7 @@ pub(super) fn links<D, N: Network>(
             let random = Random::seeded(random.bits());
             let (link, carrier) =
                 Link::new(network.clone(), peer.address.clone(), greeting, random);
-            tasks.spawn(carrier);
+            tasks.spawn(own(carrier));
             link
         };
         let peer = Peer {

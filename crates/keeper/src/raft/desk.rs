@@ -10,7 +10,6 @@ use openraft::Raft;
 use openraft::alias::SnapshotOf;
 use openraft::raft::{AppendEntriesRequest, SnapshotResponse, TransferLeaderRequest, VoteRequest};
 use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
 
 use super::barrier::read_index;
 use super::codec::{SnapshotOffer, decode, encode};
@@ -22,6 +21,7 @@ use super::pulse::Pulse;
 use super::scribe::Scribe;
 use super::serve::Answers;
 use crate::disk::SharedDisk;
+use crate::process::blocking;
 use crate::snapshot::Writer;
 use crate::touch;
 
@@ -97,7 +97,7 @@ impl<D: SharedDisk> Desk<D> {
         let Receiving { writer, .. } = receiving.ok_or("no such snapshot began")?;
         let meta = offer.meta.clone();
         let disk = self.disk.clone();
-        let name = spawn_blocking(move || writer.finish(&disk, &meta)).await;
+        let name = blocking(move || writer.finish(&disk, &meta)).await;
         let name = name.map_err(words)?.map_err(words)?;
         let snapshot = SnapshotOf::<Engine, Finished<D>> {
             meta: engine::to_meta(&offer.meta).map_err(words)?,

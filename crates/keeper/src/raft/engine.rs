@@ -9,6 +9,7 @@ use openraft::alias::{EntryOf, LogIdOf, SnapshotMetaOf, StoredMembershipOf, Vote
 use openraft::entry::RaftEntry as _;
 use openraft::{EntryPayload, Membership};
 
+use super::runtime::Runtime;
 use crate::log::{EntryKind, LogId, StoredEntry, Vote};
 use crate::snapshot::Meta;
 
@@ -19,7 +20,7 @@ openraft::declare_raft_types!(
         R = (),
         NodeId = u64,
         Node = Member,
-        AsyncRuntime = openraft::impls::TokioRuntime,
+        AsyncRuntime = Runtime,
 );
 
 /// The members, as openraft has them.

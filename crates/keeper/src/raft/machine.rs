@@ -12,12 +12,12 @@ use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 use tokio::time::{Duration, sleep};
 
 use super::engine::{self, Engine};
 use crate::disk::SharedDisk;
 use crate::log::LogId;
+use crate::process::blocking;
 use crate::proposal::Origin;
 use crate::snapshot::{self, Reader};
 use crate::state::{FrozenState, Sink, State};
@@ -142,7 +142,7 @@ impl<D: SharedDisk> RaftSnapshotBuilder<Engine> for Builder<D> {
         let name = loop {
             let (disk, meta, frozen) = (disk.clone(), meta.clone(), Arc::clone(&frozen));
             // It takes as long as the disk takes, and others want to be served meanwhile.
-            let written = spawn_blocking(move || snapshot::write(&disk, &meta, &frozen)).await;
+            let written = blocking(move || snapshot::write(&disk, &meta, &frozen)).await;
             match written.map_err(io::Error::other)? {
                 // Nothing was harmed: the log holds what the snapshot would.
                 Err(error) if error.is_full() => sleep(FULL_PAUSE).await,

@@ -20,7 +20,7 @@ use super::barrier::{Barriers, Rounds};
 use super::beginning::{Recovered, initialise, links, recover};
 use super::courier::{Courier, Route};
 use super::desk::Desk;
-use super::engine::Engine;
+use super::engine::{Engine, id_of};
 use super::frame::{Greeting, Lane};
 use super::handover::hand_over;
 use super::machine::{Machine, Progress};
@@ -32,8 +32,10 @@ use super::serve::serve;
 use super::store::{Store, Writing};
 use super::watchdog;
 use crate::disk::SharedDisk;
+use crate::inspection::Inspection;
 use crate::member::{MemberConfig, MemberError, Snapshots};
 use crate::network::Network;
+use crate::process::own;
 use crate::proposal::Origin;
 use crate::replica::{NoQuorum, Proposal, Standing};
 use crate::state::{Sink, State};
@@ -150,7 +152,7 @@ impl<D: SharedDisk> Node<D> {
             .map_err(|fatal| MemberError::Engine(fatal.to_string()))?;
         let scribe = Arc::new(Scribe::default());
         let (route_is, route) = watch::channel(None);
-        tasks.spawn(watch_route(raft.clone(), route_is));
+        tasks.spawn(own(watch_route(raft.clone(), route_is)));
         let raft_and_links = (raft.clone(), links.clone());
         let pulse = Arc::new(Pulse::new(member.member, raft_and_links, route.clone()));
         let desk = Desk::new(
@@ -159,7 +161,7 @@ impl<D: SharedDisk> Node<D> {
             (links.clone(), disk),
             Arc::clone(&pulse),
         );
-        tasks.spawn(serve::<N, _>(listener, greeting, Arc::new(desk)));
+        tasks.spawn(own(serve::<N, _>(listener, greeting, Arc::new(desk))));
         initialise(&raft, &member).await?;
 
         let parts = Parts {
@@ -214,6 +216,18 @@ impl<D: SharedDisk> Node<D> {
         self.pulse.standing()
     }
 
+    /// What is held here, with entries from the index `from`.
+    pub(crate) fn inspect(&self, from: u64) -> Inspection {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        Inspection {
+            leads: metrics.state == ServerState::Leader,
+            applied: metrics.last_applied.as_ref().map(id_of),
+            snapshot: metrics.snapshot.as_ref().map(id_of),
+            ..self.store.inspect(from)
+        }
+    }
+
     /// Waits until this member fails; for ever, when it does not.
     pub(crate) async fn failed(&self) -> MemberError {
         let mut metrics = self.raft.metrics();
@@ -228,7 +242,7 @@ impl<D: SharedDisk> Node<D> {
     }
 
     /// Leaves the lead to the one who is nearest, so that nobody has to notice that it is gone.
-    async fn hand_over(&self) {
+    pub(crate) async fn hand_over(&self) {
         hand_over(self.member, &self.raft).await;
     }
 
@@ -298,7 +312,7 @@ impl<D: SharedDisk> Parts<D> {
             ..
         } = self;
         let outbox = Arc::new(Outbox::new(origin));
-        tasks.spawn(Arc::clone(&scribe).write(raft.clone(), member.time_ms));
+        tasks.spawn(own(Arc::clone(&scribe).write(raft.clone(), member.time_ms)));
         let courier = Courier {
             member: member.member,
             outbox: Arc::clone(&outbox),
@@ -307,7 +321,7 @@ impl<D: SharedDisk> Parts<D> {
             route: route.clone(),
             progress: progress.clone(),
         };
-        tasks.spawn(courier.carry());
+        tasks.spawn(own(courier.carry()));
         let barriers = Arc::new(Barriers::default());
         let rounds = Rounds {
             member: member.member,
@@ -316,11 +330,15 @@ impl<D: SharedDisk> Parts<D> {
             route,
             progress,
         };
-        tasks.spawn(Arc::clone(&barriers).serve(rounds));
-        tasks.spawn(bound_log(raft.clone(), store.clone(), member.snapshots));
+        tasks.spawn(own(Arc::clone(&barriers).serve(rounds)));
+        tasks.spawn(own(bound_log(
+            raft.clone(),
+            store.clone(),
+            member.snapshots,
+        )));
         let chokes = Arc::new(AtomicBool::new(false));
         let watch = watchdog::watch(member.member, raft.clone(), store.clone(), chokes.clone());
-        tasks.spawn(async move { match watch.await {} });
+        tasks.spawn(own(async move { match watch.await {} }));
         Node {
             raft,
             member: member.member,

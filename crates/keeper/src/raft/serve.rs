@@ -18,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::frame::{Frame, FrameReader, Greeting, Kind, write_frame};
 use crate::network::{Listener, Network};
+use crate::process::own;
 
 /// Requests of one connection that are under way; more are not read.
 const UNDER_WAY_MAX: usize = 1_024;
@@ -60,7 +61,7 @@ pub(super) async fn serve<N: Network, A: Answers>(
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => {
                 if let Ok(stream) = accepted {
                     let answers = Arc::clone(&answers);
-                    connections.spawn(connection::<N, A>(stream, greeting.clone(), answers));
+                    connections.spawn(own(connection::<N, A>(stream, greeting.clone(), answers)));
                 } else {
                     sleep(ACCEPT_BACKOFF).await;
                 }

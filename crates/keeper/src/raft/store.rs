@@ -9,18 +9,20 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use openraft::alias::{EntryOf, LogIdOf, VoteOf};
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
 
 use super::engine::{self, Engine};
 use crate::disk::Disk;
+use crate::inspection::{HeldEntry, Inspection};
 use crate::log::{EntryKind, Log, LogError, LogId, Record, Recovered, Vote};
+use crate::process;
 
 /// Jobs in one flush: what a leader has in flight at most, and a bound for the memory of it.
 const JOBS_MAX: usize = 1_024;
@@ -37,7 +39,7 @@ pub(crate) struct Store {
     memory: Arc<Mutex<Memory>>,
     asked: Arc<AtomicU64>,
     done: Arc<AtomicU64>,
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::UnboundedSender<Job>,
 }
 
 /// What was to be made durable since the start, and what was.
@@ -128,7 +130,7 @@ impl Store {
             ..Memory::default()
         };
         let memory = Arc::new(Mutex::new(memory));
-        let (jobs, waiting) = mpsc::channel();
+        let (jobs, waiting) = mpsc::unbounded_channel();
         let stopping = Arc::new(AtomicBool::new(false));
         let (running, ended) = oneshot::channel();
         let (asked, done) = (Arc::default(), Arc::default());
@@ -138,13 +140,11 @@ impl Store {
             memory: Arc::clone(&memory),
             stopping: Arc::clone(&stopping),
         };
-        thread::Builder::new()
-            .name("keeper-log".to_owned())
-            .spawn(move || {
-                writer.write(&waiting);
-                drop(writer);
-                drop::<oneshot::Sender<()>>(running);
-            })?;
+        process::apart("keeper-log", async move {
+            writer.write(waiting).await;
+            drop(writer);
+            drop::<oneshot::Sender<()>>(running);
+        })?;
         let store = Self {
             memory,
             asked,
@@ -186,6 +186,28 @@ impl Store {
             bytes <= kept_bytes
         });
         gone.next().map(|entry| entry.log_id.index())
+    }
+
+    /// What is held, with entries from the index `from`.
+    pub(crate) fn inspect(&self, from: u64) -> Inspection {
+        let memory = self.memory();
+        let held = |entry: &EntryOf<Engine>| {
+            let (kind, content) = engine::content_of(entry);
+            let id = engine::id_of(&entry.log_id);
+            HeldEntry { id, kind, content }
+        };
+        Inspection {
+            vote: memory.vote,
+            committed: memory.committed,
+            purged: memory.purged,
+            entries: memory
+                .entries
+                .iter()
+                .skip(memory.place(from))
+                .map(held)
+                .collect(),
+            ..Inspection::default()
+        }
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -230,17 +252,16 @@ struct Writer<D: Disk> {
 
 impl<D: Disk> Writer<D> {
     /// Takes all that waits, flushes it, tells who waited.
-    fn write(&mut self, waiting: &mpsc::Receiver<Job>) {
-        while let Ok(first) = waiting.recv() {
-            let mut jobs = vec![first];
-            jobs.extend(waiting.try_iter().take(JOBS_MAX - 1));
+    async fn write(&mut self, mut waiting: mpsc::UnboundedReceiver<Job>) {
+        let mut jobs = Vec::new();
+        while waiting.recv_many(&mut jobs, JOBS_MAX).await > 0 {
             let committed = lock(&self.memory).committed_unsaid.take();
             let committed = committed.map(Word::Committed);
             let words = jobs.iter().flat_map(|job| &job.words).chain(&committed);
             let records: Vec<Record<'_>> = words.map(Word::as_record).collect();
-            let result = self.flush(&records).map_err(as_io);
+            let result = self.flush(&records).await.map_err(as_io);
             self.done.fetch_add(jobs.len() as u64, Ordering::AcqRel);
-            for job in jobs {
+            for job in jobs.drain(..) {
                 job.waits.tell(&result);
             }
         }
@@ -248,15 +269,16 @@ impl<D: Disk> Writer<D> {
 
     /// Flushes; waits for room when there is none. A full disk harmed nothing: the member promises
     /// nothing new meanwhile, and goes on when there is room again.
-    fn flush(&mut self, records: &[Record<'_>]) -> Result<(), LogError> {
+    async fn flush(&mut self, records: &[Record<'_>]) -> Result<(), LogError> {
         loop {
             let done = self.log.flush(records);
+            process::passed().await;
             let full = matches!(done, Err(LogError::Full));
             lock(&self.memory).full = full;
             if !full || self.stopping.load(Ordering::Relaxed) {
                 return done;
             }
-            thread::park_timeout(FULL_PAUSE);
+            sleep(FULL_PAUSE).await;
         }
     }
 }

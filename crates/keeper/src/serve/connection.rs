@@ -24,7 +24,8 @@ use super::line::{Asked, Line, Load, Pending, Stage, answer};
 use super::read::Reader;
 use super::sasl::{Exchange, Step};
 use super::{handshake, word};
-use crate::proposal::{Action, Password};
+use crate::process::random;
+use crate::proposal::Action;
 use crate::replica::{NoQuorum, Proposal, Replica};
 
 /// A connection that says nothing does not stay.
@@ -476,11 +477,4 @@ impl<R: Replica> Connection<'_, R> {
         });
         Err(End::Refused("the identity was not proved by SASL"))
     }
-}
-
-/// Bytes that nobody can guess.
-pub(super) fn random() -> Result<Password, getrandom::Error> {
-    let mut bytes = Password::default();
-    getrandom::fill(&mut bytes)?;
-    Ok(bytes)
 }

@@ -13,9 +13,10 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 use tokio::time::{Duration, sleep, timeout};
 
-use super::connection::{End, random};
+use super::connection::End;
 use super::desk::{Desk, Waiter, read};
 use super::line::Line;
+use crate::process::random;
 use crate::proposal::{Action, Password};
 use crate::replica::{Proposal, Replica};
 use crate::state::State;

@@ -8,10 +8,10 @@ use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use super::clock::wall_ms;
 use super::desk::{Desk, read};
 use super::expiry::Crowd;
 use super::line::Line;
+use crate::process::wall_ms;
 use crate::replica::{Replica, Standing};
 use crate::state::State;
 
