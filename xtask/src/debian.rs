@@ -20,6 +20,8 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 const FORBIDDEN: i32 = 101;
 /// How long the policy's file may be busy.
 const POLICY_BUSY_MAX: Duration = Duration::from_secs(5);
+/// Another installation may be under way.
+const LOCK_WAIT: &str = "--option=DPkg::Lock::Timeout=300";
 const POLICY_TEXT: &str = "#!/bin/sh\n# Written by cargo xtask while it installs.\nexit 101\n";
 
 /// A program and the package that holds it.
@@ -54,24 +56,36 @@ pub(crate) fn provide(programs: &[Program]) -> Result<()> {
         return Ok(());
     }
     let packages: Vec<&str> = missing.iter().map(|program| program.package).collect();
+    install(&packages).with_context(|| format!("{} not installed", names(&missing)))?;
+    let still = self::missing(programs);
+    ensure!(still.is_empty(), "{} still missing", names(&still));
+    Ok(())
+}
+
+/// Makes sure that files which are no programs are there, each with the package that holds it.
+pub(crate) fn provide_files(files: &[(PathBuf, &str)]) -> Result<()> {
+    let missing = || files.iter().filter(|(file, _)| !file.exists());
+    let packages: Vec<&str> = missing().map(|(_, package)| *package).collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    install(&packages)?;
+    if let Some((file, package)) = missing().next() {
+        bail!("{} is not in {package}", file.display());
+    }
+    Ok(())
+}
+
+/// Installs packages, where that is possible; an error says what to do by hand.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let by_hand = format!("apt-get install {}", packages.join(" "));
     if !rustix::process::geteuid().is_root() {
-        bail!("{} not installed; as root: {by_hand}", names(&missing));
+        bail!("as root: {by_hand}");
     }
     if find("apt-get").is_none() {
-        bail!(
-            "{} not installed, and there is no apt-get to do it",
-            names(&missing)
-        );
+        bail!("there is no apt-get to install {}", packages.join(" "));
     }
-    install(&packages).with_context(|| format!("could not install; try: {by_hand}"))?;
-    let still = self::missing(programs);
-    ensure!(
-        still.is_empty(),
-        "{} still missing after {by_hand}",
-        names(&still)
-    );
-    Ok(())
+    apt_install(packages).with_context(|| format!("could not install; try: {by_hand}"))
 }
 
 fn missing(programs: &[Program]) -> Vec<Program> {
@@ -86,12 +100,18 @@ fn names(programs: &[Program]) -> String {
     names.join(", ")
 }
 
-fn install(packages: &[&str]) -> Result<()> {
+fn apt_install(packages: &[&str]) -> Result<()> {
     eprintln!("installing {}", packages.join(", "));
     let _guard = ServiceGuard::set(Path::new(POLICY))?;
     // A package list may be stale or empty; without an update its versions may be gone.
     apt_get(&["update", "--quiet=2"])?;
-    let options = ["install", "--quiet=2", "--yes", "--no-install-recommends"];
+    let options = [
+        "install",
+        "--quiet=2",
+        "--yes",
+        "--no-install-recommends",
+        LOCK_WAIT,
+    ];
     apt_get(&[&options, packages].concat())
 }
 

@@ -1,4 +1,4 @@
-//! The project's own tooling: `cargo xtask test | verify | tidy | bench`.
+//! The project's own tooling: `cargo xtask test | verify | tidy | bench | acceptance`.
 //!
 //! Prevents rules that live in a document only, and figures that nobody can repeat: what the
 //! project asks of a change is a command here, one file per command. Everything a command starts
@@ -9,6 +9,7 @@
     reason = "a tool of the project: stdout is its result, stderr its progress"
 )]
 
+mod acceptance;
 mod bench;
 mod debian;
 mod process;
@@ -39,6 +40,8 @@ enum Command {
     Tidy(tidy::Args),
     /// Measures Mainstay beside its peers, in one run on one machine.
     Bench(bench::Args),
+    /// Suites that others wrote, against the keeper and against ZooKeeper.
+    Acceptance(acceptance::Args),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Verify => verify::run(),
         Command::Tidy(args) => tidy::run(args),
         Command::Bench(args) => bench::run(&args),
+        Command::Acceptance(args) => acceptance::run(args),
     };
     match passed {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,0 +1,38 @@
+//! `cargo xtask acceptance`: suites that nobody here wrote, run against the keeper and against the
+//! program that they were written for.
+//!
+//! Prevents a server that is compatible with its own idea of the protocol. Every suite runs
+//! unmodified, the same way for both subjects, and the report names each test on which they differ.
+
+mod java;
+mod kazoo;
+mod outcome;
+mod python;
+mod sandbox;
+mod server;
+
+use anyhow::Result;
+
+/// What `acceptance` is asked to do.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    suite: Suite,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Suite {
+    /// The test suite of kazoo, the Python client; five minutes for each subject.
+    Kazoo(server::Choice),
+    /// What `java` is while a suite runs; called by the suites, not by hand.
+    #[command(hide = true)]
+    Java(java::Call),
+}
+
+/// Runs one suite and says whether it gave what it has to.
+pub(crate) fn run(args: Args) -> Result<bool> {
+    match args.suite {
+        Suite::Kazoo(choice) => kazoo::run(&choice),
+        Suite::Java(call) => java::become_it(&call),
+    }
+}

@@ -1,0 +1,170 @@
+//! The servers that a suite is run against, and what each needs to start.
+//!
+//! Prevents a comparison with something else than what is named: ours is built from this tree and
+//! kept aside, so that a build during the run changes nothing, and the peer is Debian's package.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Serialize;
+
+use crate::debian::{self, Program};
+use crate::process::Scratch;
+use crate::workspace;
+
+/// Where Debian keeps what Java programs are made of.
+const JARS: &str = "/usr/share/java";
+
+/// What a ZooKeeper server and its command line need, out of [`JARS`].
+///
+/// `netty-all` is empty in Debian; without the real ones no client is ever answered.
+const ZOOKEEPER_JARS: &[&str] = &[
+    "zookeeper",
+    "zookeeper-jute",
+    "slf4j-api",
+    "slf4j-simple",
+    "netty-buffer",
+    "netty-codec",
+    "netty-common",
+    "netty-handler",
+    "netty-resolver",
+    "netty-transport",
+    "netty-transport-native-unix-common",
+    "netty-transport-native-epoll",
+    "snappy-java",
+    "metrics-core",
+    "commons-cli",
+    "commons-io",
+    "jetty9-server",
+    "jetty9-servlet",
+    "jetty9-util",
+    "jetty9-util-ajax",
+    "jetty9-http",
+    "jetty9-io",
+    "jetty9-security",
+    "jackson-core",
+    "jackson-databind",
+    "jackson-annotations",
+    "servlet-api",
+    "log4j-1.2",
+];
+
+/// One server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Subject {
+    /// Ours.
+    Mainstay,
+    /// Debian's Apache ZooKeeper.
+    Zookeeper,
+}
+
+impl Subject {
+    /// Its name in the report.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Mainstay => "mainstay",
+            Self::Zookeeper => "zookeeper",
+        }
+    }
+}
+
+/// Which servers a suite is run against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Against {
+    /// Ours alone.
+    Mainstay,
+    /// Debian's ZooKeeper alone.
+    Zookeeper,
+    /// ZooKeeper first, then ours.
+    Both,
+}
+
+/// What every suite is told.
+#[derive(Debug, clap::Args)]
+pub(super) struct Choice {
+    /// Which server answers.
+    #[arg(long, value_enum, default_value = "both")]
+    against: Against,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// A `mainstay` that is there already, instead of a release build of this tree.
+    #[arg(long, value_name = "FILE")]
+    mainstay: Option<PathBuf>,
+}
+
+impl Choice {
+    /// The servers, in the order in which they are run.
+    pub(super) fn subjects(&self) -> &'static [Subject] {
+        match self.against {
+            Against::Mainstay => &[Subject::Mainstay],
+            Against::Zookeeper => &[Subject::Zookeeper],
+            Against::Both => &[Subject::Zookeeper, Subject::Mainstay],
+        }
+    }
+
+    /// Everything that starting this server takes, kept aside in `folder`.
+    pub(super) fn provide(&self, subject: Subject, folder: &Scratch) -> Result<Installed> {
+        let keeper = match (subject, &self.mainstay) {
+            (Subject::Mainstay, Some(file)) => Some(aside(file, folder.path())?),
+            (Subject::Mainstay, None) => Some(aside(&build()?, folder.path())?),
+            (Subject::Zookeeper, _) => None,
+        };
+        let java = Program {
+            name: "java",
+            package: "default-jre-headless",
+        };
+        debian::provide(&[java])?;
+        debian::provide_files(&[
+            (Path::new(JARS).join("zookeeper.jar"), "libzookeeper-java"),
+            (Path::new(JARS).join("log4j-1.2.jar"), "liblog4j1.2-java"),
+        ])?;
+        Ok(Installed {
+            keeper,
+            java: debian::find(java.name).context("java was just installed")?,
+            class_path: class_path(ZOOKEEPER_JARS)?,
+        })
+    }
+}
+
+/// What is there to start servers from.
+#[derive(Debug)]
+pub(super) struct Installed {
+    /// Our binary, where ours is the subject.
+    pub keeper: Option<PathBuf>,
+    /// The real one.
+    pub java: PathBuf,
+    /// Of Debian's ZooKeeper, for its server and for its tools.
+    pub class_path: String,
+}
+
+/// The class path of Debian's jars with these names.
+pub(super) fn class_path(names: &[&str]) -> Result<String> {
+    let jar = |name: &&str| {
+        let jar = format!("{JARS}/{name}.jar");
+        ensure!(Path::new(&jar).exists(), "{jar} is missing");
+        Ok(jar)
+    };
+    let jars: Result<Vec<String>> = names.iter().map(jar).collect();
+    Ok(jars?.join(":"))
+}
+
+fn build() -> Result<PathBuf> {
+    let built = workspace::cargo()
+        .args(["build", "--release", "--package", "mainstay-cli"])
+        .status()?;
+    ensure!(built.success(), "mainstay does not build");
+    Ok(workspace::metadata()?
+        .target_directory
+        .join("release/mainstay"))
+}
+
+/// A copy in `folder` under the same name.
+pub(super) fn aside(file: &Path, folder: &Path) -> Result<PathBuf> {
+    let name = file.file_name().context("a program has a name")?;
+    let copy = folder.join(name);
+    fs::copy(file, &copy).with_context(|| file.display().to_string())?;
+    Ok(copy)
+}
