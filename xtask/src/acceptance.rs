@@ -4,12 +4,16 @@
 //! Prevents a server that is compatible with its own idea of the protocol. Every suite runs
 //! unmodified, the same way for both subjects, and the report names each test on which they differ.
 
+mod c_client;
+mod curator;
 mod java;
 mod kazoo;
 mod outcome;
 mod python;
 mod sandbox;
 mod server;
+mod source;
+mod zkcli;
 
 use anyhow::Result;
 
@@ -24,6 +28,12 @@ pub(crate) struct Args {
 enum Suite {
     /// The test suite of kazoo, the Python client; five minutes for each subject.
     Kazoo(server::Choice),
+    /// The tests of ZooKeeper's C client that talk to a server; ten minutes for each subject.
+    CClient(server::Choice),
+    /// The recipes of Apache Curator, the Java library; a minute for each subject.
+    Curator(server::Choice),
+    /// ZooKeeper's command line, typed at by a script; ten seconds for each subject.
+    Zkcli(server::Choice),
     /// What `java` is while a suite runs; called by the suites, not by hand.
     #[command(hide = true)]
     Java(java::Call),
@@ -33,6 +43,9 @@ enum Suite {
 pub(crate) fn run(args: Args) -> Result<bool> {
     match args.suite {
         Suite::Kazoo(choice) => kazoo::run(&choice),
+        Suite::CClient(choice) => c_client::run(&choice),
+        Suite::Curator(choice) => curator::run(&choice),
+        Suite::Zkcli(choice) => zkcli::run(&choice),
         Suite::Java(call) => java::become_it(&call),
     }
 }

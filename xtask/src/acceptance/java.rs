@@ -5,6 +5,7 @@
 //! our keeper with the same configuration file, or the real Java with Debian's class path. By
 //! `exec`, so that the process which the suite signals and waits for is the server.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -58,6 +59,13 @@ pub(super) fn install(folder: &Path, installed: &Installed) -> Result<()> {
     fs::write(&java, script)?;
     fs::set_permissions(&java, fs::Permissions::from_mode(0o755))?;
     Ok(())
+}
+
+/// The search path of programs, with the `java` that was installed in `folder` before every other.
+pub(super) fn first_in_path(folder: &Path) -> Result<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(folder.to_path_buf()).chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).context("a folder with a colon in its name")
 }
 
 /// Becomes the program that was called for; returns only when that does not start.

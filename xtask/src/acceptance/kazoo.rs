@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -76,15 +76,14 @@ fn execute(
     let report = folder.join("report.jsonl");
     let temporary = folder.join("tmp");
     fs::create_dir(&temporary)?;
-    let mut command = sandbox::command()?;
+    let mut command = sandbox::command(&temporary)?;
     command
         .arg(python::interpreter(environment))
         .args(["-m", "pytest", "-p", PLUGIN_NAME, "-p", "no:cacheprovider"])
         .args(["--pyargs", "kazoo.tests"])
         .current_dir(folder)
-        .env("PATH", java_first(folder)?)
+        .env("PATH", java::first_in_path(folder)?)
         .env("PYTHONPATH", folder)
-        .env("TMPDIR", &temporary)
         .env("MAINSTAY_REPORT", &report)
         .env("ZOOKEEPER_VERSION", ZOOKEEPER_VERSION)
         // It has to be set; our `java` knows better.
@@ -107,14 +106,6 @@ fn execute(
         );
     }
     Ok(tests)
-}
-
-fn java_first(folder: &Path) -> Result<std::ffi::OsString> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = [folder.to_path_buf()]
-        .into_iter()
-        .chain(std::env::split_paths(&path));
-    std::env::join_paths(folders.collect::<Vec<PathBuf>>()).context("a folder with a colon")
 }
 
 /// One line of the report that the plugin writes.

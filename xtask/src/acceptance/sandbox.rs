@@ -14,8 +14,9 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::wait;
 
-/// Lets the loopback begin, then becomes the program that follows.
-const BEGIN: &str = "ip link set lo up && exec \"$@\"";
+/// Lets the loopback begin and puts a folder in place of `/tmp`, where suites write under fixed
+/// names, then becomes the program that follows.
+const BEGIN: &str = r#"ip link set lo up && mount --bind "$0" /tmp && exec "$@""#;
 
 /// A program inside, with everything that it starts; ended when dropped.
 #[derive(Debug)]
@@ -23,8 +24,12 @@ pub(super) struct Sandboxed {
     child: Child,
 }
 
-/// A command whose program, given as its next arguments, runs inside.
-pub(super) fn command() -> Result<Command> {
+/// A command whose program, given as its next arguments, runs inside; `temporary` is its `/tmp`.
+pub(super) fn command(temporary: &Path) -> Result<Command> {
+    ensure!(
+        !temporary.starts_with("/tmp"),
+        "the build folder is in /tmp, which a suite gets one of its own of"
+    );
     let mut options = vec!["--pid", "--fork", "--kill-child", "--mount-proc", "--net"];
     if !rustix::process::geteuid().is_root() {
         // A user's own namespaces: no privilege outside of them.
@@ -44,7 +49,8 @@ pub(super) fn command() -> Result<Command> {
     command
         .args(["--pdeathsig", "KILL", "unshare"])
         .args(&options)
-        .args(["sh", "-c", BEGIN, "sh"])
+        .args(["sh", "-c", BEGIN])
+        .arg(temporary)
         .stdin(Stdio::null());
     Ok(command)
 }
@@ -97,7 +103,7 @@ mod tests {
         let fifo = scratch.path().join("alive");
         let made = Command::new("mkfifo").arg(&fifo).status().expect("mkfifo");
         assert!(made.success());
-        let mut command = command().expect("namespaces");
+        let mut command = command(scratch.path()).expect("namespaces");
         // The child holds the pipe open for as long as it lives.
         let script = format!("setsid sleep 600 > '{}' & sleep 600", fifo.display());
         command.args(["sh", "-c", &script]);
