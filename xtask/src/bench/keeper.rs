@@ -4,6 +4,7 @@
 //! figure alone says little and a ratio within a round says much, and what the disk took to sync is
 //! printed beside them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -50,6 +51,9 @@ pub(super) struct Args {
     /// Who takes part.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Subject::ALL.iter().copied())]
     subjects: Vec<Subject>,
+    /// Measure this `mainstay` instead of building one.
+    #[arg(long, value_name = "FILE")]
+    mainstay: Option<PathBuf>,
     /// What is measured.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Part::ALL)]
     only: Vec<Part>,
@@ -75,6 +79,7 @@ impl Part {
 /// How much is done.
 #[derive(Debug)]
 struct Plan {
+    mainstay: PathBuf,
     rounds: u32,
     ms: u32,
     warm_up_ms: u32,
@@ -85,10 +90,17 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(args: &Args) -> Self {
+    fn new(args: &Args) -> Result<Self> {
         let quick = args.quick;
         let either = |full, short| if quick { short } else { full };
-        Self {
+        let mainstay = match &args.mainstay {
+            Some(file) => std::path::absolute(file)?,
+            None => workspace::metadata()?
+                .target_directory
+                .join("dist/mainstay"),
+        };
+        Ok(Self {
+            mainstay,
             rounds: args.rounds.unwrap_or_else(|| either(5, 2)),
             ms: args.ms.unwrap_or_else(|| either(1_500, 800)),
             warm_up_ms: either(10_000, 4_000),
@@ -96,14 +108,14 @@ impl Plan {
             sessions: 10_000,
             nodes: 1_000_000,
             snapshot_ms: either(12_000, 6_000),
-        }
+        })
     }
 }
 
 /// Measures and prints the report.
 pub(super) fn run(args: &Args) -> Result<()> {
-    provide(&args.subjects)?;
-    let plan = Plan::new(args);
+    provide(args)?;
+    let plan = Plan::new(args)?;
     let subjects: Vec<Subject> = Subject::ALL
         .iter()
         .copied()
@@ -143,7 +155,7 @@ fn together(args: &Args, plan: &Plan, subjects: &[Subject], table: &mut Table) -
     }
     let mut ensembles = Vec::new();
     for &subject in subjects {
-        ensembles.push(Ensemble::start(subject)?);
+        ensembles.push(Ensemble::start(subject, &plan.mainstay)?);
     }
     wait::pass(REST);
     for ensemble in &ensembles {
@@ -183,7 +195,8 @@ fn notes(plan: &Plan, subjects: &[Subject]) -> Vec<String> {
 }
 
 /// Installs what is missing, and builds ours as it is shipped.
-fn provide(subjects: &[Subject]) -> Result<()> {
+fn provide(args: &Args) -> Result<()> {
+    let subjects = &args.subjects;
     let mut programs = vec![Program {
         name: "setpriv",
         package: "util-linux",
@@ -191,7 +204,7 @@ fn provide(subjects: &[Subject]) -> Result<()> {
     programs.extend(subjects.iter().flat_map(|subject| subject.programs()));
     debian::provide(&programs)?;
     load::build()?;
-    if subjects.contains(&Subject::Mainstay) {
+    if subjects.contains(&Subject::Mainstay) && args.mainstay.is_none() {
         let mut cargo = workspace::cargo();
         cargo.args(["build", "--profile", "dist", "--package", "mainstay-cli"]);
         ensure!(cargo.status()?.success(), "mainstay does not build");

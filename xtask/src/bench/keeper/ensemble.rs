@@ -36,6 +36,8 @@ enum Role {
 pub(super) struct Ensemble {
     /// Whose.
     pub subject: Subject,
+    /// Our program.
+    mainstay: PathBuf,
     seats: [Seat; MEMBERS],
     members: [Option<Owned>; MEMBERS],
     folder: Scratch,
@@ -43,7 +45,7 @@ pub(super) struct Ensemble {
 
 impl Ensemble {
     /// Starts three members that know nothing yet, and waits until they are an ensemble.
-    pub(super) fn start(subject: Subject) -> Result<Self> {
+    pub(super) fn start(subject: Subject, mainstay: &Path) -> Result<Self> {
         let addresses = free_addresses::<{ 3 * MEMBERS }>()?;
         let seat = |number: usize| Seat {
             client: addresses[number],
@@ -52,6 +54,7 @@ impl Ensemble {
         };
         let mut ensemble = Self {
             subject,
+            mainstay: mainstay.to_owned(),
             seats: std::array::from_fn(seat),
             members: std::array::from_fn(|_| None),
             folder: Scratch::new(&format!("bench-keeper-{}", subject.name()))?,
@@ -77,7 +80,10 @@ impl Ensemble {
     pub(super) fn start_member(&mut self, number: usize) -> Result<()> {
         let folder = self.folder(number);
         std::fs::create_dir_all(&folder)?;
-        let command = self.subject.command(&folder, number, &self.seats)?;
+        let mainstay = &self.mainstay;
+        let command = self
+            .subject
+            .command((mainstay, &folder), number, &self.seats)?;
         let command: Vec<&OsStr> = command.iter().map(AsRef::as_ref).collect();
         let name = self.subject.name();
         self.members[number] = Some(Owned::start_on_all_cores(name, &folder, &command)?);

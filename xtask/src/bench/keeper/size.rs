@@ -26,7 +26,7 @@ const SNAPSHOT_LOAD: (&str, &str) = ("set", "144");
 /// Fills one subject after the other, each alone on the machine.
 pub(super) fn measure(plan: &Plan, subject: Subject, table: &mut Table) -> Result<Option<String>> {
     let name = subject.name();
-    let mut ensemble = Ensemble::start(subject)?;
+    let mut ensemble = Ensemble::start(subject, &plan.mainstay)?;
     ensemble.prepare()?;
     let nodes = plan.nodes.to_string();
     let seconds = load::run(&["fill", subject.protocol(), &ensemble.addresses(), &nodes])?;

@@ -69,7 +69,7 @@ pub(super) fn measure(plan: &Plan, ensembles: &mut [Ensemble], table: &mut Table
         disk(&ensembles[0], table)?;
         for case in CASES {
             for ensemble in &*ensembles {
-                eprint!("round {round}/{}  {:<10}", plan.rounds, case.rate);
+                eprint!("round {round}/{}  {:<11}", plan.rounds, case.rate);
                 once(plan, case, ensemble, table).with_context(|| case.rate)?;
             }
         }

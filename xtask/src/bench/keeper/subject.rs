@@ -11,7 +11,6 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use crate::debian::{self, Program};
-use crate::workspace;
 
 /// Members of each ensemble.
 pub(super) const MEMBERS: usize = 3;
@@ -130,10 +129,11 @@ impl Subject {
         }
     }
 
-    /// The command of the member `own`, whose folder is `folder`. Writes what it needs there.
+    /// The command of the member `own`, whose folder is `folder`, which gets the files that it
+    /// needs; `mainstay` is our program.
     pub(super) fn command(
         self,
-        folder: &Path,
+        (mainstay, folder): (&Path, &Path),
         own: usize,
         seats: &[Seat; MEMBERS],
     ) -> Result<Vec<OsString>> {
@@ -148,8 +148,7 @@ impl Subject {
         if self == Self::Zookeeper {
             return zookeeper(&config);
         }
-        let binary = workspace::metadata()?.target_directory;
-        let mut command = vec![binary.join("dist/mainstay").into()];
+        let mut command = vec![mainstay.into()];
         command.extend(["keeper", "--zoo-cfg"].map(Into::into));
         command.push(config.into());
         Ok(command)
