@@ -7,6 +7,7 @@ mod busy;
 mod gateway;
 mod http;
 mod instructions;
+mod keeper;
 mod origin;
 mod policies;
 mod report;
@@ -26,6 +27,8 @@ pub(crate) struct Args {
 enum Suite {
     /// The gateway beside `HAProxy` and nginx, one core each, wrk and the origin on the other.
     Gateway(gateway::Args),
+    /// The keeper beside ZooKeeper and etcd, three members each.
+    Keeper(keeper::Args),
     /// The policies beside other libraries' policies, in one process.
     Policies(policies::Args),
 }
@@ -34,6 +37,7 @@ enum Suite {
 pub(crate) fn run(args: &Args) -> Result<bool> {
     match &args.suite {
         Suite::Gateway(args) => gateway::run(args)?,
+        Suite::Keeper(args) => keeper::run(args)?,
         Suite::Policies(args) => policies::run(args)?,
     }
     Ok(true)

@@ -19,7 +19,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How much of a log an error quotes.
 const LOG_LINES: usize = 12;
 
-/// A process on one core that dies with this tool.
+/// A process that dies with this tool.
 #[derive(Debug)]
 pub(crate) struct Owned {
     name: String,
@@ -35,9 +35,27 @@ impl Owned {
         folder: &Path,
         program: &[&std::ffi::OsStr],
     ) -> Result<Self> {
+        Self::spawn(name, pinned(core), folder, program)
+    }
+
+    /// As [`start`](Self::start), on all cores.
+    pub(crate) fn start_on_all_cores(
+        name: &str,
+        folder: &Path,
+        program: &[&std::ffi::OsStr],
+    ) -> Result<Self> {
+        Self::spawn(name, tied(), folder, program)
+    }
+
+    fn spawn(
+        name: &str,
+        mut command: Command,
+        folder: &Path,
+        program: &[&std::ffi::OsStr],
+    ) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let output = File::create(&log)?;
-        let child = pinned(core)
+        let child = command
             .args(program)
             .current_dir(folder)
             .stdin(Stdio::null())
@@ -73,6 +91,13 @@ impl Owned {
         lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
     }
 
+    /// Kills it, as a machine does that loses its power; returns when it is gone.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     fn end(&mut self) -> Result<()> {
         if self.child.try_wait()?.is_some() {
             return Ok(());
@@ -103,18 +128,23 @@ impl Drop for Owned {
     }
 }
 
+/// What becomes a program that ends with this tool, and keeps the process id. SIGTERM, because an
+/// nginx master that is killed leaves its worker behind.
+const TIED: [&str; 3] = ["setpriv", "--pdeathsig", "TERM"];
+
 /// A command that runs on one core and ends with this tool; the program is its next argument.
 pub(crate) fn pinned(core: usize) -> Command {
-    // Both become the program: the process id is the program's own. SIGTERM, because an nginx
-    // master that is killed leaves its worker behind.
+    // It becomes the program as well.
     let mut command = Command::new("taskset");
-    command.args([
-        "--cpu-list",
-        &core.to_string(),
-        "setpriv",
-        "--pdeathsig",
-        "TERM",
-    ]);
+    command.args(["--cpu-list", &core.to_string()]);
+    command.args(TIED);
+    command
+}
+
+/// As [`pinned`], on all cores.
+pub(crate) fn tied() -> Command {
+    let mut command = Command::new(TIED[0]);
+    command.args(&TIED[1..]);
     command
 }
 
