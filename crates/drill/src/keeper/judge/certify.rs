@@ -1,0 +1,249 @@
+//! The history as records whose zxids certify their order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mainstay_check::certificate::{self, Act, Certificate, Final, Promise, Stamp, Watch, Zxid};
+use mainstay_check::history::Time;
+use mainstay_zk_proto::Code;
+
+use super::Left;
+use crate::keeper::history::{Answer, Asked, Entry, History, Life, Path, Reply};
+use crate::keeper::subject::Subject;
+
+/// A record of a session.
+pub(super) type Record = certificate::Record<Path, u64>;
+
+/// What is known of nodes from all of the history.
+pub(super) struct Writes {
+    /// The only value that nodes hold which are never set.
+    values: BTreeMap<Path, u64>,
+    /// Ephemeral nodes of each session.
+    ephemerals: BTreeMap<u64, Vec<Path>>,
+    /// Sessions that were closed with the store's word.
+    closed: BTreeSet<u64>,
+    /// Names of nodes whose makers were not told: who else asked for them knew.
+    resolved: BTreeMap<Path, Path>,
+}
+
+impl Writes {
+    pub(super) fn new(history: &History) -> Self {
+        let mut writes = Self {
+            values: BTreeMap::new(),
+            ephemerals: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            resolved: BTreeMap::new(),
+        };
+        let asked = history.entries.iter().filter_map(|entry| match &entry.asked {
+            Asked::Exists { path } => Some(path.clone()),
+            _ => None,
+        });
+        let shown: BTreeSet<Path> = asked.collect();
+        for entry in &history.entries {
+            writes.take(entry, &shown);
+        }
+        writes
+    }
+
+    fn take(&mut self, entry: &Entry, shown: &BTreeSet<Path>) {
+        let answer = entry.reply.as_ref().map(|reply| &reply.answer);
+        let (path, value, life) = match (&entry.asked, answer) {
+            (Asked::Create { path, value, life }, None | Some(Answer::Made { .. })) => {
+                (path, value, life)
+            },
+            (Asked::Append { value, life, .. }, Some(Answer::Made { path, .. })) => {
+                (path, value, life)
+            },
+            (Asked::Append { prefix, value, life }, None) => {
+                let path = shown.range::<Path, _>(prefix..).next();
+                let Some(path) = path.filter(|path| path.starts_with(&**prefix)) else {
+                    return;
+                };
+                self.resolved.insert(prefix.clone(), Path::clone(path));
+                (path, value, life)
+            },
+            (Asked::Close, Some(Answer::Done)) => {
+                self.closed.insert(entry.session);
+                return;
+            },
+            _ => return,
+        };
+        self.values.insert(path.clone(), *value);
+        if *life == Life::Ephemeral {
+            let own = self.ephemerals.entry(entry.session).or_default();
+            own.push(path.clone());
+        }
+    }
+
+    fn ephemerals(&self, session: u64) -> &[Path] {
+        self.ephemerals.get(&session).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Checks the records against each other and against what was left.
+pub(super) fn check(records: &[Record], left: &Left) -> Certificate {
+    let finals = left.values.iter().map(|(path, found)| Final {
+        key: path.clone(),
+        found: found.map(|(value, zxid)| (value, zxid.unsigned_abs())),
+    });
+    let finals: Vec<_> = finals.collect();
+    certificate::check(Promise::SequentialReads, records, &finals)
+}
+
+/// All records, in the order of the history.
+pub(super) fn records(history: &History, writes: &Writes, subject: &Subject) -> Vec<Record> {
+    let mut records = Records {
+        writes,
+        subject,
+        seen: BTreeMap::new(),
+        records: Vec::with_capacity(history.entries.len()),
+    };
+    for entry in &history.entries {
+        records.take(entry);
+    }
+    // The nodes of a session that ended without a word may go at any time from then on.
+    let ended = history.ended.iter();
+    for (&session, &from) in ended.filter(|(session, _)| !writes.closed.contains(*session)) {
+        for path in writes.ephemerals(session) {
+            let (key, value) = (path.clone(), None);
+            records.push(session, from, Act::Write { key, value }, None);
+        }
+    }
+    records.records
+}
+
+struct Records<'h> {
+    writes: &'h Writes,
+    subject: &'h Subject,
+    /// The greatest zxid that each session has been shown in data or in its own writes.
+    seen: BTreeMap<u64, Zxid>,
+    records: Vec<Record>,
+}
+
+impl Records<'_> {
+    fn push(&mut self, session: u64, invoked: Time, act: Act<Path, u64>, reply: Option<Stamp>) {
+        self.records.push(Record {
+            session,
+            invoked,
+            act,
+            reply,
+        });
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        let Entry {
+            session, invoked, ..
+        } = *entry;
+        let Some(reply) = &entry.reply else {
+            return self.take_unknown(entry);
+        };
+        let zxid = reply.zxid.unsigned_abs();
+        let at = reply.at;
+        match (&entry.asked, &reply.answer) {
+            (Asked::Create { path, value, .. }, Answer::Made { .. })
+            | (Asked::Set { path, value, .. }, Answer::Version { .. }) => {
+                let (key, value) = (path.clone(), Some(*value));
+                let stamp = self.stamp_write(session, (at, zxid));
+                self.push(session, invoked, Act::Write { key, value }, Some(stamp));
+            },
+            (Asked::Append { value, .. }, Answer::Made { path, .. }) => {
+                let (key, value) = (path.clone(), Some(*value));
+                let stamp = self.stamp_write(session, (at, zxid));
+                self.push(session, invoked, Act::Write { key, value }, Some(stamp));
+            },
+            (Asked::Delete { path }, Answer::Done) => {
+                let (key, value) = (path.clone(), None);
+                let stamp = self.stamp_write(session, (at, zxid));
+                self.push(session, invoked, Act::Write { key, value }, Some(stamp));
+            },
+            (Asked::Close, Answer::Done) => {
+                let stamp = self.stamp_write(session, (at, zxid));
+                for path in self.writes.ephemerals(session) {
+                    let (key, value) = (path.clone(), None);
+                    self.push(session, invoked, Act::Write { key, value }, Some(stamp));
+                }
+            },
+            (Asked::Sync, Answer::Done) => {
+                if self.subject.promises_linearizable_sync() {
+                    self.push(session, invoked, Act::Sync, Some(Stamp { at, zxid }));
+                }
+            },
+            (Asked::Event { path }, _) => {
+                // Version 3.8 of the protocol does not say which change an event tells of.
+                let (key, zxid) = (path.clone(), certificate::ZXID_UNKNOWN);
+                self.push(session, invoked, Act::Event { key }, Some(Stamp { at, zxid }));
+            },
+            _ => self.take_read(entry, reply),
+        }
+    }
+
+    fn take_read(&mut self, entry: &Entry, reply: &Reply) {
+        let (path, watch, found) = match (&entry.asked, &reply.answer) {
+            (Asked::Get { path, watch, .. }, Answer::Data { value, mzxid, .. }) => {
+                // A value that is no number was written by nobody.
+                let found = (value.unwrap_or(u64::MAX), mzxid.unsigned_abs());
+                (path, *watch, Some(found))
+            },
+            (Asked::Get { path, .. }, Answer::Refused(Code::NoNode)) => (path, false, None),
+            (Asked::Exists { path }, Answer::Version { mzxid, .. }) => {
+                let value = self.writes.values.get(path).copied().unwrap_or(u64::MAX);
+                (path, true, Some((value, mzxid.unsigned_abs())))
+            },
+            (Asked::Exists { path }, Answer::Refused(Code::NoNode)) => (path, true, None),
+            _ => return,
+        };
+        let zxid = if self.subject.stamps_reads() {
+            reply.zxid.unsigned_abs()
+        } else {
+            let seen = self.seen.entry(entry.session).or_default();
+            *seen = found.map_or(*seen, |(_, zxid)| zxid.max(*seen));
+            *seen
+        };
+        let act = Act::Read {
+            key: path.clone(),
+            found,
+            watch: if watch { Watch::Set } else { Watch::Unset },
+        };
+        let at = reply.at;
+        self.push(entry.session, entry.invoked, act, Some(Stamp { at, zxid }));
+    }
+
+    /// A write of unknown end may happen at any later time.
+    fn take_unknown(&mut self, entry: &Entry) {
+        let Entry {
+            session, invoked, ..
+        } = *entry;
+        match &entry.asked {
+            Asked::Create { path, value, .. } | Asked::Set { path, value, .. } => {
+                let (key, value) = (path.clone(), Some(*value));
+                self.push(session, invoked, Act::Write { key, value }, None);
+            },
+            Asked::Delete { path } => {
+                let (key, value) = (path.clone(), None);
+                self.push(session, invoked, Act::Write { key, value }, None);
+            },
+            Asked::Close => {
+                for path in self.writes.ephemerals(session) {
+                    let (key, value) = (path.clone(), None);
+                    self.push(session, invoked, Act::Write { key, value }, None);
+                }
+            },
+            Asked::Append { prefix, value, .. } => {
+                if let Some(path) = self.writes.resolved.get(prefix) {
+                    let (key, value) = (path.clone(), Some(*value));
+                    self.push(session, invoked, Act::Write { key, value }, None);
+                }
+            },
+            Asked::Get { .. }
+            | Asked::Exists { .. }
+            | Asked::Children { .. }
+            | Asked::Sync
+            | Asked::Event { .. } => {},
+        }
+    }
+
+    fn stamp_write(&mut self, session: u64, (at, zxid): (Time, Zxid)) -> Stamp {
+        let seen = self.seen.entry(session).or_default();
+        *seen = zxid.max(*seen);
+        Stamp { at, zxid }
+    }
+}
