@@ -156,11 +156,7 @@ async fn perform(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     report
 }
 
-async fn rounds(
-    options: &Options,
-    plan: &Plan,
-    ensemble: &mut Ensemble,
-) -> anyhow::Result<Report> {
+async fn rounds(options: &Options, plan: &Plan, ensemble: &mut Ensemble) -> anyhow::Result<Report> {
     let world = World {
         members: ensemble.addresses().into(),
         notes: Notes::default(),
@@ -260,7 +256,11 @@ fn tell(round: &Round, plan: &Plan, judgement: &Judgement, material: &Material) 
     faults.dedup();
     let gaps = material.faults.iter().rev().take(round.faults.len());
     let gaps = gaps.filter_map(|seen| seen.gap_us).max();
-    let verdict = if judgement.is_kept() { "kept" } else { "BROKEN" };
+    let verdict = if judgement.is_kept() {
+        "kept"
+    } else {
+        "BROKEN"
+    };
     say(format_args!(
         "round {:>3} of {}: {:<28} {} acknowledged, {} unknown, no writes for {} ms: {verdict}",
         round.number,

@@ -237,7 +237,10 @@ impl Ensemble {
                 return Ok(());
             }
             if Instant::now() > until {
-                bail!("the members do not get together: {modes:?}; {}", self.words());
+                bail!(
+                    "the members do not get together: {modes:?}; {}",
+                    self.words()
+                );
             }
             sleep(EVERY).await;
         }
@@ -251,7 +254,10 @@ impl Ensemble {
         let gone = |process: &Process| process.state() == State::Gone;
         if self.process(member).is_ok_and(gone) {
             let words = tail(&self.members[member].files.log);
-            bail!("member {} ended by itself; it said last:\n{words}", member + 1);
+            bail!(
+                "member {} ended by itself; it said last:\n{words}",
+                member + 1
+            );
         }
         Ok(())
     }

@@ -104,11 +104,7 @@ async fn kill(
     Ok(format!("process {} gone", gone.join(", ")))
 }
 
-async fn pause(
-    ensemble: &Ensemble,
-    fault: &PlannedFault,
-    member: usize,
-) -> anyhow::Result<String> {
+async fn pause(ensemble: &Ensemble, fault: &PlannedFault, member: usize) -> anyhow::Result<String> {
     let process = ensemble.process(member)?;
     process.signal(Signal::STOP)?;
     let stopped = comes_true(EVIDENCE_MAX, || process.state() == State::Stopped).await;

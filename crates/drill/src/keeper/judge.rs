@@ -313,7 +313,9 @@ fn locks_are_fenced(judgement: &mut Judgement, log: &LockLog) {
     for (before, after) in both {
         judgement.locks += 1;
         let (before, after) = (log.holds[*before], log.holds[*after]);
-        judgement.say(format!("the lock had two holders: {before:?} and {after:?}"));
+        judgement.say(format!(
+            "the lock had two holders: {before:?} and {after:?}"
+        ));
     }
 }
 

@@ -109,8 +109,15 @@ impl Clients {
     ///
     /// # Errors
     /// A member does not answer in time.
-    pub(crate) async fn read_at(&self, member: usize, wanted: &[Asked]) -> anyhow::Result<Vec<Answer>> {
-        let client = self.faithful.get(member).context("there is such a member")?;
+    pub(crate) async fn read_at(
+        &self,
+        member: usize,
+        wanted: &[Asked],
+    ) -> anyhow::Result<Vec<Answer>> {
+        let client = self
+            .faithful
+            .get(member)
+            .context("there is such a member")?;
         let reading = async {
             loop {
                 let mut asks = vec![client.ask(Asked::Sync)];
@@ -194,15 +201,27 @@ impl Stage {
         Arc::clone(&self.keys[at])
     }
 
+    /// Whether it is a register of this round.
+    fn is_key(&self, path: &str) -> bool {
+        let rest = path.strip_prefix(&*self.root);
+        rest.is_some_and(|rest| rest.starts_with("/register-"))
+    }
+
     /// Announces an ephemeral node.
     fn announce(&self, path: &Path) {
-        let mut known = self.presences.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self
+            .presences
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         known.push(Arc::clone(path));
     }
 
     /// The ephemeral node that was announced last.
     fn announced(&self) -> Option<Path> {
-        let known = self.presences.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self
+            .presences
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         known.last().cloned()
     }
 
@@ -238,7 +257,12 @@ impl Load {
         stage: Arc<Stage>,
         random: &Random,
     ) -> anyhow::Result<Self> {
-        let folders = [stage.root.clone(), stage.set(), stage.presence(), stage.lock()];
+        let folders = [
+            stage.root.clone(),
+            stage.set(),
+            stage.presence(),
+            stage.lock(),
+        ];
         for folder in folders {
             make(&clients.setup, folder).await?;
         }

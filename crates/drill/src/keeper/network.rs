@@ -44,9 +44,8 @@ pub(crate) fn lacking() -> Option<String> {
         .collect();
     let is_there = |name: &str| folders.iter().any(|folder| folder.join(name).is_file());
     let missing = PROGRAMS.iter().find(|(name, _)| !is_there(name));
-    missing.map(|(name, package)| {
-        format!("partitions need `{name}`; try: apt-get install {package}")
-    })
+    missing
+        .map(|(name, package)| format!("partitions need `{name}`; try: apt-get install {package}"))
 }
 
 /// Becomes this same program with the same arguments and `flag` in a namespace of its own.
@@ -79,7 +78,11 @@ impl Network {
     ///
     /// # Errors
     /// The kernel or a program says no.
-    pub(crate) async fn new(members: usize, mainstay: &Path, folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn new(
+        members: usize,
+        mainstay: &Path,
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
         run("ip", &["link", "set", "lo", "up"], None)?;
         run("ip", &["link", "add", "hub", "type", "bridge"], None)?;
         let hub = format!("{}/24", address(HUB));
@@ -124,7 +127,10 @@ impl Network {
     }
 
     /// Where a member is.
-    #[expect(clippy::unused_self, reason = "an address means nothing without its network")]
+    #[expect(
+        clippy::unused_self,
+        reason = "an address means nothing without its network"
+    )]
     pub(crate) fn address(&self, member: usize) -> IpAddr {
         address(u8::try_from(member + 1).unwrap_or(HUB))
     }
@@ -149,7 +155,9 @@ impl Network {
     pub(crate) fn cut(&self, cuts: &Cuts) -> anyhow::Result<()> {
         for member in 0..self.holders.len() {
             let from = cuts.iter().filter(|(_, at)| *at == member);
-            let from: Vec<_> = from.map(|(whose, _)| self.address(*whose).to_string()).collect();
+            let from: Vec<_> = from
+                .map(|(whose, _)| self.address(*whose).to_string())
+                .collect();
             if from.is_empty() {
                 continue;
             }

@@ -43,7 +43,12 @@ pub enum Kind {
 
 impl Kind {
     /// Kills: one in every round.
-    const KILLS: [Self; 4] = [Self::KillOne, Self::KillLeader, Self::KillTwo, Self::KillAll];
+    const KILLS: [Self; 4] = [
+        Self::KillOne,
+        Self::KillLeader,
+        Self::KillTwo,
+        Self::KillAll,
+    ];
 
     /// What else can be done, and what needs a network of one's own.
     const OTHERS: [Self; 6] = [
@@ -88,9 +93,11 @@ impl Kind {
     /// Whether it needs a network of one's own.
     pub const fn is_partition(self) -> bool {
         match self {
-            Self::KillOne | Self::KillLeader | Self::KillTwo | Self::KillAll | Self::PauseLeader => {
-                false
-            },
+            Self::KillOne
+            | Self::KillLeader
+            | Self::KillTwo
+            | Self::KillAll
+            | Self::PauseLeader => false,
             Self::CutLeader
             | Self::CutFollower
             | Self::DeafLeader
@@ -291,6 +298,10 @@ mod tests {
 
     #[test]
     fn without_a_network_of_its_own_nothing_is_partitioned() {
-        assert!(kinds(&Plan::new(1, 6, false)).iter().all(|kind| !kind.is_partition()));
+        assert!(
+            kinds(&Plan::new(1, 6, false))
+                .iter()
+                .all(|kind| !kind.is_partition())
+        );
     }
 }

@@ -91,18 +91,21 @@ async fn wipe(
 /// The last acknowledged write whose value somebody read behind a sync.
 fn seen_write(history: &History) -> Option<(usize, Path, u64)> {
     let entries = &history.entries;
-    let seen = entries.iter().filter_map(|entry| match (&entry.asked, &entry.reply) {
-        (
-            Asked::Get { synced: true, .. },
-            Some(Reply {
-                answer: Answer::Data {
-                    value: Some(value), ..
-                },
-                ..
-            }),
-        ) => Some(*value),
-        _ => None,
-    });
+    let seen = entries
+        .iter()
+        .filter_map(|entry| match (&entry.asked, &entry.reply) {
+            (
+                Asked::Get { synced: true, .. },
+                Some(Reply {
+                    answer:
+                        Answer::Data {
+                            value: Some(value), ..
+                        },
+                    ..
+                }),
+            ) => Some(*value),
+            _ => None,
+        });
     let seen: BTreeSet<u64> = seen.collect();
     let written = entries.iter().enumerate().filter_map(|(at, entry)| {
         let Asked::Set { path, value, .. } = &entry.asked else {
@@ -115,14 +118,14 @@ fn seen_write(history: &History) -> Option<(usize, Path, u64)> {
     written.last()
 }
 
-fn forget_write(history: &mut History) {
+pub(super) fn forget_write(history: &mut History) {
     if let Some((at, ..)) = seen_write(history) {
         history.entries.remove(at);
     }
 }
 
 /// A read that came behind two writes of one node shows the first of them.
-fn read_the_past(history: &mut History) {
+pub(super) fn read_the_past(history: &mut History) {
     let Some((_, path, value)) = seen_write(history) else {
         return;
     };
@@ -156,9 +159,12 @@ fn read_the_past(history: &mut History) {
     }
 }
 
-fn double_event(history: &mut History) {
+pub(super) fn double_event(history: &mut History) {
     let is_event = |asked: &Asked| matches!(asked, Asked::Event { .. });
-    let event = history.entries.iter().rposition(|entry| is_event(&entry.asked));
+    let event = history
+        .entries
+        .iter()
+        .rposition(|entry| is_event(&entry.asked));
     if let Some(event) = event {
         let again = history.entries[event].clone();
         history.entries.insert(event + 1, again);

@@ -246,9 +246,8 @@ fn checks(material: &Material) -> Vec<Check> {
         faults.filter(|seen| seen.inflicted.kind.leaves_majority())
     };
     let went_on = minority().filter(|seen| seen.acknowledged > 0).count();
-    let none = |name, count: usize, meaning| {
-        at_most(name, count as f64, 0.0).or(Verdict::Fail, meaning)
-    };
+    let none =
+        |name, count: usize, meaning| at_most(name, count as f64, 0.0).or(Verdict::Fail, meaning);
     // Rounds that were not run are nobody's evidence; why they were not is a finding.
     let planned = if frame.rounds[0] < frame.rounds[1] {
         material.faults.len()
@@ -265,7 +264,11 @@ fn checks(material: &Material) -> Vec<Check> {
             usize::from(material.stuck.is_some()),
             "times that members or clients did not come back after a fault",
         ),
-        none("writes_lost", judgement.lost, "acknowledged writes that are gone"),
+        none(
+            "writes_lost",
+            judgement.lost,
+            "acknowledged writes that are gone",
+        ),
         none(
             "linearizability",
             judgement.disorder,
@@ -296,7 +299,11 @@ fn checks(material: &Material) -> Vec<Check> {
             judgement.differing,
             "members that have something else than the first",
         ),
-        none("protocol", judgement.malformed, "messages that no server may send"),
+        none(
+            "protocol",
+            judgement.malformed,
+            "messages that no server may send",
+        ),
         at_most("unsearched", judgement.unsearched as f64, 0.0)
             .or(Verdict::Unknown, "searches for an order that gave up"),
         at_least("writes_went_on", went_on as f64, minority().count() as f64).or(

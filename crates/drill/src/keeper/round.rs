@@ -136,7 +136,10 @@ fn seen(history: &History, inflicted: Inflicted, whole_us: u64) -> Seen {
     let lost = lost.filter(|lost| !hit(lost.member) && (began..whole_us).contains(&lost.at));
     let lost = lost.map(|lost| {
         let (ms, member) = ((lost.at - began) / 1_000, lost.member + 1);
-        format!("{ms} ms after {}: member {member}: {}", inflicted.kind, lost.why)
+        format!(
+            "{ms} ms after {}: member {member}: {}",
+            inflicted.kind, lost.why
+        )
     });
     let lost = lost.collect();
     Seen {
@@ -158,7 +161,11 @@ fn gap(acks: &[u64], began: u64, until: u64) -> Option<u64> {
 
 /// Asks every member, behind a sync, what it has. Before that all sessions that were left have to
 /// be over.
-pub(crate) async fn left(clients: &Clients, stage: &Stage, members: usize) -> anyhow::Result<Vec<Left>> {
+pub(crate) async fn left(
+    clients: &Clients,
+    stage: &Stage,
+    members: usize,
+) -> anyhow::Result<Vec<Left>> {
     let children = |path: Path| Asked::Children { path };
     let until = Instant::now() + EXPIRY_MAX;
     loop {

@@ -162,11 +162,7 @@ pub(crate) fn ask(out: &mut Vec<u8>, xid: i32, asked: &Asked) {
             append(out, xid, &Request::SetData(set));
         },
         Asked::Delete { path } => {
-            append(
-                out,
-                xid,
-                &Request::Delete(Delete { path, version: -1 }),
-            );
+            append(out, xid, &Request::Delete(Delete { path, version: -1 }));
         },
         Asked::Get { path, watch, .. } => {
             let watch = *watch;

@@ -33,10 +33,13 @@ impl Writes {
             closed: BTreeSet::new(),
             resolved: BTreeMap::new(),
         };
-        let asked = history.entries.iter().filter_map(|entry| match &entry.asked {
-            Asked::Exists { path } => Some(path.clone()),
-            _ => None,
-        });
+        let asked = history
+            .entries
+            .iter()
+            .filter_map(|entry| match &entry.asked {
+                Asked::Exists { path } => Some(path.clone()),
+                _ => None,
+            });
         let shown: BTreeSet<Path> = asked.collect();
         for entry in &history.entries {
             writes.take(entry, &shown);
@@ -53,7 +56,14 @@ impl Writes {
             (Asked::Append { value, life, .. }, Some(Answer::Made { path, .. })) => {
                 (path, value, life)
             },
-            (Asked::Append { prefix, value, life }, None) => {
+            (
+                Asked::Append {
+                    prefix,
+                    value,
+                    life,
+                },
+                None,
+            ) => {
                 let path = shown.range::<Path, _>(prefix..).next();
                 let Some(path) = path.filter(|path| path.starts_with(&**prefix)) else {
                     return;
@@ -95,6 +105,7 @@ pub(super) fn records(history: &History, writes: &Writes, subject: &Subject) -> 
         writes,
         subject,
         seen: BTreeMap::new(),
+        untold: BTreeSet::new(),
         records: Vec::with_capacity(history.entries.len()),
     };
     for entry in &history.entries {
@@ -116,6 +127,8 @@ struct Records<'h> {
     subject: &'h Subject,
     /// The greatest zxid that each session has been shown in data or in its own writes.
     seen: BTreeMap<u64, Zxid>,
+    /// Watches of reads that are left out; so are their events.
+    untold: BTreeSet<(u64, Path)>,
     records: Vec<Record>,
 }
 
@@ -167,10 +180,16 @@ impl Records<'_> {
                     self.push(session, invoked, Act::Sync, Some(Stamp { at, zxid }));
                 }
             },
+            (Asked::Event { path }, _) if self.untold.remove(&(session, path.clone())) => {},
             (Asked::Event { path }, _) => {
                 // Version 3.8 of the protocol does not say which change an event tells of.
                 let (key, zxid) = (path.clone(), certificate::ZXID_UNKNOWN);
-                self.push(session, invoked, Act::Event { key }, Some(Stamp { at, zxid }));
+                self.push(
+                    session,
+                    invoked,
+                    Act::Event { key },
+                    Some(Stamp { at, zxid }),
+                );
             },
             _ => self.take_read(entry, reply),
         }
@@ -193,10 +212,17 @@ impl Records<'_> {
         };
         let zxid = if self.subject.stamps_reads() {
             reply.zxid.unsigned_abs()
-        } else {
+        } else if let Some((_, shown)) = found {
+            // It has at least seen what it shows.
             let seen = self.seen.entry(entry.session).or_default();
-            *seen = found.map_or(*seen, |(_, zxid)| zxid.max(*seen));
+            *seen = shown.max(*seen);
             *seen
+        } else {
+            // What is not there does not say since when.
+            if watch {
+                self.untold.insert((entry.session, path.clone()));
+            }
+            return;
         };
         let act = Act::Read {
             key: path.clone(),

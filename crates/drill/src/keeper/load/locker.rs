@@ -155,7 +155,12 @@ async fn found(
 }
 
 async fn children(client: &Client, folder: &Path) -> Option<Vec<String>> {
-    match client.ask(Asked::Children { path: folder.clone() }).await {
+    match client
+        .ask(Asked::Children {
+            path: folder.clone(),
+        })
+        .await
+    {
         Ok(Answer::Names(names)) => Some(names),
         Ok(_) | Err(_) => None,
     }
@@ -168,9 +173,14 @@ async fn wait(client: &Client, stage: &Stage, ticket: &Ticket) -> bool {
         let Some(mut names) = children(client, &folder).await else {
             continue;
         };
-        let number = |name: &str| name.get(name.len().saturating_sub(DIGITS)..).map(str::to_owned);
+        let number = |name: &str| {
+            name.get(name.len().saturating_sub(DIGITS)..)
+                .map(str::to_owned)
+        };
         names.sort_by_key(|name| number(name));
-        let own = names.iter().position(|name| ticket.path.ends_with(&format!("/{name}")));
+        let own = names
+            .iter()
+            .position(|name| ticket.path.ends_with(&format!("/{name}")));
         let Some(own) = own else {
             return false;
         };

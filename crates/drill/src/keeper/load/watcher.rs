@@ -20,8 +20,8 @@ pub(super) async fn work(client: Arc<Client>, stage: Arc<Stage>, mut random: Ran
             client.ask(Asked::Exists { path }).await.ok();
         }
         for path in client.changes(PATIENCE).await {
-            // What the event told of has to be there now.
-            if path.contains("/register-") {
+            // What the event told of has to be there now. Events of the round before are late here.
+            if stage.is_key(&path) {
                 watch(&client, path).await;
             }
         }
