@@ -152,6 +152,8 @@ pub(crate) struct Entry {
 pub(crate) struct Lost {
     /// When.
     pub(crate) at: Time,
+    /// Whose.
+    pub(crate) session: u64,
     /// To which member, counted from 0.
     pub(crate) member: usize,
     /// Why, in words.

@@ -215,9 +215,13 @@ impl Actor {
             };
             match Connection::new(&mut self, wire, member).serve().await {
                 End::Lost(why) => {
-                    let at = self.world.clock.now_us();
-                    let mut notes = self.world.notes.open();
-                    notes.lost.push(Lost { at, member, why });
+                    let (at, session) = (self.world.clock.now_us(), self.session.number);
+                    self.world.notes.open().lost.push(Lost {
+                        at,
+                        session,
+                        member,
+                        why,
+                    });
                 },
                 End::Closed => self.begin_again(),
                 End::Vanished(tell) => {

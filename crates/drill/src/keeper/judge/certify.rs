@@ -101,14 +101,17 @@ pub(super) fn check(records: &[Record], left: &Left) -> Certificate {
 
 /// All records, in the order of the history.
 pub(super) fn records(history: &History, writes: &Writes, subject: &Subject) -> Vec<Record> {
+    let carried = carried(history);
     let mut records = Records {
         writes,
         subject,
         seen: BTreeMap::new(),
         untold: BTreeSet::new(),
+        is_carried: false,
         records: Vec::with_capacity(history.entries.len()),
     };
-    for entry in &history.entries {
+    for (at, entry) in history.entries.iter().enumerate() {
+        records.is_carried = carried.contains(&at);
         records.take(entry);
     }
     // The nodes of a session that ended without a word may go at any time from then on.
@@ -122,6 +125,47 @@ pub(super) fn records(history: &History, writes: &Writes, subject: &Subject) -> 
     records.records
 }
 
+/// Entries that watch for a node which is not there, and whose connection was lost before it was
+/// told. Such a watch is set again at the next member, and fires if the node is there by then: one
+/// that was made and removed between two connections is missed, also by `ZooKeeper`.
+fn carried(history: &History) -> BTreeSet<usize> {
+    let mut lost: BTreeMap<u64, Vec<Time>> = BTreeMap::new();
+    for connection in &history.lost {
+        lost.entry(connection.session)
+            .or_default()
+            .push(connection.at);
+    }
+    let mut open: BTreeMap<(u64, &Path), (usize, Time)> = BTreeMap::new();
+    let mut carried = BTreeSet::new();
+    let mut end = |session, (watch, since): (usize, Time), until: Time| {
+        let lost = lost.get(&session).map_or(&[][..], Vec::as_slice);
+        if lost.iter().any(|at| (since..=until).contains(at)) {
+            carried.insert(watch);
+        }
+    };
+    for (at, entry) in history.entries.iter().enumerate() {
+        let Some(reply) = &entry.reply else { continue };
+        let session = entry.session;
+        match (&entry.asked, &reply.answer) {
+            (Asked::Exists { path }, Answer::Refused(Code::NoNode)) => {
+                if let Some(before) = open.insert((session, path), (at, reply.at)) {
+                    end(session, before, reply.at);
+                }
+            },
+            (Asked::Event { path }, _) => {
+                if let Some(watch) = open.remove(&(session, path)) {
+                    end(session, watch, reply.at);
+                }
+            },
+            _ => {},
+        }
+    }
+    for ((session, _), watch) in open {
+        end(session, watch, Time::MAX);
+    }
+    carried
+}
+
 struct Records<'h> {
     writes: &'h Writes,
     subject: &'h Subject,
@@ -129,6 +173,8 @@ struct Records<'h> {
     seen: BTreeMap<u64, Zxid>,
     /// Watches of reads that are left out; so are their events.
     untold: BTreeSet<(u64, Path)>,
+    /// Whether the entry at hand is among those of [`carried`].
+    is_carried: bool,
     records: Vec<Record>,
 }
 
@@ -224,10 +270,17 @@ impl Records<'_> {
             }
             return;
         };
+        let place = (entry.session, path.clone());
+        let is_told = watch && !self.is_carried;
+        if is_told {
+            self.untold.remove(&place);
+        } else if watch {
+            self.untold.insert(place);
+        }
         let act = Act::Read {
             key: path.clone(),
             found,
-            watch: if watch { Watch::Set } else { Watch::Unset },
+            watch: if is_told { Watch::Set } else { Watch::Unset },
         };
         let at = reply.at;
         self.push(entry.session, entry.invoked, act, Some(Stamp { at, zxid }));

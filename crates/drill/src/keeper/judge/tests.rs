@@ -1,5 +1,7 @@
 //! Claims about the judge: a store that kept its promises passes, and each broken promise is seen.
 
+use mainstay_zk_proto::Code;
+
 use super::*;
 use crate::keeper::history::Reply;
 
@@ -207,6 +209,50 @@ fn an_event_comes_once_and_before_the_new_data() {
     assert_eq!(then([told(), read()]), 0);
     assert_eq!(then([read(), told()]), 1, "after the new data");
     assert_eq!(then([told(), told()]), 1, "twice");
+}
+
+#[test]
+fn a_node_that_came_and_went_between_two_connections_may_be_missed_and_no_other() {
+    use crate::keeper::history::Lost;
+
+    let path: Path = format!("{ROOT}/presence/7").into();
+    let mut story = Story::default();
+    let exists = Asked::Exists { path: path.clone() };
+    story.told(2, exists, 1, Answer::Refused(Code::NoNode));
+    let create = Asked::Create {
+        path: path.clone(),
+        value: 7,
+        life: Life::Ephemeral,
+    };
+    let made = Answer::Made {
+        path: path.clone(),
+        czxid: 2,
+    };
+    story.told(1, create, 2, made);
+    story.told(1, Asked::Delete { path }, 3, Answer::Done);
+    story.told(2, Asked::Sync, 3, Answer::Done);
+    let judged = |lost: Vec<Lost>| {
+        let evidence = Evidence {
+            history: History {
+                entries: story.entries.clone(),
+                lost,
+                ..History::default()
+            },
+            locks: LockLog::default(),
+            left: Vec::new(),
+            root: ROOT.into(),
+        };
+        judge(&evidence, &Subject::Mainstay).watches
+    };
+    assert_eq!(judged(vec![]), 1);
+    let lost = |session| Lost {
+        at: 3,
+        session,
+        member: 0,
+        why: String::new(),
+    };
+    assert_eq!(judged(vec![lost(1)]), 1, "somebody else's connection");
+    assert_eq!(judged(vec![lost(2)]), 0);
 }
 
 #[test]
