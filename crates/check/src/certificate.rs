@@ -34,6 +34,10 @@ pub const VIOLATIONS_MAX: usize = 1_000;
 /// The number of a write in the order of all writes.
 pub type Zxid = u64;
 
+/// The zxid of an event whose store does not say which change it tells of: `ZooKeeper`'s protocol
+/// before version 3.9. Then it has to tell of some change that was asked for before it came.
+pub const ZXID_UNKNOWN: Zxid = 0;
+
 /// What a store said it promises; a verdict is worth nothing without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Promise {
@@ -98,7 +102,8 @@ pub struct Stamp {
     /// When.
     pub at: Time,
     /// For a write, its own zxid; for a read or a sync, the zxid that the answering server was up
-    /// to date with (the reply header's); for an event, the zxid of the change.
+    /// to date with (the reply header's); for an event, the zxid of the change, or
+    /// [`ZXID_UNKNOWN`].
     pub zxid: Zxid,
 }
 

@@ -23,6 +23,9 @@ pub enum Verdict {
     /// It holds.
     #[serde(rename = "pass")]
     Pass,
+    /// Nobody could tell in the time and memory that there was.
+    #[serde(rename = "UNKNOWN")]
+    Unknown,
     /// It does not hold.
     #[serde(rename = "fail")]
     Fail,
@@ -37,6 +40,7 @@ impl Verdict {
         match self {
             Self::Pass => "pass",
             Self::Fail => "fail",
+            Self::Unknown => "UNKNOWN",
             Self::Invalid => "INVALID",
         }
     }
@@ -46,7 +50,16 @@ impl Verdict {
         match self {
             Self::Pass => 0,
             Self::Fail => 1,
-            Self::Invalid => 3,
+            Self::Unknown | Self::Invalid => 3,
+        }
+    }
+
+    /// The sign before a check's name.
+    pub(crate) const fn mark(self) -> &'static str {
+        match self {
+            Self::Pass => "✓",
+            Self::Fail => "✗",
+            Self::Unknown | Self::Invalid => "?",
         }
     }
 
@@ -176,12 +189,12 @@ fn compared(holds: bool, name: &'static str, value: f64, relation: &'static str)
     }
 }
 
-fn at_least(name: &'static str, value: f64, limit: f64) -> Check {
+pub(crate) fn at_least(name: &'static str, value: f64, limit: f64) -> Check {
     let check = compared(value >= limit, name, value, ">=");
     Check { limit, ..check }
 }
 
-fn at_most(name: &'static str, value: f64, limit: f64) -> Check {
+pub(crate) fn at_most(name: &'static str, value: f64, limit: f64) -> Check {
     let check = compared(value <= limit, name, value, "<=");
     Check { limit, ..check }
 }
@@ -193,7 +206,7 @@ fn below(name: &'static str, value: f64, limit: f64) -> Check {
 
 impl Check {
     /// What it means, and the verdict when it does not hold.
-    fn or(mut self, otherwise: Verdict, meaning: &'static str) -> Self {
+    pub(crate) fn or(mut self, otherwise: Verdict, meaning: &'static str) -> Self {
         if self.verdict != Verdict::Pass {
             self.verdict = otherwise;
         }
@@ -320,8 +333,14 @@ mod tests {
 
     #[test]
     fn verdicts_have_exit_codes_of_their_own() {
-        let all = [Verdict::Pass, Verdict::Fail, Verdict::Invalid];
-        assert_eq!(all.map(Verdict::exit_code), [0, 1, 3]);
-        assert_eq!(all.map(Verdict::as_str), ["pass", "fail", "INVALID"]);
+        let all = [
+            Verdict::Pass,
+            Verdict::Fail,
+            Verdict::Unknown,
+            Verdict::Invalid,
+        ];
+        assert_eq!(all.map(Verdict::exit_code), [0, 1, 3, 3]);
+        let words = ["pass", "fail", "UNKNOWN", "INVALID"];
+        assert_eq!(all.map(Verdict::as_str), words);
     }
 }

@@ -14,6 +14,7 @@ mod clock;
 mod detection;
 mod experiment;
 mod fault;
+pub mod keeper;
 mod ledger;
 mod load;
 mod plan;
@@ -79,12 +80,17 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     } else {
         report.to_text(options.report.as_deref())
     };
+    print(&text)?;
+    Ok(report)
+}
+
+/// Writes the result to standard output.
+fn print(text: &str) -> anyhow::Result<()> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         // Whoever read the output has seen enough of it.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {},
-        written => written.context("cannot write to standard output")?,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
     }
-    Ok(report)
 }
 
 fn open(path: &Path) -> anyhow::Result<std::fs::File> {
@@ -101,6 +107,6 @@ fn open(path: &Path) -> anyhow::Result<std::fs::File> {
 }
 
 /// A seed that nobody chose. Short, because people type it again.
-fn fresh_seed() -> u64 {
+pub fn fresh_seed() -> u64 {
     std::hash::RandomState::new().build_hasher().finish() % 1_000_000
 }

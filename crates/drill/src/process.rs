@@ -25,6 +25,22 @@ const TAIL_LINES: usize = 12;
 /// # Errors
 /// The log cannot be opened, or the program not be started.
 pub(crate) fn spawn(mainstay: &Path, args: &[String], log: &Path) -> anyhow::Result<Child> {
+    let mut command = vec![mainstay.to_string_lossy().into_owned()];
+    command.extend_from_slice(args);
+    spawn_leashed(mainstay, &[], &command, log)
+}
+
+/// Starts any `command` on a leash. The words of `launch` go before, for programs that change where
+/// a command runs and then become it.
+///
+/// # Errors
+/// The log cannot be opened, or the program not be started.
+pub(crate) fn spawn_leashed(
+    mainstay: &Path,
+    launch: &[String],
+    command: &[String],
+    log: &Path,
+) -> anyhow::Result<Child> {
     let output = File::options().create(true).append(true).open(log);
     let output = output.with_context(|| format!("cannot write {}", log.display()))?;
     let errors = output.try_clone()?;
@@ -32,10 +48,13 @@ pub(crate) fn spawn(mainstay: &Path, args: &[String], log: &Path) -> anyhow::Res
     // us before it reads, and there is no warden to wait for, so the byte is there already.
     let (go, mut say_go) = io::pipe()?;
     say_go.write_all(b"!")?;
-    Command::new(mainstay)
-        .arg("leash")
-        .arg(std::process::id().to_string())
-        .arg(mainstay)
+    let leash = ["leash".to_owned(), std::process::id().to_string()];
+    let mut words = launch.to_vec();
+    words.push(mainstay.to_string_lossy().into_owned());
+    words.extend(leash);
+    words.extend_from_slice(command);
+    let (program, args) = words.split_first().context("there is always a leash")?;
+    Command::new(program)
         .args(args)
         .stdin(go)
         .stdout(output)
@@ -44,7 +63,7 @@ pub(crate) fn spawn(mainstay: &Path, args: &[String], log: &Path) -> anyhow::Res
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .with_context(|| format!("cannot start {}", mainstay.display()))
+        .with_context(|| format!("cannot start {program}"))
 }
 
 /// Stops `child`: SIGTERM, then SIGKILL after `grace`. Returns once it is gone.

@@ -3,9 +3,9 @@
 //! Prevents three results that differ: text, JSON and page are made from this one value, and
 //! nothing is computed after it.
 
-mod html;
+pub(crate) mod html;
 mod svg;
-mod text;
+pub(crate) mod text;
 
 use std::collections::BTreeMap;
 

@@ -15,6 +15,9 @@ const NO_SKIP_VARIABLE: &str = "MAINSTAY_TESTS_NO_SKIP";
 /// The same schedule of faults in every run, so that a failure can be repeated.
 const DRILL_SEED: u64 = 7;
 
+/// Rounds of the keeper's drill: enough for every kind of fault, in a minute and a half.
+const KEEPER_ROUNDS: &str = "6";
+
 /// One suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Suite {
@@ -24,11 +27,13 @@ pub(super) enum Suite {
     Loom,
     /// The drill on real processes, release build, one seed.
     Drill,
+    /// The drill of an ensemble of the keeper, release build, one seed; and one that has to fail.
+    Keeper,
 }
 
 impl Suite {
     /// All suites, fastest answer first.
-    pub(super) const ALL: &'static [Self] = &[Self::Unit, Self::Loom, Self::Drill];
+    pub(super) const ALL: &'static [Self] = &[Self::Unit, Self::Loom, Self::Drill, Self::Keeper];
 
     /// Its name in the summary.
     pub(super) const fn name(self) -> &'static str {
@@ -36,6 +41,7 @@ impl Suite {
             Self::Unit => "unit+integration",
             Self::Loom => "loom",
             Self::Drill => "drill",
+            Self::Keeper => "drill of the keeper",
         }
     }
 
@@ -50,6 +56,22 @@ impl Suite {
                 tests: "dashboard in a browser",
             }],
             Self::Loom | Self::Drill => &[],
+            Self::Keeper => &[
+                Need {
+                    program: Program {
+                        name: "ip",
+                        package: "iproute2",
+                    },
+                    tests: "partitions of the keeper: network",
+                },
+                Need {
+                    program: Program {
+                        name: "nft",
+                        package: "nftables",
+                    },
+                    tests: "partitions of the keeper: rules",
+                },
+            ],
         }
     }
 
@@ -59,6 +81,7 @@ impl Suite {
             Self::Unit => unit(no_skip),
             Self::Loom => loom()?,
             Self::Drill => return drill(),
+            Self::Keeper => return keeper(no_skip),
         };
         cargo_test(command)
     }
@@ -129,27 +152,50 @@ fn pass_on(output: impl Read, copy: &mut impl Write) -> Result<Tally> {
 }
 
 fn drill() -> Result<Tally> {
+    let (report, status) = drilled(&[])?;
+    let tally =
+        Tally::of_drill(&report).with_context(|| format!("mainstay drill ended: {status}"))?;
+    judge(tally, status)
+}
+
+/// The keeper is broken; then a drill whose store loses everything has to notice.
+fn keeper(no_skip: bool) -> Result<Tally> {
+    let ended = |status: ExitStatus| format!("mainstay drill keeper ended: {status}");
+    let (report, status) = drilled(&["keeper", "--rounds", KEEPER_ROUNDS])?;
+    let tally = Tally::of_drill(&report).with_context(|| ended(status))?;
+    let mut tally = judge(tally, status)?;
+    if no_skip {
+        tally.failed += std::mem::take(&mut tally.skipped);
+    }
+    let (report, status) = drilled(&["keeper", "--rounds", "1", "--plant", "wiped-disks"])?;
+    tally += Tally::of_planted_drill(&report).with_context(|| ended(status))?;
+    Ok(tally)
+}
+
+/// Builds `mainstay` and runs a drill with it: its report, and how it ended.
+fn drilled(arguments: &[&str]) -> Result<(Vec<u8>, ExitStatus)> {
     let built = workspace::cargo()
         .args(["build", "--release", "--package", "mainstay-cli"])
         .status()?;
     ensure!(built.success(), "mainstay does not build");
     let seed = DRILL_SEED.to_string();
-    eprintln!("mainstay drill --json --seed {seed}");
+    let words = arguments.join(" ");
+    eprintln!("mainstay drill {words} --json --seed {seed}");
     let drill = Command::new(
         workspace::metadata()?
             .target_directory
             .join("release/mainstay"),
     )
-    .args(["drill", "--json", "--seed", &seed])
+    .arg("drill")
+    .args(arguments)
+    .args(["--json", "--seed", &seed])
     .current_dir(workspace::root())
     .stdin(Stdio::null())
     .stderr(Stdio::inherit())
     .output()
     .context("mainstay does not start")?;
     std::io::stdout().write_all(&drill.stdout)?;
-    let tally = Tally::of_drill(&drill.stdout)
-        .with_context(|| format!("mainstay drill ended: {}", drill.status))?;
-    judge(tally, drill.status)
+    Ok((drill.stdout, drill.status))
 }
 
 #[cfg(test)]

@@ -58,8 +58,9 @@ impl Tally {
     /// Reads a drill's report: each of its checks is a test.
     pub(super) fn of_drill(report: &[u8]) -> Result<Self> {
         let report: DrillReport = serde_json::from_slice(report).context("no drill report")?;
+        let known = ["mainstay.drill/v1", "mainstay.drill-keeper/v1"];
         ensure!(
-            report.schema == "mainstay.drill/v1",
+            known.contains(&&*report.schema),
             "unknown report {}",
             report.schema
         );
@@ -80,6 +81,20 @@ impl Tally {
         Ok(Self {
             passed: checks,
             failed,
+            skipped: report.skipped.len() as u64,
+        })
+    }
+
+    /// Reads the report of a drill in which a promise was broken on purpose: a test of the drill,
+    /// which fails unless the drill found out.
+    pub(super) fn of_planted_drill(report: &[u8]) -> Result<Self> {
+        let report: DrillReport = serde_json::from_slice(report).context("no drill report")?;
+        if report.verdict != "fail" {
+            return Ok(Self::FAILED);
+        }
+        Ok(Self {
+            passed: 1,
+            failed: 0,
             skipped: 0,
         })
     }
@@ -90,6 +105,9 @@ struct DrillReport {
     schema: String,
     verdict: String,
     checks: Vec<DrillCheck>,
+    /// What was left out, in words.
+    #[serde(default)]
+    skipped: Vec<String>,
 }
 
 #[derive(Deserialize)]

@@ -59,7 +59,10 @@ pub(super) const PLACES: &[Place] = &[
 ];
 
 /// Edges that came later, each with the title of its record, `docs/adr/NNNN-<title>.md`.
-const DECIDED: &[(&str, &str, &str)] = &[("cli", "payment", "example-service-in-the-binary")];
+const DECIDED: &[(&str, &str, &str)] = &[
+    ("cli", "payment", "example-service-in-the-binary"),
+    ("drill", "zk-proto", "drill-speaks-the-protocol"),
+];
 
 /// The tool stands beside the rows; it takes the list of events from `core`.
 const TOOL: &str = "xtask";

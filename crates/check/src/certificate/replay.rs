@@ -14,6 +14,7 @@ use crate::history::Time;
 struct Change<'r, V> {
     zxid: Zxid,
     write: usize,
+    invoked: Time,
     value: Option<&'r V>,
 }
 
@@ -91,6 +92,7 @@ impl<'r, K: Ord, V: Eq> Log<'r, K, V> {
             (Some(stamp), value) => past.changes.push(Change {
                 zxid: stamp.zxid,
                 write,
+                invoked: record.invoked,
                 value: value.as_ref(),
             }),
             (None, Some(value)) => past.crashed.push((record.invoked, write, value)),
@@ -139,9 +141,14 @@ impl<'r, K: Ord, V: Eq> Log<'r, K, V> {
                 .iter()
                 .position(|(_, _, wrote)| *wrote == value);
             if let Some(made) = made.filter(|_| !is_known) {
-                let (_, write, value) = past.crashed.remove(made);
-                let value = Some(value);
-                past.changes.insert(place, Change { zxid, write, value });
+                let (invoked, write, value) = past.crashed.remove(made);
+                let change = Change {
+                    zxid,
+                    write,
+                    invoked,
+                    value: Some(value),
+                };
+                past.changes.insert(place, change);
             }
         }
     }
@@ -231,6 +238,12 @@ impl<'r, K: Ord, V: Eq> Log<'r, K, V> {
         let changes = &self.keys.get(key)?.changes;
         let at = changes.partition_point(|change| change.zxid <= prefix);
         changes.get(at).map(|change| change.zxid)
+    }
+
+    /// Whether the change of this zxid had been asked for by then.
+    pub(super) fn was_asked(&self, key: &K, zxid: Zxid, by: Time) -> bool {
+        let change = self.keys.get(key).and_then(|past| past.at(zxid));
+        change.is_some_and(|change| change.invoked <= by)
     }
 
     /// Whether a write of unknown end may be the change that an event tells of.

@@ -327,6 +327,28 @@ fn an_event_may_tell_of_a_crashed_write_but_not_of_nothing() {
 }
 
 #[test]
+fn an_event_without_a_zxid_tells_of_a_change_that_was_asked_for() {
+    // `two_writes` are asked for at 1 and 3.
+    let event = |at| record(3, (at, at), Act::Event { key: "a" }, ZXID_UNKNOWN);
+    let then = |event| {
+        let mut run = vec![record(3, (0, 0), watching(None), 1)];
+        run.extend(two_writes());
+        run.push(event);
+        found(&run, &[])
+    };
+    assert_eq!(then(event(9)), []);
+    let (watch, expected) = (0, Some(5));
+    assert_eq!(
+        then(event(0)),
+        [Violation::EventOfWrongChange {
+            event: 3,
+            watch,
+            expected
+        }]
+    );
+}
+
+#[test]
 fn only_so_many_violations_are_kept_and_the_rest_are_counted() {
     let zxid = 7;
     let run: Run = (0..)

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::replay::Log;
-use super::{Act, Certificate, Record, Stamp, Violation, Watch, Zxid};
+use super::{Act, Certificate, Record, Stamp, Violation, Watch, ZXID_UNKNOWN, Zxid};
 
 /// A watch that has not told anything yet.
 #[derive(Clone, Copy, Debug)]
@@ -103,10 +103,14 @@ impl<'r, K: Ord> Session<'r, K> {
         if let Some(due) = pending.due {
             self.due.remove(&(due, key));
         }
+        let is_due = match pending.due {
+            Some(due) if stamp.zxid == ZXID_UNKNOWN => log.was_asked(key, due, stamp.at),
+            due => due == Some(stamp.zxid),
+        };
         // A crashed write before the first known change may be what it tells of.
         let before_known = pending.due.is_none_or(|due| stamp.zxid < due);
         let excused = before_known && log.may_have_changed(key, stamp.at);
-        (pending.due != Some(stamp.zxid) && !excused).then_some(Violation::EventOfWrongChange {
+        (!is_due && !excused).then_some(Violation::EventOfWrongChange {
             event,
             watch: pending.read,
             expected: pending.due,

@@ -9,7 +9,7 @@ use crate::check::{Check, Verdict};
 use crate::report::text::{FAULT_COLUMNS, dark, fault_cells, figures, percent, quantity};
 use crate::report::{ArmReport, FaultReport, Report, svg};
 
-const STYLE: &str = include_str!("report.css");
+pub(crate) const STYLE: &str = include_str!("report.css");
 
 impl Report {
     /// The page.
@@ -56,7 +56,7 @@ const LEGEND: &str = "<p class=\"legend\"><span class=\"key good\"></span> good 
 fn header(page: &mut String, report: &Report) {
     let outage = |index: usize| report.arms.get(index).map_or(0.0, |arm| arm.outage_s);
     let (verdict, class) = (report.verdict.as_str(), class(report.verdict));
-    let mark = mark(report.verdict);
+    let mark = report.verdict.mark();
     writeln!(
         page,
         "<header>\n<p class=\"eyebrow\">Mainstay drill · {}</p>\n\
@@ -110,7 +110,7 @@ fn faults(page: &mut String, faults: &[FaultReport]) {
     page.push_str("</tbody></table></div></section>\n");
 }
 
-fn checks(page: &mut String, checks: &[Check]) {
+pub(crate) fn checks(page: &mut String, checks: &[Check]) {
     page.push_str(
         "<section aria-labelledby=\"checks\">\n<h2 id=\"checks\">Checks</h2>\n<div class=\"wide\"><table>\n\
          <thead><tr><th scope=\"col\">verdict</th><th scope=\"col\">check</th>\
@@ -120,7 +120,7 @@ fn checks(page: &mut String, checks: &[Check]) {
     for check in checks {
         let (class, mark, word) = (
             class(check.verdict),
-            mark(check.verdict),
+            check.verdict.mark(),
             check.verdict.as_str(),
         );
         let [value, limit] = [check.value, check.limit].map(|value| quantity(check, value));
@@ -185,23 +185,15 @@ fn footer(page: &mut String, report: &Report) {
     .ok();
 }
 
-const fn class(verdict: Verdict) -> &'static str {
+pub(crate) const fn class(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "is-pass",
         Verdict::Fail => "is-fail",
-        Verdict::Invalid => "is-invalid",
+        Verdict::Unknown | Verdict::Invalid => "is-invalid",
     }
 }
 
-const fn mark(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "✓",
-        Verdict::Fail => "✗",
-        Verdict::Invalid => "?",
-    }
-}
-
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

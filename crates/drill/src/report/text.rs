@@ -5,7 +5,7 @@ use std::path::Path;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
-use crate::check::{Check, Verdict};
+use crate::check::Check;
 use crate::report::{ArmReport, FaultReport, Report};
 
 impl Report {
@@ -177,16 +177,12 @@ fn faults(faults: &[FaultReport]) -> Table {
     table
 }
 
-fn right(text: &String) -> Cell {
+pub(crate) fn right(text: &String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
-fn line(check: &Check) -> String {
-    let mark = match check.verdict {
-        Verdict::Pass => "✓",
-        Verdict::Fail => "✗",
-        Verdict::Invalid => "?",
-    };
+pub(crate) fn line(check: &Check) -> String {
+    let mark = check.verdict.mark();
     let [value, limit] = [check.value, check.limit].map(|value| quantity(check, value));
     let relation = check.relation;
     format!(
@@ -196,7 +192,7 @@ fn line(check: &Check) -> String {
 }
 
 /// A checked value in its unit: shares in percent, the rest as they are.
-pub(super) fn quantity(check: &Check, value: f64) -> String {
+pub(crate) fn quantity(check: &Check, value: f64) -> String {
     if check.name.ends_with("availability") || check.name == "outage_cut" {
         return percent(value, 3);
     }

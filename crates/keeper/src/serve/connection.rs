@@ -9,7 +9,7 @@ use std::{fmt, io};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use mainstay_zk_proto::frame::TooLong;
+use mainstay_zk_proto::frame::{PREFIX_BYTES, TooLong};
 use mainstay_zk_proto::header::{ReplyHeader, RequestHeader};
 use mainstay_zk_proto::jute::{Jute as _, Malformed, Reader as Message};
 use mainstay_zk_proto::request::{Auth, Sasl};
@@ -34,6 +34,14 @@ const FIRST_WORDS_MAX: Duration = Duration::from_secs(10);
 const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 /// Room that a buffer for sending keeps.
 const SPARE_BYTES_MAX: usize = 16 << 10;
+
+/// Whether the first message of `frames` asks for a change. What cannot be read changes nothing.
+fn is_write(frames: &[u8]) -> bool {
+    let mut reader = Message::new(frames.get(PREFIX_BYTES..).unwrap_or_default());
+    let header = reader.read::<RequestHeader>();
+    let opcode = header.and_then(|header| Opcode::from_wire(header.opcode));
+    opcode.is_ok_and(Opcode::is_write)
+}
 
 /// Why a connection ends.
 #[derive(Debug)]
@@ -269,9 +277,24 @@ impl<R: Replica> Connection<'_, R> {
             if self.line.outbox().stage() != Stage::Open {
                 return Err(End::Served);
             }
+            if is_write(frames.rest()) {
+                self.pass_all().await?;
+            }
             self.take(frames.take(length))?;
         }
         self.line.ready.notify_one();
+        Ok(())
+    }
+
+    /// Waits for the barriers that were asked before. A write that was proposed meanwhile could be
+    /// applied first, and what is read behind the barrier would show what was asked after it.
+    async fn pass_all(&mut self) -> Result<(), End> {
+        if !self.barriers.is_empty() {
+            self.line.ready.notify_one();
+        }
+        while let Some(over) = self.barriers.next().await {
+            self.pass(over)?;
+        }
         Ok(())
     }
 

@@ -344,10 +344,34 @@ async fn answers_come_in_the_order_of_requests_whatever_they_wait_for() {
     client.ask(XID_AUTH, &Request::Auth(auth)).await;
     client.ask(6, &get("/b", false)).await;
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(replica.release(), 2, "writes do not wait for reads");
+    assert_eq!(replica.release(), 1, "a write waits for the sync before it");
     assert_eq!(client.next_of(3).await, ["1", "2", "-2"]);
     replica.barrier.notify_one();
+    replica.release_next().await;
     assert_eq!(client.next_of(5).await, ["3", "4", "5", "-4", "6 NoNode"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_behind_a_sync_does_not_show_what_was_asked_after_it() {
+    let desk = desk();
+    let replica = Held::new(&desk);
+    let mut client = Client::connect(&desk, &replica);
+    client.shake(0, &[0; 16], 0).await;
+    replica.release_next().await;
+    client.shaken().await;
+    client.ask(1, &create("/a", 0)).await;
+    replica.release_next().await;
+    assert_eq!(client.next().await, "1");
+
+    client.ask(2, &Request::Sync(OfPath { path: "/" })).await;
+    client.ask(3, &exists("/b", false)).await;
+    client.ask(4, &create("/b", 0)).await;
+    sleep(Duration::from_secs(1)).await;
+    replica.release();
+    replica.barrier.notify_one();
+    assert_eq!(client.next_of(2).await, ["2", "3 NoNode"]);
+    replica.release_next().await;
+    assert_eq!(client.next().await, "4");
 }
 
 #[tokio::test(start_paused = true)]
