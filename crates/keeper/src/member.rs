@@ -85,6 +85,8 @@ pub enum MemberError {
     Disk(io::Error),
     /// The consensus did not start.
     Engine(String),
+    /// It has other data than the others, behind this entry of the log, and is out of service.
+    Diverged(u64),
     /// It stopped, since it could not keep what it promised.
     Stopped(String),
 }
@@ -104,6 +106,13 @@ impl fmt::Display for MemberError {
             Self::Log(error) => write!(f, "{error}"),
             Self::Disk(error) => write!(f, "the disk of the member failed: {error}"),
             Self::Engine(why) => write!(f, "the consensus did not start: {why}"),
+            Self::Diverged(index) => write!(
+                f,
+                "the data of this member differ from those of the others, behind entry {index} of \
+                 the log or before: it is out of service and does not start again. Its files are \
+                 as they were: keep a copy for whoever looks into it, take the member out of the \
+                 ensemble, and add a new one with an empty folder and another number"
+            ),
             Self::Stopped(why) => write!(f, "the member stopped: {why}"),
         }
     }

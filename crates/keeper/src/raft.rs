@@ -24,12 +24,15 @@
 //! | `pulse` | tells the leader which sessions this member heard |
 //! | `handover` | a leader leaves the lead to another member |
 //! | `watchdog` | a leader whose disk hangs hands over |
+//! | `comparison` | members compare what they have |
+//! | `quarantine` | a member that differs is taken out of service |
 //! | `barrier` | waiting for what was committed before |
 //! | `incarnation` | a number that grows with each start |
 
 mod barrier;
 mod beginning;
 mod codec;
+mod comparison;
 mod courier;
 mod desk;
 mod engine;
@@ -42,6 +45,7 @@ mod network;
 mod node;
 mod outbox;
 mod pulse;
+mod quarantine;
 mod runtime;
 mod scribe;
 mod serve;

@@ -4,12 +4,14 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use mainstay_core::random::Random;
+use mainstay_zk_proto::jute::Jute as _;
 use mainstay_zk_proto::opcode::Opcode;
 use tokio::time::timeout;
 
 use super::*;
+use crate::disk::Disk as _;
 use crate::disk::simulated::Failing;
-use crate::proposal::Action;
+use crate::proposal::{Action, Batch, Entry, Operation};
 use ensemble::{Ensemble, address, create, propose, until};
 
 mod ensemble;
@@ -337,6 +339,83 @@ async fn a_member_that_cannot_keep_its_vote_for_want_of_room_votes_when_there_is
     ensemble.progress(100).await;
     assert!(ensemble.acknowledged() > before);
     ensemble.settle().await;
+}
+
+/// A bug or a bad bit: a node that nobody else has.
+fn corrupt(member: &ensemble::TestMember) {
+    let body = create("/nobody-else-has-this");
+    let operation = |sequence, action| Operation {
+        sequence,
+        session: 99,
+        identities: Vec::new(),
+        action,
+    };
+    let (opcode, body) = (Opcode::Create, &*body);
+    let batch = Batch {
+        origin: Origin {
+            member: 99,
+            incarnation: 1,
+        },
+        operations: vec![
+            operation(1, OPEN),
+            operation(2, Action::Request { opcode, body }),
+        ],
+    };
+    let mut bytes = Vec::new();
+    batch.write(&mut bytes);
+    let mut entry = Vec::new();
+    Entry {
+        time_ms: 1,
+        batches: vec![&bytes],
+    }
+    .write(&mut entry);
+    let mut state = member
+        .state()
+        .write()
+        .unwrap_or_else(PoisonError::into_inner);
+    state
+        .apply(&entry, 1, &mut ensemble::Ears::default())
+        .expect("well-formed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_differs_goes_out_of_service_for_good_whether_it_leads_or_not() {
+    for (seed, leads) in [(50, false), (51, true)] {
+        let mut ensemble = Ensemble::of(3, seed).await;
+        for id in 1..=3 {
+            ensemble.load(id);
+        }
+        ensemble.progress(100).await;
+        let leader = ensemble.leader().await;
+        let wrong = if leads { leader } else { leader % 3 + 1 };
+        corrupt(ensemble.member(wrong));
+        let failed = timeout(Duration::from_secs(30), ensemble.member(wrong).failed()).await;
+        let why = failed.expect("it notices");
+        assert!(
+            matches!(why, MemberError::Diverged(index) if index > 0),
+            "{why}"
+        );
+        assert_eq!(ensemble.member(wrong).standing().leader, None);
+        ensemble.progress(300).await;
+        for id in (1..=3).filter(|&id| id != wrong) {
+            assert!(
+                ensemble
+                    .member(id)
+                    .standing()
+                    .leader
+                    .is_some_and(|leader| leader != wrong)
+            );
+        }
+        ensemble.kill(wrong);
+        let files = ensemble.disks[&wrong].names().expect("lists");
+        assert!(
+            files.iter().any(|name| name.starts_with("log-")),
+            "{files:?}"
+        );
+        let again = ensemble.try_start(wrong).await;
+        assert!(matches!(again, Err(MemberError::Diverged(_))));
+        ensemble.settle().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -17,6 +17,7 @@ use super::incarnation;
 use super::link::Link;
 use super::machine::Machine;
 use super::network::{Links, Peer};
+use super::quarantine::marked;
 use super::store::{Store, Writing};
 use crate::disk::SharedDisk;
 use crate::log::Log;
@@ -44,6 +45,9 @@ pub(super) async fn recover<D: SharedDisk>(
     let time_ms = (member.time_ms)();
     let (id, limits) = (member.member, member.log);
     let recover = move || {
+        if let Some(index) = marked(&disk).map_err(MemberError::Disk)? {
+            return Err(MemberError::Diverged(index));
+        }
         let incarnation = incarnation::next(&disk, time_ms).map_err(MemberError::Disk)?;
         let origin = Origin {
             member: id.cast_signed(),

@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 
 use super::barrier::read_index;
 use super::codec::{SnapshotOffer, decode, encode};
+use super::comparison::Comparison;
 use super::engine::{self, Engine};
 use super::frame::Kind;
 use super::machine::{Finished, Machine};
@@ -32,6 +33,7 @@ pub(super) struct Desk<D: SharedDisk> {
     links: Links<D>,
     disk: D,
     pulse: Arc<Pulse<D>>,
+    comparison: Arc<Comparison<D>>,
     receiving: Mutex<Option<Receiving<D>>>,
 }
 
@@ -51,7 +53,7 @@ impl<D: SharedDisk> Desk<D> {
         raft: Raft<Engine, Machine<D>>,
         scribe: Arc<Scribe>,
         (links, disk): (Links<D>, D),
-        pulse: Arc<Pulse<D>>,
+        (pulse, comparison): (Arc<Pulse<D>>, Arc<Comparison<D>>),
     ) -> Self {
         Self {
             raft,
@@ -59,6 +61,7 @@ impl<D: SharedDisk> Desk<D> {
             links,
             disk,
             pulse,
+            comparison,
             receiving: Mutex::default(),
         }
     }
@@ -168,6 +171,7 @@ impl<D: SharedDisk> Answers for Desk<D> {
                 self.pulse.take(sessions).map_err(words)?;
                 Ok(Vec::new())
             },
+            Kind::Compare => self.comparison.answer(&body).await,
             Kind::Answer | Kind::Refusal | Kind::Alive => Err("that is no request".to_owned()),
         }
     }

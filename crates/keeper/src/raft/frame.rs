@@ -57,10 +57,12 @@ pub(super) enum Kind {
     ReadIndex = 31,
     /// Sessions that another member heard, for the leader.
     Touch = 32,
+    /// What the state amounted to behind an entry.
+    Compare = 33,
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Answer,
         Self::Refusal,
         Self::Alive,
@@ -74,6 +76,7 @@ impl Kind {
         Self::Forward,
         Self::ReadIndex,
         Self::Touch,
+        Self::Compare,
     ];
 
     fn from_wire(kind: u32) -> Option<Self> {

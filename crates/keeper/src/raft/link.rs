@@ -271,7 +271,8 @@ async fn answer<R: AsyncRead + Unpin>(
         | Kind::SnapshotEnd
         | Kind::Forward
         | Kind::ReadIndex
-        | Kind::Touch => return Err(io::ErrorKind::InvalidData.into()),
+        | Kind::Touch
+        | Kind::Compare => return Err(io::ErrorKind::InvalidData.into()),
     };
     // Who does not wait any more does not need to hear.
     drop(answer.send(outcome));

@@ -14,6 +14,7 @@ use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
 use tokio::time::{Duration, sleep};
 
+use super::comparison::Points;
 use super::engine::{self, Engine};
 use crate::disk::SharedDisk;
 use crate::log::LogId;
@@ -46,6 +47,7 @@ pub(crate) struct Machine<D> {
     state: Arc<RwLock<State>>,
     origin: Origin,
     progress: watch::Sender<Progress>,
+    points: Arc<Points>,
     sink: Box<dyn Sink + Send + Sync>,
     disk: D,
     last: Option<LogIdOf<Engine>>,
@@ -76,6 +78,7 @@ impl<D: SharedDisk> Machine<D> {
             state: Arc::new(RwLock::new(State::new())),
             origin,
             progress: watch::Sender::default(),
+            points: Arc::default(),
             sink,
             disk,
             last: None,
@@ -100,6 +103,22 @@ impl<D: SharedDisk> Machine<D> {
         self.progress.subscribe()
     }
 
+    /// What the state amounted to lately, from now on.
+    pub(crate) fn points(&self) -> Arc<Points> {
+        Arc::clone(&self.points)
+    }
+
+    fn note_point(&self) {
+        let digest = self
+            .state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .digest();
+        if let Some(last) = &self.last {
+            self.points.note(last.index(), digest);
+        }
+    }
+
     fn tell_progress(&self) {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         self.progress.send_replace(Progress {
@@ -115,6 +134,7 @@ impl<D: SharedDisk> Machine<D> {
         *self.write() = state;
         self.last = meta.last_log_id;
         self.members = meta.last_membership;
+        self.note_point();
         self.tell_progress();
         Ok(())
     }
@@ -189,6 +209,7 @@ impl<D: SharedDisk> RaftStateMachine<Engine> for Machine<D> {
                 },
             }
             self.last = Some(entry.log_id);
+            self.note_point();
             if let Some(responder) = responder {
                 responder.send(());
             }

@@ -18,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::barrier::{Barriers, Rounds};
 use super::beginning::{Recovered, initialise, links, recover};
+use super::comparison::Comparison;
 use super::courier::{Courier, Route};
 use super::desk::Desk;
 use super::engine::{Engine, id_of};
@@ -27,6 +28,7 @@ use super::machine::{Machine, Progress};
 use super::network::Links;
 use super::outbox::Outbox;
 use super::pulse::Pulse;
+use super::quarantine::isolate;
 use super::scribe::Scribe;
 use super::serve::serve;
 use super::store::{Store, Writing};
@@ -76,6 +78,10 @@ pub(crate) struct Node<D: SharedDisk> {
     state: Arc<RwLock<State>>,
     pulse: Arc<Pulse<D>>,
     store: Store,
+    /// The entry behind which this member differs from the others, as soon as that is known, and
+    /// again when it cannot start any more.
+    differs: watch::Receiver<Option<u64>>,
+    isolated: watch::Receiver<Option<u64>>,
     /// The disk makes nothing durable.
     chokes: Arc<AtomicBool>,
     writing: Mutex<Option<Writing>>,
@@ -128,7 +134,7 @@ impl<D: SharedDisk> Node<D> {
             machine,
         } = recovered;
         let state = machine.state();
-        let progress = machine.progress();
+        let (progress, points) = (machine.progress(), machine.points());
         let mut tasks = JoinSet::new();
         let greeting = Greeting {
             cluster: member.cluster.clone(),
@@ -153,13 +159,15 @@ impl<D: SharedDisk> Node<D> {
         let scribe = Arc::new(Scribe::default());
         let (route_is, route) = watch::channel(None);
         tasks.spawn(own(watch_route(raft.clone(), route_is)));
-        let raft_and_links = (raft.clone(), links.clone());
-        let pulse = Arc::new(Pulse::new(member.member, raft_and_links, route.clone()));
+        let ways = (raft.clone(), links.clone());
+        let pulse = Arc::new(Pulse::new(member.member, ways.clone(), route.clone()));
+        let known = (progress.clone(), points);
+        let comparison = Arc::new(Comparison::new(member.member, ways, known));
         let desk = Desk::new(
             raft.clone(),
             Arc::clone(&scribe),
-            (links.clone(), disk),
-            Arc::clone(&pulse),
+            (links.clone(), disk.clone()),
+            (Arc::clone(&pulse), Arc::clone(&comparison)),
         );
         tasks.spawn(own(serve::<N, _>(listener, greeting, Arc::new(desk))));
         initialise(&raft, &member).await?;
@@ -170,6 +178,7 @@ impl<D: SharedDisk> Node<D> {
             links,
             scribe,
             pulse,
+            comparison: (comparison, disk),
             route,
             progress,
             state,
@@ -221,7 +230,7 @@ impl<D: SharedDisk> Node<D> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         Inspection {
-            leads: metrics.state == ServerState::Leader,
+            leads: metrics.state == openraft::ServerState::Leader,
             applied: metrics.last_applied.as_ref().map(id_of),
             snapshot: metrics.snapshot.as_ref().map(id_of),
             ..self.store.inspect(from)
@@ -231,13 +240,21 @@ impl<D: SharedDisk> Node<D> {
     /// Waits until this member fails; for ever, when it does not.
     pub(crate) async fn failed(&self) -> MemberError {
         let mut metrics = self.raft.metrics();
-        loop {
+        let why = loop {
             if let Err(fatal) = &metrics.borrow_watched().running_state {
-                return MemberError::Stopped(fatal.to_string());
+                break fatal.to_string();
             }
             if metrics.changed().await.is_err() {
-                return MemberError::Stopped("it was stopped".to_owned());
+                break "it was stopped".to_owned();
             }
+        };
+        if self.differs.borrow().is_none() {
+            return MemberError::Stopped(why);
+        }
+        let mut isolated = self.isolated.clone();
+        match isolated.wait_for(Option::is_some).await.map(|index| *index) {
+            Ok(Some(index)) => MemberError::Diverged(index),
+            Ok(None) | Err(_) => MemberError::Stopped(why),
         }
     }
 
@@ -292,6 +309,7 @@ struct Parts<D: SharedDisk> {
     links: Links<D>,
     scribe: Arc<Scribe>,
     pulse: Arc<Pulse<D>>,
+    comparison: (Arc<Comparison<D>>, D),
     route: watch::Receiver<Option<Route>>,
     progress: watch::Receiver<Progress>,
     state: Arc<RwLock<State>>,
@@ -306,6 +324,7 @@ impl<D: SharedDisk> Parts<D> {
             raft,
             links,
             scribe,
+            comparison: (comparison, disk),
             route,
             progress,
             mut tasks,
@@ -339,8 +358,15 @@ impl<D: SharedDisk> Parts<D> {
         let chokes = Arc::new(AtomicBool::new(false));
         let watch = watchdog::watch(member.member, raft.clone(), store.clone(), chokes.clone());
         tasks.spawn(own(async move { match watch.await {} }));
+        let (is_isolated, isolated) = watch::channel(None);
+        let differs = comparison.differs();
+        let isolate = isolate(differs.clone(), raft.clone(), disk, is_isolated);
+        tasks.spawn(own(isolate));
+        tasks.spawn(own(async move { match comparison.compare().await {} }));
         Node {
             raft,
+            differs,
+            isolated,
             member: member.member,
             outbox,
             barriers,

@@ -41,6 +41,13 @@ pub(super) fn standing<D: SharedDisk>(
 ) -> Standing {
     let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();
+    if metrics.running_state.is_err() {
+        // It has stopped, and what it knew last is not so any more.
+        return Standing {
+            term: metrics.current_term,
+            ..Standing::default()
+        };
+    }
     let is_leader = metrics.current_leader == Some(member);
     let voters = metrics.membership_config.membership().voter_ids().count();
     let is_alone = voters == 1;

@@ -266,11 +266,7 @@ impl Client {
 }
 
 /// What a client says first.
-fn greeting(
-    timeout_ms: i32,
-    (session_id, password): (i64, &[u8]),
-    last_zxid_seen: i64,
-) -> Vec<u8> {
+fn greeting(timeout_ms: i32, (session_id, password): (i64, &[u8]), last_zxid_seen: i64) -> Vec<u8> {
     let mut out = Vec::new();
     frame::append(&mut out, |out| {
         ConnectRequest {

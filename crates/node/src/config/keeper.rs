@@ -59,6 +59,7 @@ pub(super) fn read(section: &Section<'_, '_>, data_dir: &Path) -> Option<ServerC
         zoo,
         member,
         users: BTreeMap::new(),
+        tls: None,
     })
 }
 

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::disk::simulated::SimulatedDisk;
 use crate::log::Limits;
-use crate::member::{Member, MemberConfig, PeerConfig, Snapshots};
+use crate::member::{Member, MemberConfig, MemberError, PeerConfig, Snapshots};
 use crate::network::memory::MemoryNetwork;
 use crate::proposal::{Action, Origin};
 use crate::replica::{Proposal, Replica as _};
@@ -197,6 +197,10 @@ impl Ensemble {
     }
 
     pub(super) async fn start(&mut self, id: u64) {
+        self.try_start(id).await.expect("it starts");
+    }
+
+    pub(super) async fn try_start(&mut self, id: u64) -> Result<(), MemberError> {
         let peer = |&id: &u64| {
             let peer = PeerConfig {
                 address: address(id),
@@ -220,13 +224,14 @@ impl Ensemble {
         let ears = Ears::default();
         let disk = self.disks[&id].clone();
         let host = self.network.host(&address(id));
-        let member = Member::start(config, disk, host, ears.clone()).await;
+        let member = Member::start(config, disk, host, ears.clone()).await?;
         let running = Running {
-            member: Arc::new(member.expect("it starts")),
+            member: Arc::new(member),
             ears,
             clients: JoinSet::new(),
         };
         self.running.insert(id, running);
+        Ok(())
     }
 
     pub(super) fn member(&self, id: u64) -> &Arc<TestMember> {

@@ -94,7 +94,10 @@ async fn ask(
     let stream = TcpStream::connect(address).await.expect("it listens");
     let name = ServerName::try_from("localhost").expect("a name");
     let mut stream = connector.connect(name, stream).await.ok()?;
-    stream.write_all(&greeting(1, (0, &[0; 16]), 0)).await.ok()?;
+    stream
+        .write_all(&greeting(1, (0, &[0; 16]), 0))
+        .await
+        .ok()?;
     message(&mut stream).await?;
     let mut out = Vec::new();
     frame::append(&mut out, |out| {
