@@ -10,6 +10,7 @@
 //! | [`snapshot`] | the state at one entry of the log |
 //! | [`inspection`] | what a member holds, for those who check that members agree |
 //! | [`disk`] | the real one, and one that fails on purpose |
+//! | [`ensemble`] | who belongs to it |
 //! | [`network`] | the real one, and one that is cut on purpose |
 //! | [`process`] | the real one, and one that stops, jumps and ends on purpose |
 //! | [`member`] | one member of an ensemble |
@@ -23,6 +24,7 @@
 //! | [`zookeeper`] | data of Apache ZooKeeper: moving here, and back |
 
 pub mod disk;
+pub mod ensemble;
 pub mod inspection;
 pub mod log;
 pub mod member;

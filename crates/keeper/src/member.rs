@@ -8,7 +8,10 @@ use std::fmt;
 use std::io;
 use std::sync::RwLock;
 
+use mainstay_zk_proto::Code;
+
 use crate::disk::SharedDisk;
+use crate::ensemble::Change;
 use crate::inspection::Inspection;
 use crate::log::{Limits, LogError};
 use crate::network::Network;
@@ -16,6 +19,7 @@ use crate::proposal::Origin;
 use crate::raft::Node;
 use crate::replica::{NoQuorum, Proposal, Replica, Standing};
 use crate::state::{Sink, State};
+use crate::zoo_cfg;
 
 /// What a member is told at its start.
 #[derive(Clone, Debug)]
@@ -25,7 +29,8 @@ pub struct MemberConfig {
     /// This member's number. Never one that another member had, nor one whose disk was lost.
     pub member: u64,
     /// All members, the same list at each of them. It counts at an ensemble's first start; later
-    /// starts take only the addresses from it.
+    /// the ensemble's own list does, and this one only tells where else somebody may be found. A
+    /// member that is to join has those in it who are there already, and itself.
     pub members: BTreeMap<u64, PeerConfig>,
     /// How long the files of the log get.
     pub log: Limits,
@@ -42,8 +47,16 @@ pub struct MemberConfig {
 pub struct PeerConfig {
     /// Where it listens for other members.
     pub address: String,
-    /// What `ZooKeeper` writes behind `server.N=`, for clients that ask for the configuration.
+    /// What `ZooKeeper` writes behind `server.N=`: clients find it in the configuration, and who is
+    /// an observer by it has no vote.
     pub line: String,
+}
+
+impl PeerConfig {
+    /// Whether it has no vote, as its line says.
+    pub(crate) fn is_observer(&self) -> bool {
+        zoo_cfg::Member::read(&self.line).is_ok_and(|member| member.is_observer)
+    }
 }
 
 /// When snapshots are taken, and how much of the log is kept behind them.
@@ -87,6 +100,8 @@ pub enum MemberError {
     Engine(String),
     /// It has other data than the others, behind this entry of the log, and is out of service.
     Diverged(u64),
+    /// The others agreed that it does not belong to the ensemble any more.
+    Removed(u64),
     /// It stopped, since it could not keep what it promised.
     Stopped(String),
 }
@@ -112,6 +127,11 @@ impl fmt::Display for MemberError {
                  the log or before: it is out of service and does not start again. Its files are \
                  as they were: keep a copy for whoever looks into it, take the member out of the \
                  ensemble, and add a new one with an empty folder and another number"
+            ),
+            Self::Removed(member) => write!(
+                f,
+                "member {member} does not belong to the ensemble any more; to take it in again, \
+                 start it with an empty folder and add it by `reconfig`"
             ),
             Self::Stopped(why) => write!(f, "the member stopped: {why}"),
         }
@@ -142,8 +162,9 @@ impl<D: SharedDisk> Member<D> {
         Node::start(config, disk, network, sink).await.map(Self)
     }
 
-    /// Waits until the member stopped because it could not keep what it promised. It does not
-    /// recover from that: its owner starts another one, or calls for help.
+    /// Waits until the member stopped because it could not keep what it promised, or until the
+    /// others do not want it any more. It does not recover from that: its owner stops it, starts
+    /// another one, or calls for help.
     pub async fn failed(&self) -> MemberError {
         self.0.failed().await
     }
@@ -196,6 +217,10 @@ impl<D: SharedDisk> Replica for Member<D> {
 
     fn touched(&self) -> BTreeSet<i64> {
         self.0.touched()
+    }
+
+    async fn change_members(&self, change: Change) -> Result<Result<(), Code>, NoQuorum> {
+        self.0.change_members(change).await
     }
 
     fn standing(&self) -> Standing {

@@ -14,9 +14,13 @@
 //! | `machine` | openraft's state machine on our state |
 //! | `frame` | frames between members, and the greeting before them |
 //! | `link` | requests to another member, and their answers |
+//! | `links` | those links, as members come and go |
 //! | `serve` | requests of other members, in line |
 //! | `desk` | requests of other members, answered |
 //! | `network` | what openraft says, on links |
+//! | `survey` | what the others have, before anything began |
+//! | `roster` | changes of the members, as the leader makes them |
+//! | `petition` | changes of the members that this member asks for |
 //! | `outbox` | what this member proposed and has not applied |
 //! | `courier` | takes it to the leader |
 //! | `scribe` | makes entries of it, at the leader |
@@ -40,17 +44,21 @@ mod frame;
 mod handover;
 mod incarnation;
 mod link;
+mod links;
 mod machine;
 mod network;
 mod node;
 mod outbox;
+mod petition;
 mod pulse;
 mod quarantine;
+mod roster;
 mod runtime;
 mod scribe;
 mod serve;
 mod standing;
 mod store;
+mod survey;
 mod watchdog;
 
 pub(crate) use beginning::members;

@@ -8,9 +8,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use mainstay_zk_proto::Code;
 use mainstay_zk_proto::acl::Id;
 use mainstay_zk_proto::jute::Jute as _;
 
+use crate::ensemble::Change;
 use crate::proposal::{Action, Batch, Entry, Operation, Origin};
 use crate::state::{Sink, State};
 use crate::touch::Touches;
@@ -43,6 +45,16 @@ pub trait Replica: Send + Sync + 'static {
 
     /// Sessions that were heard anywhere since this was last asked, as far as this member was told.
     fn touched(&self) -> BTreeSet<i64>;
+
+    /// Changes who belongs to the ensemble; then [`state`](Self::state) has the new list, or the
+    /// client hears why not. Without a quorum nobody knows what became of it.
+    fn change_members(
+        &self,
+        _: Change,
+    ) -> impl Future<Output = Result<Result<(), Code>, NoQuorum>> + Send {
+        // A member without others stays so.
+        async { Ok(Err(Code::Unimplemented)) }
+    }
 
     /// How the ensemble is, as this member sees it.
     fn standing(&self) -> Standing;

@@ -11,7 +11,7 @@
 //! | `line` | what waits to be answered, and what waits to be sent |
 //! | `desk` | where what was applied meets who waits for it |
 //! | `read`, `write` | the answers |
-//! | `reconfig` | changes of members, which are refused for now |
+//! | `reconfig` | changes of members, which the ensemble makes |
 //! | `identity`, `sasl` | who asks |
 //! | `tls` | that nobody else listens, and who asks by certificate |
 //! | `expiry` | who was silent for too long |

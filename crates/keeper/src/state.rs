@@ -13,6 +13,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::proposal::{Action, Batch, Entry, Operation, Origin, Password};
 use crate::session::{Session, Sessions};
+#[cfg(doc)]
+use crate::tree::CONFIG;
 use crate::tree::{Change, Done, Event, ForeignNode, Stamp, Tree};
 
 mod frozen;
@@ -187,6 +189,40 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// The ensemble has these members from now on, as `server.N=…` lines: clients find them in
+    /// [`CONFIG`], and its watchers hear. A transaction of its own, unless it is how the ensemble
+    /// began.
+    pub(crate) fn set_members(&mut self, lines: &str, sink: &mut dyn Sink) {
+        let (now, _) = self.members();
+        if lines.is_empty() || now == lines {
+            return;
+        }
+        self.zxid += i64::from(self.zxid > 0);
+        let stamp = Stamp {
+            zxid: self.zxid,
+            time_ms: self.time_ms,
+        };
+        let text = format!("{lines}version={:x}", stamp.zxid);
+        self.tree.set_config(&text, stamp, &mut self.events);
+        for event in self.events.drain(..) {
+            sink.event(&event, stamp.zxid);
+        }
+    }
+
+    /// The version of the list of members.
+    pub(crate) fn members_version(&self) -> i64 {
+        self.members().1
+    }
+
+    /// The lines of the members, and their version.
+    fn members(&self) -> (&str, i64) {
+        let text = self.tree.config();
+        let (lines, last) = text.split_at(text.rfind('\n').map_or(0, |end| end + 1));
+        let version = last.strip_prefix("version=");
+        let version = version.and_then(|hex| i64::from_str_radix(hex, 16).ok());
+        (lines, version.unwrap_or_default())
     }
 
     /// Whether an operation is the next one of its origin; it is applied from now on. One that was

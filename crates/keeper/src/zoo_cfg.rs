@@ -12,20 +12,9 @@ use std::path::PathBuf;
 use crate::serve::tls::TlsSettings;
 use crate::serve::{Settings, Users};
 
-/// A member, as `server.N=` names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Its host.
-    pub host: String,
-    /// The port of its followers.
-    pub quorum_port: u16,
-    /// The port of elections.
-    pub election_port: u16,
-    /// Whether it has no vote.
-    pub is_observer: bool,
-    /// Where its clients come to, if that is said here: `host:port` or `port`.
-    pub client: Option<String>,
-}
+mod member;
+
+pub use member::Member;
 
 /// What `zoo.cfg` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +49,10 @@ pub struct ZooCfg {
     pub words: Option<BTreeSet<String>>,
     /// Whether members may be changed.
     pub reconfig_enabled: bool,
+    /// No change leaves fewer members with a vote: one, when `standaloneEnabled` is not set.
+    pub voters_min: usize,
+    /// Where the list of members is, if in a file of its own.
+    pub dynamic_config: Option<PathBuf>,
     /// Whether this member has no vote.
     pub is_observer: bool,
     /// Longest message, in bytes.
@@ -196,6 +189,8 @@ impl ZooCfg {
             sync_limit: 5,
             words: edge.words,
             reconfig_enabled: false,
+            voters_min: edge.voters_min,
+            dynamic_config: None,
             is_observer: false,
             message_bytes_max: edge.message_bytes_max,
             super_digest: None,
@@ -230,6 +225,8 @@ impl ZooCfg {
             "syncLimit" => self.sync_limit = line.number()?,
             "4lw.commands.whitelist" => self.words = words(line.value),
             "reconfigEnabled" => self.reconfig_enabled = line.switch()?,
+            "standaloneEnabled" => self.voters_min = if line.switch()? { 2 } else { 1 },
+            "dynamicConfigFile" => self.dynamic_config = Some(line.value.into()),
             "peerType" => {
                 self.is_observer = match line.value {
                     "observer" => true,
@@ -247,7 +244,7 @@ impl ZooCfg {
                     let number = number
                         .parse()
                         .map_err(|_| line.wrong("what follows the dot is no number"))?;
-                    let member = member(line.value).map_err(|what| line.wrong(what))?;
+                    let member = Member::read(line.value).map_err(|what| line.wrong(what))?;
                     if self.members.insert(number, member).is_some() {
                         return Err(line.wrong("this member is named twice"));
                     }
@@ -319,8 +316,9 @@ impl ZooCfg {
             words: self.words.clone(),
             conf: self.conf(member),
             data_dir: Some(self.data_dir.clone()),
-            standalone: self.members.len() < 2,
+            standalone: self.members.len() < self.voters_min.min(2),
             reconfig_enabled: self.reconfig_enabled,
+            voters_min: self.voters_min,
             ..Settings::default()
         }
     }
@@ -358,27 +356,6 @@ impl ZooCfg {
     }
 }
 
-impl fmt::Display for Member {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.is_observer {
-            "observer"
-        } else {
-            "participant"
-        };
-        let Self {
-            host,
-            quorum_port,
-            election_port,
-            ..
-        } = self;
-        write!(f, "{host}:{quorum_port}:{election_port}:{kind}")?;
-        match &self.client {
-            Some(client) => write!(f, ";{client}"),
-            None => Ok(()),
-        }
-    }
-}
-
 fn words(value: &str) -> Option<BTreeSet<String>> {
     let words = value
         .split(',')
@@ -386,49 +363,6 @@ fn words(value: &str) -> Option<BTreeSet<String>> {
         .filter(|word| !word.is_empty());
     let words: BTreeSet<String> = words.map(str::to_owned).collect();
     (!words.contains("*")).then_some(words)
-}
-
-/// Whether `text` names a member as `zoo.cfg` does: `server.N=…`.
-pub(crate) fn is_member(text: &str) -> bool {
-    let Some((key, value)) = text.trim().split_once('=') else {
-        return false;
-    };
-    let number = key.strip_prefix("server.").map(str::parse::<i64>);
-    matches!(number, Some(Ok(_))) && member(value).is_ok()
-}
-
-/// `host:quorum port:election port[:participant|:observer][;[host:]client port]`
-fn member(text: &str) -> Result<Member, String> {
-    let (peer, client) = match text.split_once(';') {
-        Some((peer, client)) => (peer, Some(client.to_owned())),
-        None => (text, None),
-    };
-    // An address of IPv6 stands in brackets, for it has colons itself.
-    let (host, ports) = match peer
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once("]:"))
-    {
-        Some(split) => split,
-        None => peer.split_once(':').ok_or("ports are missing")?,
-    };
-    let mut parts = ports.split(':');
-    let mut port = |which: &str| -> Result<u16, String> {
-        let port = parts.next().and_then(|port| port.parse().ok());
-        port.ok_or_else(|| format!("the {which} port is missing or no port"))
-    };
-    let (quorum_port, election_port) = (port("quorum")?, port("election")?);
-    let is_observer = match parts.next() {
-        None | Some("participant") => false,
-        Some("observer") => true,
-        Some(other) => return Err(format!("{other:?} is neither participant nor observer")),
-    };
-    Ok(Member {
-        host: host.to_owned(),
-        quorum_port,
-        election_port,
-        is_observer,
-        client,
-    })
 }
 
 /// The number in the file `myid`.
@@ -495,7 +429,7 @@ mod tests {
         assert_eq!(config.tls["ssl.keyStore.location"], "/x=y");
         let second = &config.members[&2];
         assert_eq!((&*second.host, second.is_observer), ("::1", true));
-        assert_eq!(second.client.as_deref(), Some("2182"));
+        assert_eq!(second.client.as_deref(), Some("0.0.0.0:2182"));
         let edge = config.settings(1, Users::new());
         assert!(edge.words.is_some_and(|words| words.contains("srvr")));
         assert!(!edge.standalone);

@@ -14,6 +14,7 @@ use crate::disk::simulated::Failing;
 use crate::proposal::{Action, Batch, Entry, Operation};
 use ensemble::{Ensemble, address, create, propose, until};
 
+mod changes;
 mod ensemble;
 
 const OPEN: Action<'_> = Action::Open {

@@ -16,8 +16,8 @@ use tokio::time::{sleep, timeout};
 use super::courier::Route;
 use super::engine::Engine;
 use super::frame::Kind;
+use super::links::Links;
 use super::machine::{Machine, Progress};
-use super::network::Links;
 use crate::disk::SharedDisk;
 use crate::replica::NoQuorum;
 
@@ -46,7 +46,7 @@ pub(super) struct Barriers {
 pub(super) struct Rounds<D: SharedDisk> {
     pub(super) member: u64,
     pub(super) raft: Raft<Engine, Machine<D>>,
-    pub(super) links: Links<D>,
+    pub(super) links: Links,
     pub(super) route: watch::Receiver<Option<Route>>,
     pub(super) progress: watch::Receiver<Progress>,
 }
@@ -110,7 +110,7 @@ impl<D: SharedDisk> Rounds<D> {
         if leader == self.member {
             return read_index(&self.raft).await;
         }
-        let link = &self.links.to(leader)?.control;
+        let link = self.links.to(leader)?.control;
         let answer = link.call(Kind::ReadIndex, Vec::new(), READ_INDEX_DEADLINE);
         let answer = answer.await.ok()?;
         answer.first_chunk().copied().map(u64::from_le_bytes)

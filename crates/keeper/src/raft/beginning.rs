@@ -1,4 +1,4 @@
-//! What a member begins with: its disk, its links, and the first list of members.
+//! What a member begins with: its disk, and who it was told belongs to the ensemble.
 //!
 //! Prevents a member that begins with less than it promised: what is damaged keeps it from
 //! starting.
@@ -7,23 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-use mainstay_core::random::Random;
-use openraft::Raft;
-use tokio::task::JoinSet;
-
-use super::engine::{Engine, Member, Members, members_of};
-use super::frame::{Greeting, Lane};
+use super::engine::{Member, Members, members_of, to_members};
 use super::incarnation;
-use super::link::Link;
 use super::machine::Machine;
-use super::network::{Links, Peer};
 use super::quarantine::marked;
 use super::store::{Store, Writing};
 use crate::disk::SharedDisk;
-use crate::log::Log;
+use crate::log::{EntryKind, Log};
 use crate::member::{MemberConfig, MemberError, PeerConfig};
-use crate::network::Network;
-use crate::process::{blocking, own};
+use crate::process::blocking;
 use crate::proposal::Origin;
 use crate::state::{Sink, State, Told};
 use crate::tree::Event;
@@ -34,6 +26,8 @@ pub(super) struct Recovered<D> {
     pub(super) store: Store,
     pub(super) writing: Writing,
     pub(super) machine: Machine<D>,
+    /// The newest list of members that it knows of.
+    pub(super) members: Members,
 }
 
 pub(super) async fn recover<D: SharedDisk>(
@@ -56,12 +50,14 @@ pub(super) async fn recover<D: SharedDisk>(
         let (log, recovered) = Log::open(disk.clone(), salts, limits).map_err(MemberError::Log)?;
         let sink = Box::new(Locked(Mutex::new(sink)));
         let machine = Machine::recover(disk, origin, sink).map_err(MemberError::Disk)?;
+        let members = newest_members(&recovered, &machine)?;
         let (store, writing) = Store::start(log, &recovered).map_err(MemberError::Disk)?;
         Ok(Recovered {
             origin,
             store,
             writing,
             machine,
+            members,
         })
     };
     blocking(recover)
@@ -69,72 +65,54 @@ pub(super) async fn recover<D: SharedDisk>(
         .unwrap_or_else(|died| Err(MemberError::Disk(io::Error::other(died))))
 }
 
-/// Links to all other members.
-pub(super) fn links<D, N: Network>(
-    member: &MemberConfig,
-    network: &N,
-    greeting: &Greeting,
-    (random, tasks): (&mut Random, &mut JoinSet<()>),
-) -> Links<D> {
-    let mut peers = BTreeMap::new();
-    for (&id, peer) in &member.members {
-        if id == member.member {
-            continue;
-        }
-        let mut link = |lane| {
-            let greeting = Greeting {
-                wanted: id,
-                lane,
-                ..greeting.clone()
-            };
-            let random = Random::seeded(random.bits());
-            let (link, carrier) =
-                Link::new(network.clone(), peer.address.clone(), greeting, random);
-            tasks.spawn(own(carrier));
-            link
-        };
-        let peer = Peer {
-            control: link(Lane::Control),
-            bulk: link(Lane::Bulk),
-        };
-        peers.insert(id, peer);
+/// The list of members that the log ends with; when it has none, that of the snapshot.
+fn newest_members<D: SharedDisk>(
+    recovered: &crate::log::Recovered,
+    machine: &Machine<D>,
+) -> Result<Members, MemberError> {
+    let entries = recovered.entries.iter().rev();
+    let mut lists = entries.filter(|entry| entry.kind == EntryKind::Membership);
+    match lists.next() {
+        Some(entry) => to_members(&entry.payload)
+            .map_err(|malformed| MemberError::Disk(io::Error::other(malformed))),
+        None => Ok(machine.members()),
     }
-    Links::new(peers)
 }
 
-/// A new ensemble: every member begins with the same list, which makes the same first entry.
-pub(super) async fn initialise<D: SharedDisk>(
-    raft: &Raft<Engine, Machine<D>>,
-    member: &MemberConfig,
-) -> Result<(), MemberError> {
-    let engine = |error: &dyn ToString| MemberError::Engine(error.to_string());
-    if raft
-        .is_initialized()
-        .await
-        .map_err(|error| engine(&error))?
-    {
-        return Ok(());
-    }
-    let members = nodes(&member.members);
-    if let Err(error) = raft.initialize(members).await {
-        // Another member was faster, and its log came here meanwhile.
-        if !raft
-            .is_initialized()
-            .await
-            .map_err(|error| engine(&error))?
-        {
-            return Err(engine(&error));
-        }
-    }
-    Ok(())
+/// Where a member listens for others: what its list says, or else the ensemble's own list.
+pub(super) fn own_address(member: &MemberConfig, known: &Members) -> Result<String, MemberError> {
+    let listed = member.members.get(&member.member);
+    let listed = listed.map(|peer| peer.address.clone());
+    let known = known.get_node(&member.member);
+    listed
+        .or_else(|| known.map(|node| node.address.clone()))
+        .ok_or(MemberError::NotListed(member.member))
 }
 
-fn nodes(peers: &BTreeMap<u64, PeerConfig>) -> BTreeMap<u64, Member> {
-    let node = |peer: &PeerConfig| Member {
-        address: peer.address.clone(),
-        line: peer.line.clone(),
-    };
-    peers.iter().map(|(&id, peer)| (id, node(peer))).collect()
+/// Where the other members are, as the list says.
+pub(super) fn addresses(member: &MemberConfig) -> BTreeMap<u64, String> {
+    let others = member
+        .members
+        .iter()
+        .filter(|(id, _)| **id != member.member);
+    others
+        .map(|(&id, peer)| (id, peer.address.clone()))
+        .collect()
+}
+
+/// Those of the list who have a vote, or those who have none.
+pub(super) fn listed(peers: &BTreeMap<u64, PeerConfig>, observers: bool) -> BTreeMap<u64, Member> {
+    let some = peers.iter();
+    let some = some.filter(|(_, peer)| peer.is_observer() == observers);
+    some.map(|(&id, peer)| {
+        let member = Member {
+            address: peer.address.clone(),
+            line: peer.line.clone(),
+            is_listed: true,
+        };
+        (id, member)
+    })
+    .collect()
 }
 
 /// The first list of members as a snapshot has it, for data that come from elsewhere.
@@ -143,8 +121,10 @@ fn nodes(peers: &BTreeMap<u64, PeerConfig>) -> BTreeMap<u64, Member> {
 ///
 /// [`MemberError::Engine`] when the engine does not take the list.
 pub(crate) fn members(peers: &BTreeMap<u64, PeerConfig>) -> Result<Vec<u8>, MemberError> {
-    let voters: BTreeSet<u64> = peers.keys().copied().collect();
-    let members = Members::new(vec![voters], nodes(peers));
+    let mut nodes = listed(peers, false);
+    let voters: BTreeSet<u64> = nodes.keys().copied().collect();
+    nodes.extend(listed(peers, true));
+    let members = Members::new(vec![voters], nodes);
     let members = members.map_err(|error| MemberError::Engine(error.to_string()))?;
     Ok(members_of(&members))
 }

@@ -3,6 +3,7 @@
 //! Prevents members of two versions from misreading each other: nothing of openraft's own forms is
 //! on the wire, so that a newer engine changes this file and no protocol.
 
+use mainstay_zk_proto::Code;
 use mainstay_zk_proto::jute::{Jute, Malformed, Reader};
 use openraft::alias::{LogIdOf, VoteOf};
 use openraft::raft::{
@@ -11,6 +12,7 @@ use openraft::raft::{
 };
 
 use super::engine::{self, Engine};
+use crate::ensemble::Change;
 use crate::log::{EntryKind, LogId, Vote};
 use crate::snapshot::Meta;
 
@@ -245,6 +247,58 @@ impl Word for SnapshotOffer {
     }
 }
 
+fn write_text(text: Option<&String>, out: &mut Vec<u8>) {
+    text.map(String::as_str).write(out);
+}
+
+fn read_text(words: &mut Reader<'_>) -> Result<Option<String>, Malformed> {
+    let text: Option<&str> = words.read()?;
+    Ok(text.map(str::to_owned))
+}
+
+impl Word for Change {
+    fn write(&self, out: &mut Vec<u8>) {
+        for text in [&self.joining, &self.leaving, &self.members] {
+            write_text(text.as_ref(), out);
+        }
+        self.version.write(out);
+        i32::try_from(self.voters_min)
+            .unwrap_or(i32::MAX)
+            .write(out);
+        self.is_allowed.write(out);
+    }
+
+    fn read(words: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            joining: read_text(words)?,
+            leaving: read_text(words)?,
+            members: read_text(words)?,
+            version: words.read()?,
+            voters_min: usize::try_from(words.read::<i32>()?).unwrap_or_default(),
+            is_allowed: words.read()?,
+        })
+    }
+}
+
+/// What became of a change: the entry of the log that says so, or why there is none.
+impl Word for Result<u64, Code> {
+    fn write(&self, out: &mut Vec<u8>) {
+        let code = self.as_ref().err().map_or(0, |code| code.to_wire());
+        code.write(out);
+        let index = self.as_ref().copied().unwrap_or_default();
+        index.cast_signed().write(out);
+    }
+
+    fn read(words: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let code: i32 = words.read()?;
+        let index: i64 = words.read()?;
+        Ok(match code {
+            0 => Ok(index.cast_unsigned()),
+            code => Err(Code::from_wire(code).unwrap_or(Code::System)),
+        })
+    }
+}
+
 impl Word for SnapshotResponse<Engine> {
     fn write(&self, out: &mut Vec<u8>) {
         write_vote(&self.vote, out);
@@ -308,6 +362,18 @@ mod tests {
             actual: None,
         });
         assert_eq!(again(&refused), refused);
+        let change = Change {
+            joining: Some("server.4=d:1:2;3".to_owned()),
+            leaving: None,
+            members: Some(String::new()),
+            version: 7,
+            voters_min: 2,
+            is_allowed: true,
+        };
+        assert_eq!(again(&change), change);
+        for outcome in [Ok(5), Err(Code::NewConfigNoQuorum)] {
+            assert_eq!(again(&outcome), outcome);
+        }
         let offer = SnapshotOffer {
             vote,
             meta: Meta {

@@ -15,15 +15,13 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use mainstay_zk_proto::jute::{Jute, Malformed, Reader, read_all};
-use openraft::Raft;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::engine::Engine;
 use super::frame::Kind;
-use super::machine::{Machine, Progress};
-use super::network::Links;
+use super::machine::Progress;
+use super::roster::Roster;
 use crate::disk::SharedDisk;
 
 /// How the state is counted up. Another way has another number, and is not compared with this one.
@@ -130,9 +128,7 @@ impl<'a> Jute<'a> for Question {
 
 /// A member that compares.
 pub(super) struct Comparison<D: SharedDisk> {
-    member: u64,
-    raft: Raft<Engine, Machine<D>>,
-    links: Links<D>,
+    roster: Arc<Roster<D>>,
     progress: watch::Receiver<Progress>,
     points: Arc<Points>,
     /// The entry behind which this member has what no majority has.
@@ -141,14 +137,11 @@ pub(super) struct Comparison<D: SharedDisk> {
 
 impl<D: SharedDisk> Comparison<D> {
     pub(super) fn new(
-        member: u64,
-        (raft, links): (Raft<Engine, Machine<D>>, Links<D>),
+        roster: Arc<Roster<D>>,
         (progress, points): (watch::Receiver<Progress>, Arc<Points>),
     ) -> Self {
         Self {
-            member,
-            raft,
-            links,
+            roster,
             progress,
             points,
             differs: watch::Sender::default(),
@@ -207,9 +200,9 @@ impl<D: SharedDisk> Comparison<D> {
     /// What a majority has behind the last entry that was applied here.
     async fn ask(&self, agreed: Option<Point>) -> Option<Point> {
         let (voters, others) = {
-            let metrics = self.raft.metrics();
+            let metrics = self.roster.raft.metrics();
             let metrics = metrics.borrow_watched();
-            if metrics.current_leader != Some(self.member) {
+            if metrics.current_leader != Some(self.roster.member) {
                 return None;
             }
             let members = metrics.membership_config.membership();
@@ -217,7 +210,8 @@ impl<D: SharedDisk> Comparison<D> {
             let all = members.nodes().map(|(id, _)| *id);
             (
                 voters,
-                all.filter(|id| *id != self.member).collect::<Vec<u64>>(),
+                all.filter(|id| *id != self.roster.member)
+                    .collect::<Vec<u64>>(),
             )
         };
         let index = self.progress.borrow().applied?.index;
@@ -225,14 +219,14 @@ impl<D: SharedDisk> Comparison<D> {
         Question { index, agreed }.write(&mut body);
         let mut answers: FuturesUnordered<_> = others
             .iter()
-            .filter_map(|id| Some((*id, self.links.to(*id)?.control.clone())))
+            .filter_map(|id| Some((*id, self.roster.links.to(*id)?.control)))
             .map(|(id, link)| {
                 let body = body.clone();
                 async move { (id, link.call(Kind::Compare, body, DEADLINE).await) }
             })
             .collect();
         let mut of = BTreeMap::new();
-        of.insert(self.member, self.points.at(index)?);
+        of.insert(self.roster.member, self.points.at(index)?);
         while let Some((id, answer)) = answers.next().await {
             if let Some(digest) = answer.ok().and_then(|body| body.first_chunk().copied()) {
                 of.insert(id, u64::from_le_bytes(digest));

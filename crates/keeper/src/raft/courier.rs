@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::frame::Kind;
 use super::link::LinkError;
+use super::links::Links;
 use super::machine::Progress;
-use super::network::Links;
 use super::outbox::Outbox;
 use super::scribe::{Fate, Scribe};
 
@@ -38,11 +38,11 @@ pub(super) struct Route {
 }
 
 /// Takes batches to the leader.
-pub(super) struct Courier<D> {
+pub(super) struct Courier {
     pub(super) member: u64,
     pub(super) outbox: Arc<Outbox>,
     pub(super) scribe: Arc<Scribe>,
-    pub(super) links: Links<D>,
+    pub(super) links: Links,
     pub(super) route: watch::Receiver<Option<Route>>,
     pub(super) progress: watch::Receiver<Progress>,
 }
@@ -57,7 +57,7 @@ struct UnderWay {
     not_before: Instant,
 }
 
-impl<D> Courier<D> {
+impl Courier {
     /// Carries, until it is dropped or nobody says any more who leads.
     pub(super) async fn carry(mut self) {
         let mut way = UnderWay {

@@ -17,11 +17,13 @@ use super::comparison::Comparison;
 use super::engine::{self, Engine};
 use super::frame::Kind;
 use super::machine::{Finished, Machine};
-use super::network::Links;
 use super::pulse::Pulse;
+use super::roster::{Refused, Roster};
 use super::scribe::Scribe;
 use super::serve::Answers;
+use super::survey::account;
 use crate::disk::SharedDisk;
+use crate::ensemble::Change;
 use crate::process::blocking;
 use crate::snapshot::Writer;
 use crate::touch;
@@ -30,7 +32,7 @@ use crate::touch;
 pub(super) struct Desk<D: SharedDisk> {
     raft: Raft<Engine, Machine<D>>,
     scribe: Arc<Scribe>,
-    links: Links<D>,
+    roster: Arc<Roster<D>>,
     disk: D,
     pulse: Arc<Pulse<D>>,
     comparison: Arc<Comparison<D>>,
@@ -52,13 +54,13 @@ impl<D: SharedDisk> Desk<D> {
     pub(super) fn new(
         raft: Raft<Engine, Machine<D>>,
         scribe: Arc<Scribe>,
-        (links, disk): (Links<D>, D),
+        (roster, disk): (Arc<Roster<D>>, D),
         (pulse, comparison): (Arc<Pulse<D>>, Arc<Comparison<D>>),
     ) -> Self {
         Self {
             raft,
             scribe,
-            links,
+            roster,
             disk,
             pulse,
             comparison,
@@ -117,7 +119,7 @@ impl<D: SharedDisk> Desk<D> {
 
 impl<D: SharedDisk> Answers for Desk<D> {
     async fn greeted(&self, from: u64) {
-        if let Some(peer) = self.links.to(from) {
+        if let Some(peer) = self.roster.links.to(from) {
             peer.control.try_again();
             peer.bulk.try_again();
         }
@@ -172,6 +174,15 @@ impl<D: SharedDisk> Answers for Desk<D> {
                 Ok(Vec::new())
             },
             Kind::Compare => self.comparison.answer(&body).await,
+            Kind::Change => {
+                let change: Change = decode(&body).map_err(words)?;
+                match self.roster.change(&change).await {
+                    Ok(index) => Ok(encode(&Ok(index))),
+                    Err(Refused::Code(code)) => Ok(encode(&Err(code))),
+                    Err(Refused::NotLeader) => Err("this member does not lead".to_owned()),
+                }
+            },
+            Kind::Survey => Ok(encode(&account(&self.raft))),
             Kind::Answer | Kind::Refusal | Kind::Alive => Err("that is no request".to_owned()),
         }
     }

@@ -26,6 +26,9 @@ openraft::declare_raft_types!(
 /// The members, as openraft has them.
 pub(crate) type Members = Membership<u64, Member>;
 
+/// The engine.
+pub(crate) type Engaged<D> = openraft::Raft<Engine, super::machine::Machine<D>>;
+
 /// What an entry holds: a [`proposal::Entry`](crate::proposal::Entry) in its encoding.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Payload(pub(crate) Arc<[u8]>);
@@ -37,6 +40,9 @@ pub(crate) struct Member {
     pub(crate) address: String,
     /// What ZooKeeper writes behind `server.N=`.
     pub(crate) line: String,
+    /// Whether clients see it in the list: not one that has to catch up before it may vote, nor
+    /// one that has left and shall hear so.
+    pub(crate) is_listed: bool,
 }
 
 impl fmt::Debug for Payload {
@@ -128,6 +134,7 @@ pub(crate) fn members_of(members: &Members) -> Vec<u8> {
         id.cast_signed().write(&mut out);
         (&*member.address).write(&mut out);
         (&*member.line).write(&mut out);
+        member.is_listed.write(&mut out);
     }
     out
 }
@@ -147,6 +154,7 @@ pub(crate) fn to_members(bytes: &[u8]) -> Result<Members, Malformed> {
                 let member = Member {
                     address: reader.read::<&str>()?.to_owned(),
                     line: reader.read::<&str>()?.to_owned(),
+                    is_listed: reader.read()?,
                 };
                 nodes.insert(id.cast_unsigned(), member);
             }
@@ -209,6 +217,7 @@ mod tests {
         let member = |n: u64| Member {
             address: format!("127.0.0.1:{n}"),
             line: format!("localhost:{n}:{n}:participant"),
+            is_listed: n != 4,
         };
         let nodes: BTreeMap<u64, Member> = (1..=4).map(|n| (n, member(n))).collect();
         let joint = vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([2, 3, 4])];

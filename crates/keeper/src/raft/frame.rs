@@ -59,10 +59,14 @@ pub(super) enum Kind {
     Touch = 32,
     /// What the state amounted to behind an entry.
     Compare = 33,
+    /// A change of the members, for the leader.
+    Change = 34,
+    /// What this member has.
+    Survey = 35,
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::Answer,
         Self::Refusal,
         Self::Alive,
@@ -77,6 +81,8 @@ impl Kind {
         Self::ReadIndex,
         Self::Touch,
         Self::Compare,
+        Self::Change,
+        Self::Survey,
     ];
 
     fn from_wire(kind: u32) -> Option<Self> {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mainstay_core::random::Random;
@@ -69,6 +69,31 @@ impl std::error::Error for LinkError {}
 
 type Outcome = Result<Vec<u8>, LinkError>;
 
+/// Where a member may be, the likeliest first; clones are the same addresses.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Addresses(Arc<Mutex<Vec<String>>>);
+
+impl Addresses {
+    fn places(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on it is there; says whether that is new.
+    pub(super) fn set(&self, places: Vec<String>) -> bool {
+        let mut known = self.places();
+        let is_new = *known != places;
+        *known = places;
+        is_new
+    }
+
+    /// Where to try it in the given attempt; one after the other.
+    fn at(&self, attempt: usize) -> Option<String> {
+        let places = self.places();
+        let place = attempt.checked_rem(places.len())?;
+        places.get(place).cloned()
+    }
+}
+
 struct Request {
     kind: Kind,
     body: Vec<u8>,
@@ -101,7 +126,7 @@ impl Link {
     /// A link, and what carries it: a future that ends when all clones are dropped.
     pub(super) fn new<N: Network>(
         network: N,
-        address: String,
+        addresses: Addresses,
         greeting: Greeting,
         random: Random,
     ) -> (Self, impl Future<Output = ()> + Send) {
@@ -109,7 +134,7 @@ impl Link {
         let again = Arc::new(Notify::new());
         let carrier = Carrier {
             network,
-            address,
+            addresses,
             greeting,
             random,
             queue,
@@ -142,7 +167,7 @@ impl Link {
 
 struct Carrier<N> {
     network: N,
-    address: String,
+    addresses: Addresses,
     greeting: Greeting,
     random: Random,
     queue: mpsc::Receiver<Request>,
@@ -161,9 +186,13 @@ struct UnderWay {
 impl<N: Network> Carrier<N> {
     async fn run(mut self) {
         let mut backoff = BACKOFF_MIN;
+        let mut attempt = 0;
         while !self.queue.is_closed() {
-            if let Ok(stream) = self.connect().await {
+            let connected = self.connect(attempt).await;
+            attempt = attempt.wrapping_add(1);
+            if let Ok(stream) = connected {
                 backoff = BACKOFF_MIN;
+                attempt = 0;
                 // How a connection ended makes no difference to those who wait.
                 drop(self.carry(stream).await);
             }
@@ -175,9 +204,10 @@ impl<N: Network> Carrier<N> {
         }
     }
 
-    async fn connect(&self) -> io::Result<N::Stream> {
+    async fn connect(&self, attempt: usize) -> io::Result<N::Stream> {
         let connect = async {
-            let mut stream = self.network.connect(&self.address).await?;
+            let address = self.addresses.at(attempt).ok_or(io::ErrorKind::NotFound)?;
+            let mut stream = self.network.connect(&address).await?;
             self.greeting.send(&mut stream).await?;
             let other = Greeting::receive(&mut stream).await?;
             self.greeting.check(&other)?;
@@ -272,7 +302,9 @@ async fn answer<R: AsyncRead + Unpin>(
         | Kind::Forward
         | Kind::ReadIndex
         | Kind::Touch
-        | Kind::Compare => return Err(io::ErrorKind::InvalidData.into()),
+        | Kind::Compare
+        | Kind::Change
+        | Kind::Survey => return Err(io::ErrorKind::InvalidData.into()),
     };
     // Who does not wait any more does not need to hear.
     drop(answer.send(outcome));

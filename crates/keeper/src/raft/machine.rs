@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Duration, sleep};
 
 use super::comparison::Points;
-use super::engine::{self, Engine};
+use super::engine::{self, Engine, Members};
 use crate::disk::SharedDisk;
 use crate::log::LogId;
 use crate::process::blocking;
@@ -91,6 +91,11 @@ impl<D: SharedDisk> Machine<D> {
             }
         }
         Ok(machine)
+    }
+
+    /// The members by the snapshot that it began with.
+    pub(crate) fn members(&self) -> Members {
+        self.members.membership().clone()
     }
 
     /// The state, for readers.
@@ -206,6 +211,9 @@ impl<D: SharedDisk> RaftStateMachine<Engine> for Machine<D> {
                 EntryPayload::Membership(members) => {
                     let at = Some(entry.log_id);
                     self.members = StoredMembershipOf::<Engine>::new(at, members.clone());
+                    let lines = lines(members);
+                    let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+                    state.set_members(&lines, &mut *self.sink);
                 },
             }
             self.last = Some(entry.log_id);
@@ -264,6 +272,19 @@ impl<D: SharedDisk> RaftStateMachine<Engine> for Machine<D> {
         }
         Ok(None)
     }
+}
+
+/// What clients see of the members: nothing new while two lists hold.
+fn lines(members: &Members) -> String {
+    let mut lines = String::new();
+    if members.get_joint_config().len() == 1 {
+        for (id, node) in members.nodes() {
+            if node.is_listed && !node.line.is_empty() {
+                lines.extend(["server.", &id.to_string(), "=", &node.line, "\n"]);
+            }
+        }
+    }
+    lines
 }
 
 impl<D: Debug> Debug for Machine<D> {

@@ -3,11 +3,9 @@
 //! Prevents a leader that waits for each answer before it sends more: several appends are under
 //! way to a follower, which answers them in order.
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -29,6 +27,7 @@ use super::codec::{SnapshotOffer, Word, decode, encode};
 use super::engine::{self, Engine, Member};
 use super::frame::Kind;
 use super::link::{Link, LinkError};
+use super::links::{Links, Peer};
 use super::machine::Finished;
 use crate::disk::SharedDisk;
 use crate::snapshot::Reader;
@@ -43,64 +42,52 @@ const APPEND_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a member may take for one block of a snapshot.
 const BLOCK_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The links to one member.
+/// Makes what openraft speaks through.
 #[derive(Clone, Debug)]
-pub(super) struct Peer {
-    /// For what is small and urgent.
-    pub(super) control: Link,
-    /// For what is large.
-    pub(super) bulk: Link,
-}
-
-/// The links to all other members; clones are the same links.
-#[derive(Clone, Debug)]
-pub(super) struct Links<D> {
-    peers: Arc<BTreeMap<u64, Peer>>,
+pub(super) struct Wires<D> {
+    links: Links,
     disk: PhantomData<fn() -> D>,
 }
 
 /// What is said to one member.
 #[derive(Clone, Debug)]
 pub(super) struct Wire<D> {
-    /// `None` for a member that the configuration does not know.
+    /// `None` for this member itself.
     peer: Option<Peer>,
     /// Where appends go.
     appends: Option<Link>,
+    links: Links,
     disk: PhantomData<fn() -> D>,
 }
 
-impl<D> Links<D> {
-    pub(super) fn new(peers: BTreeMap<u64, Peer>) -> Self {
+impl<D> Wires<D> {
+    pub(super) fn new(links: Links) -> Self {
         Self {
-            peers: Arc::new(peers),
+            links,
             disk: PhantomData,
         }
     }
 
-    /// The links to `member`.
-    pub(super) fn to(&self, member: u64) -> Option<&Peer> {
-        self.peers.get(&member)
-    }
-
-    fn wire(&self, member: u64, appends: impl FnOnce(&Peer) -> &Link) -> Wire<D> {
-        let peer = self.to(member).cloned();
+    fn wire(&self, member: u64, node: &Member, appends: impl FnOnce(&Peer) -> &Link) -> Wire<D> {
+        let peer = self.links.ensure(member, Some(&node.address));
         Wire {
             appends: peer.as_ref().map(|peer| appends(peer).clone()),
             peer,
+            links: self.links.clone(),
             disk: PhantomData,
         }
     }
 }
 
-impl<D: SharedDisk> RaftNetworkFactory<Engine> for Links<D> {
+impl<D: SharedDisk> RaftNetworkFactory<Engine> for Wires<D> {
     type Network = Wire<D>;
 
-    async fn new_client(&mut self, target: u64, _: &Member) -> Wire<D> {
-        self.wire(target, |peer| &peer.bulk)
+    async fn new_client(&mut self, target: u64, node: &Member) -> Wire<D> {
+        self.wire(target, node, |peer| &peer.bulk)
     }
 
-    async fn new_heartbeat_client(&mut self, target: u64, _: &Member) -> Wire<D> {
-        self.wire(target, |peer| &peer.control)
+    async fn new_heartbeat_client(&mut self, target: u64, node: &Member) -> Wire<D> {
+        self.wire(target, node, |peer| &peer.control)
     }
 }
 
@@ -150,6 +137,7 @@ impl<D: SharedDisk> Wire<D> {
         let link = &self.peer()?.bulk;
         let refused = |error: &dyn ToString| LinkError::Refused(error.to_string());
         let Finished { disk, name } = snapshot.snapshot;
+        let _sending = self.links.sending();
         let mut reader = Reader::open(&disk, &name).map_err(|error| refused(&error))?;
         let offer = SnapshotOffer {
             vote,

@@ -10,30 +10,36 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use mainstay_core::random::Random;
+use mainstay_zk_proto::Code;
 use openraft::async_runtime::watch::WatchReceiver as _;
-use openraft::{Config, Raft, SnapshotPolicy};
+use openraft::{Config, SnapshotPolicy};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::barrier::{Barriers, Rounds};
-use super::beginning::{Recovered, initialise, links, recover};
+use super::beginning::{Recovered, addresses, listed, own_address, recover};
 use super::comparison::Comparison;
 use super::courier::{Courier, Route};
 use super::desk::Desk;
-use super::engine::{Engine, id_of};
+use super::engine::{Engaged, id_of};
 use super::frame::{Greeting, Lane};
 use super::handover::hand_over;
-use super::machine::{Machine, Progress};
-use super::network::Links;
+use super::links::{self, Links};
+use super::machine::Progress;
+use super::network::Wires;
 use super::outbox::Outbox;
+use super::petition::Petition;
 use super::pulse::Pulse;
 use super::quarantine::isolate;
+use super::roster::Roster;
 use super::scribe::Scribe;
 use super::serve::serve;
 use super::store::{Store, Writing};
+use super::survey::{self, begin};
 use super::watchdog;
 use crate::disk::SharedDisk;
+use crate::ensemble::Change;
 use crate::inspection::Inspection;
 use crate::member::{MemberConfig, MemberError, Snapshots};
 use crate::network::Network;
@@ -67,8 +73,6 @@ const SNAPSHOT_CHECK_EVERY: Duration = Duration::from_secs(1);
 /// How long the parts of a member may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Engaged<D> = Raft<Engine, Machine<D>>;
-
 /// A member's consensus.
 pub(crate) struct Node<D: SharedDisk> {
     raft: Engaged<D>,
@@ -77,6 +81,9 @@ pub(crate) struct Node<D: SharedDisk> {
     barriers: Arc<Barriers>,
     state: Arc<RwLock<State>>,
     pulse: Arc<Pulse<D>>,
+    petition: Petition<D>,
+    /// Whether this member does not belong to the ensemble any more.
+    removed: watch::Receiver<bool>,
     store: Store,
     /// The entry behind which this member differs from the others, as soon as that is known, and
     /// again when it cannot start any more.
@@ -116,12 +123,6 @@ impl<D: SharedDisk> Node<D> {
         network: N,
         sink: impl Sink + Send + 'static,
     ) -> Result<Self, MemberError> {
-        let address = member
-            .members
-            .get(&member.member)
-            .ok_or(MemberError::NotListed(member.member))?
-            .address
-            .clone();
         let engine = config(&member)
             .validate()
             .map_err(|error| MemberError::Engine(error.to_string()))?;
@@ -132,7 +133,9 @@ impl<D: SharedDisk> Node<D> {
             store,
             writing,
             machine,
+            members,
         } = recovered;
+        let address = own_address(&member, &members)?;
         let state = machine.state();
         let (progress, points) = (machine.progress(), machine.points());
         let mut tasks = JoinSet::new();
@@ -143,13 +146,14 @@ impl<D: SharedDisk> Node<D> {
             wanted: 0,
             lane: Lane::Control,
         };
-        let links = links(&member, &network, &greeting, (&mut random, &mut tasks));
         let listener = network.listen(&address).await;
         let listener = listener.map_err(|error| MemberError::Listen(address, error))?;
+        let listed_at = addresses(&member);
+        let links = Links::new(network, greeting.clone(), listed_at, random);
         let raft = Engaged::new(
             member.member,
             Arc::new(engine),
-            links.clone(),
+            Wires::new(links.clone()),
             store.clone(),
             machine,
         );
@@ -159,23 +163,27 @@ impl<D: SharedDisk> Node<D> {
         let scribe = Arc::new(Scribe::default());
         let (route_is, route) = watch::channel(None);
         tasks.spawn(own(watch_route(raft.clone(), route_is)));
-        let ways = (raft.clone(), links.clone());
-        let pulse = Arc::new(Pulse::new(member.member, ways.clone(), route.clone()));
+        let roster = Roster::new(&member, raft.clone(), links.clone(), Arc::clone(&state));
+        let pulse = Arc::new(Pulse::new(Arc::clone(&roster), route.clone()));
         let known = (progress.clone(), points);
-        let comparison = Arc::new(Comparison::new(member.member, ways, known));
+        let comparison = Arc::new(Comparison::new(Arc::clone(&roster), known));
         let desk = Desk::new(
             raft.clone(),
             Arc::clone(&scribe),
-            (links.clone(), disk.clone()),
+            (Arc::clone(&roster), disk.clone()),
             (Arc::clone(&pulse), Arc::clone(&comparison)),
         );
         tasks.spawn(own(serve::<N, _>(listener, greeting, Arc::new(desk))));
-        initialise(&raft, &member).await?;
+        let voters = listed(&member.members, false);
+        let begins = begin(raft.clone(), member.member, voters, links.clone());
+        tasks.spawn(own(begins));
+        tasks.spawn(own(links::follow(links.clone(), raft.clone())));
+        tasks.spawn(own(Arc::clone(&roster).tidy()));
 
         let parts = Parts {
             member,
             raft,
-            links,
+            roster,
             scribe,
             pulse,
             comparison: (comparison, disk),
@@ -206,6 +214,13 @@ impl<D: SharedDisk> Node<D> {
     /// Whether a write that is proposed now has a chance.
     pub(crate) fn takes_writes(&self) -> bool {
         !self.chokes.load(Ordering::Relaxed) && self.outbox.has_room()
+    }
+
+    pub(crate) async fn change_members(
+        &self,
+        change: Change,
+    ) -> Result<Result<(), Code>, NoQuorum> {
+        self.petition.make(change).await
     }
 
     /// Whether the disk is full, so that this member promises nothing new.
@@ -239,6 +254,14 @@ impl<D: SharedDisk> Node<D> {
 
     /// Waits until this member fails; for ever, when it does not.
     pub(crate) async fn failed(&self) -> MemberError {
+        let mut removed = self.removed.clone();
+        tokio::select! {
+            error = self.stopped() => error,
+            Ok(_) = removed.wait_for(|removed| *removed) => MemberError::Removed(self.member),
+        }
+    }
+
+    async fn stopped(&self) -> MemberError {
         let mut metrics = self.raft.metrics();
         let why = loop {
             if let Err(fatal) = &metrics.borrow_watched().running_state {
@@ -306,7 +329,7 @@ impl<D: SharedDisk> Debug for Node<D> {
 struct Parts<D: SharedDisk> {
     member: MemberConfig,
     raft: Engaged<D>,
-    links: Links<D>,
+    roster: Arc<Roster<D>>,
     scribe: Arc<Scribe>,
     pulse: Arc<Pulse<D>>,
     comparison: (Arc<Comparison<D>>, D),
@@ -322,7 +345,7 @@ impl<D: SharedDisk> Parts<D> {
         let Self {
             member,
             raft,
-            links,
+            roster,
             scribe,
             comparison: (comparison, disk),
             route,
@@ -330,6 +353,7 @@ impl<D: SharedDisk> Parts<D> {
             mut tasks,
             ..
         } = self;
+        let links = roster.links.clone();
         let outbox = Arc::new(Outbox::new(origin));
         tasks.spawn(own(Arc::clone(&scribe).write(raft.clone(), member.time_ms)));
         let courier = Courier {
@@ -341,6 +365,11 @@ impl<D: SharedDisk> Parts<D> {
             progress: progress.clone(),
         };
         tasks.spawn(own(courier.carry()));
+        let petition = Petition {
+            roster: Arc::clone(&roster),
+            route: route.clone(),
+            progress: progress.clone(),
+        };
         let barriers = Arc::new(Barriers::default());
         let rounds = Rounds {
             member: member.member,
@@ -350,6 +379,10 @@ impl<D: SharedDisk> Parts<D> {
             progress,
         };
         tasks.spawn(own(Arc::clone(&barriers).serve(rounds)));
+        let (removed_is, removed) = watch::channel(false);
+        let notices =
+            survey::notice_removal(Arc::clone(&roster), Arc::clone(&self.pulse), removed_is);
+        tasks.spawn(own(notices));
         tasks.spawn(own(bound_log(
             raft.clone(),
             store.clone(),
@@ -374,6 +407,8 @@ impl<D: SharedDisk> Parts<D> {
             pulse: self.pulse,
             store,
             chokes,
+            petition,
+            removed,
             writing: Mutex::new(Some(writing)),
             tasks: Mutex::new(tasks),
         }

@@ -4,16 +4,14 @@
 //! tells learns whether somebody took it who leads a quorum.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::Raft;
 use tokio::sync::watch;
 
 use super::courier::Route;
-use super::engine::Engine;
 use super::frame::Kind;
-use super::machine::Machine;
-use super::network::Links;
+use super::roster::Roster;
 use super::standing::{Heard, standing};
 use crate::disk::SharedDisk;
 use crate::replica::{NoQuorum, Standing};
@@ -24,9 +22,7 @@ const TOUCH_DEADLINE: Duration = Duration::from_millis(500);
 
 /// What telling needs.
 pub(super) struct Pulse<D: SharedDisk> {
-    member: u64,
-    raft: Raft<Engine, Machine<D>>,
-    links: Links<D>,
+    roster: Arc<Roster<D>>,
     route: watch::Receiver<Option<Route>>,
     pub(super) heard: Heard,
     /// What this member was told, as a leader.
@@ -34,15 +30,9 @@ pub(super) struct Pulse<D: SharedDisk> {
 }
 
 impl<D: SharedDisk> Pulse<D> {
-    pub(super) fn new(
-        member: u64,
-        (raft, links): (Raft<Engine, Machine<D>>, Links<D>),
-        route: watch::Receiver<Option<Route>>,
-    ) -> Self {
+    pub(super) fn new(roster: Arc<Roster<D>>, route: watch::Receiver<Option<Route>>) -> Self {
         Self {
-            member,
-            raft,
-            links,
+            roster,
             route,
             heard: Heard::default(),
             touches: Touches::default(),
@@ -52,10 +42,10 @@ impl<D: SharedDisk> Pulse<D> {
     /// Tells the leader.
     pub(super) async fn tell(&self, sessions: &BTreeSet<i64>) -> Result<(), NoQuorum> {
         let leader = self.route.borrow().ok_or(NoQuorum)?.leader;
-        if leader == self.member {
+        if leader == self.roster.member {
             return self.take(sessions.iter().copied());
         }
-        let link = &self.links.to(leader).ok_or(NoQuorum)?.control;
+        let link = self.roster.links.to(leader).ok_or(NoQuorum)?.control;
         let mut rest = sessions.iter().copied().peekable();
         loop {
             let message = touch::write(rest.by_ref().take(MESSAGE_SESSIONS_MAX));
@@ -83,6 +73,6 @@ impl<D: SharedDisk> Pulse<D> {
 
     /// How the ensemble is.
     pub(super) fn standing(&self) -> Standing {
-        standing(self.member, &self.raft, &self.heard)
+        standing(&self.roster, &self.heard)
     }
 }

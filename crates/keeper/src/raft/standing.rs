@@ -3,15 +3,15 @@
 //! Prevents a member that was cut off from speaking for an ensemble that goes on without it: a
 //! leader that no quorum answered lately is none, nor is one that was not heard of.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver as _;
-use openraft::{Instant as _, Raft, ServerState};
 use tokio::time::Instant;
 
-use super::engine::Engine;
-use super::machine::Machine;
+use super::roster::Roster;
 use crate::disk::SharedDisk;
 use crate::replica::Standing;
 
@@ -27,19 +27,22 @@ impl Heard {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    fn is_recent(&self) -> bool {
+    /// For how long it was silent; `None` when it was never heard of.
+    pub(super) fn silence(&self) -> Option<Duration> {
         let heard = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.is_some_and(|heard| heard.elapsed() <= LEADER_SILENT_MAX)
+        heard.map(|heard| heard.elapsed())
+    }
+
+    fn is_recent(&self) -> bool {
+        let silence = self.silence();
+        silence.is_some_and(|silence| silence <= LEADER_SILENT_MAX)
     }
 }
 
-/// How the ensemble is, as `member` sees it.
-pub(super) fn standing<D: SharedDisk>(
-    member: u64,
-    raft: &Raft<Engine, Machine<D>>,
-    heard: &Heard,
-) -> Standing {
-    let metrics = raft.metrics();
+/// How the ensemble is, as the roster's member sees it.
+pub(super) fn standing<D: SharedDisk>(roster: &Roster<D>, heard: &Heard) -> Standing {
+    let member = roster.member;
+    let metrics = roster.raft.metrics();
     let metrics = metrics.borrow_watched();
     if metrics.running_state.is_err() {
         // It has stopped, and what it knew last is not so any more.
@@ -49,8 +52,9 @@ pub(super) fn standing<D: SharedDisk>(
         };
     }
     let is_leader = metrics.current_leader == Some(member);
-    let voters = metrics.membership_config.membership().voter_ids().count();
-    let is_alone = voters == 1;
+    let members = metrics.membership_config.membership();
+    let voters: BTreeSet<u64> = members.voter_ids().collect();
+    let is_alone = voters.len() == 1;
     let acknowledged = metrics.last_quorum_acked.as_ref();
     let is_heard = if is_leader {
         is_alone || acknowledged.is_some_and(|at| at.elapsed() <= LEADER_SILENT_MAX)
@@ -61,6 +65,11 @@ pub(super) fn standing<D: SharedDisk>(
         term: metrics.current_term,
         leader: metrics.current_leader.filter(|_| is_heard),
         is_leader: is_leader && is_heard,
-        is_observer: metrics.state == ServerState::Learner,
+        // Before there is a list, what this member was told counts.
+        is_observer: if voters.is_empty() {
+            roster.observers.contains_key(&member)
+        } else {
+            !voters.contains(&member)
+        },
     }
 }

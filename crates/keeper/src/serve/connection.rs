@@ -20,10 +20,10 @@ use tokio::time::{Duration, Instant, timeout};
 use super::desk::{Desk, Waiter, read};
 use super::frames::Frames;
 use super::identity::Identities;
-use super::line::{Asked, Line, Load, Pending, Stage, answer};
+use super::line::{Asked, Line, Load, Pending, Stage, Then, answer};
 use super::read::Reader;
 use super::sasl::{Exchange, Step};
-use super::{handshake, word};
+use super::{handshake, reconfig, word};
 use crate::process::random;
 use crate::proposal::Action;
 use crate::replica::{NoQuorum, Proposal, Replica};
@@ -105,8 +105,9 @@ impl From<Malformed> for End {
     }
 }
 
-/// A barrier that is over, by number.
-type Barrier = BoxFuture<'static, (u64, Result<(), NoQuorum>)>;
+/// What others had to agree on first, by number, and what came of it.
+type Barrier = BoxFuture<'static, Passed>;
+type Passed = (u64, Result<Result<(), Code>, NoQuorum>);
 
 /// Serves one connection until it ends.
 pub(super) async fn serve<R: Replica>(
@@ -298,10 +299,10 @@ impl<R: Replica> Connection<'_, R> {
         Ok(())
     }
 
-    fn pass(&self, (number, result): (u64, Result<(), NoQuorum>)) -> Result<(), End> {
+    fn pass(&self, (number, result): Passed) -> Result<(), End> {
         // A client that loses its connection tries elsewhere, where there may be a quorum.
-        result.map_err(|NoQuorum| End::Refused("there is no quorum to sync with"))?;
-        self.line.outbox().pass(number);
+        let result = result.map_err(|NoQuorum| End::Refused("there is no quorum to agree with"))?;
+        self.line.outbox().pass(number, result);
         read(self.replica.state(), |state| {
             self.desk.go_on(state, self.line);
         });
@@ -350,7 +351,8 @@ impl<R: Replica> Connection<'_, R> {
                 }
             },
             Opcode::CloseSession => self.propose(xid, 0, Action::Close),
-            Opcode::Reconfig | Opcode::DeleteContainer | Opcode::CreateSession => {
+            Opcode::Reconfig => self.reconfigure(xid, body),
+            Opcode::DeleteContainer | Opcode::CreateSession => {
                 self.read(header, body);
             },
             // What cannot be read is refused before anybody has to remember it.
@@ -444,17 +446,45 @@ impl<R: Replica> Connection<'_, R> {
     }
 
     fn sync(&mut self, xid: i32, path: &str) {
+        let replica = Arc::clone(self.replica);
+        self.wait(xid, Then::Path(path.into()), async move {
+            replica.barrier().await.map(Ok)
+        });
+    }
+
+    fn reconfigure(&mut self, xid: i32, body: &[u8]) {
+        let Ok(Request::Reconfig(request)) = Request::read(Opcode::Reconfig, body) else {
+            return self.refuse(xid, Code::Marshalling);
+        };
+        let settings = &self.desk.settings;
+        match reconfig::change(&request, settings, &**self.replica, &self.identities) {
+            Ok(change) => {
+                let replica = Arc::clone(self.replica);
+                self.wait(xid, Then::Members, async move {
+                    replica.change_members(change).await
+                });
+            },
+            Err(code) => self.refuse(xid, code),
+        }
+    }
+
+    /// What is asked from now on waits until others have agreed.
+    fn wait(
+        &mut self,
+        xid: i32,
+        then: Then,
+        agreed: impl Future<Output = Result<Result<(), Code>, NoQuorum>> + Send + 'static,
+    ) {
         let number = self.barrier_next;
         self.barrier_next += 1;
         self.line.outbox().wait(Pending::Barrier {
             number,
             xid,
-            path: path.into(),
-            is_over: false,
+            then,
+            passed: None,
         });
-        let replica = Arc::clone(self.replica);
         self.barriers
-            .push(Box::pin(async move { (number, replica.barrier().await) }));
+            .push(Box::pin(async move { (number, agreed.await) }));
     }
 
     fn authenticate(&mut self, header: RequestHeader, auth: Auth<'_>) -> Result<(), End> {

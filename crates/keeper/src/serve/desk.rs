@@ -18,11 +18,11 @@ use tokio::sync::oneshot;
 use tokio::time::Duration;
 
 use super::connection::End;
-use super::line::{First, Line, Stage, answer};
+use super::line::{First, Line, Stage, Then, answer};
 use super::read::Reader;
 use super::settings::Settings;
 use super::tally::{Silences, Tally};
-use super::{event, write};
+use super::{event, reconfig, write};
 use crate::proposal::{Action, Origin};
 use crate::state::{Effect, Sink, State, Told};
 use crate::tree::Event;
@@ -286,8 +286,12 @@ impl Desk {
         while let Some(first) = outbox.first() {
             let Some(out) = outbox.out() else { return };
             match first {
-                First::Passed { xid, path } => {
-                    answer(out, xid, state.zxid(), Ok(Reply::Path(&path)));
+                First::Passed { xid, then, passed } => {
+                    let reply = match &then {
+                        Then::Path(path) => Ok(Reply::Path(path)),
+                        Then::Members => reconfig::answer(state),
+                    };
+                    answer(out, xid, state.zxid(), passed.and(reply));
                 },
                 First::Read(asked) => Reader {
                     state,

@@ -93,15 +93,25 @@ pub(super) enum Pending {
     },
     /// A read behind something.
     Read(Asked),
-    /// It waits for what was committed elsewhere.
+    /// It waits for what others have to agree on.
     Barrier {
         number: u64,
         xid: i32,
-        path: Box<str>,
-        is_over: bool,
+        then: Then,
+        /// What came of it, when it is over.
+        passed: Option<Result<(), Code>>,
     },
     /// The answer, which waits for those before it.
     Answer(Vec<u8>),
+}
+
+/// What is answered when others have agreed.
+#[derive(Debug)]
+pub(super) enum Then {
+    /// The path that was asked about.
+    Path(Box<str>),
+    /// The members.
+    Members,
 }
 
 /// A read and who asks it.
@@ -117,7 +127,14 @@ impl Pending {
         match self {
             Self::Write { bytes, .. } => *bytes,
             Self::Read(asked) => asked.body.len(),
-            Self::Barrier { path, .. } => path.len(),
+            Self::Barrier {
+                then: Then::Path(path),
+                ..
+            } => path.len(),
+            Self::Barrier {
+                then: Then::Members,
+                ..
+            } => 0,
             Self::Answer(frame) => frame.len(),
         }
     }
@@ -128,7 +145,11 @@ pub(super) enum First {
     /// A read that can be answered now.
     Read(Asked),
     /// A barrier that everything before has passed.
-    Passed { xid: i32, path: Box<str> },
+    Passed {
+        xid: i32,
+        then: Then,
+        passed: Result<(), Code>,
+    },
 }
 
 /// What is to be sent now.
@@ -291,14 +312,12 @@ impl Outbox {
     }
 
     /// A barrier is over.
-    pub(super) fn pass(&mut self, which: u64) {
+    pub(super) fn pass(&mut self, which: u64, result: Result<(), Code>) {
         for pending in &mut self.pending {
-            if let Pending::Barrier {
-                number, is_over, ..
-            } = pending
+            if let Pending::Barrier { number, passed, .. } = pending
                 && *number == which
             {
-                *is_over = true;
+                *passed = Some(result);
             }
         }
     }
@@ -307,7 +326,7 @@ impl Outbox {
     pub(super) fn first(&mut self) -> Option<First> {
         loop {
             match self.pending.front()? {
-                Pending::Write { .. } | Pending::Barrier { is_over: false, .. } => return None,
+                Pending::Write { .. } | Pending::Barrier { passed: None, .. } => return None,
                 Pending::Read(_) | Pending::Barrier { .. } | Pending::Answer(_) => {},
             }
             let pending = self.pending.pop_front()?;
@@ -315,7 +334,12 @@ impl Outbox {
             match pending {
                 Pending::Answer(mut frame) => self.out.append(&mut frame),
                 Pending::Read(asked) => return Some(First::Read(asked)),
-                Pending::Barrier { xid, path, .. } => return Some(First::Passed { xid, path }),
+                Pending::Barrier {
+                    xid, then, passed, ..
+                } => {
+                    let passed = passed.unwrap_or(Ok(()));
+                    return Some(First::Passed { xid, then, passed });
+                },
                 Pending::Write { .. } => return None,
             }
         }

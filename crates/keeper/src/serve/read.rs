@@ -10,9 +10,9 @@ use mainstay_zk_proto::watch::{AddWatchMode, EventKind, SetWatches2, WatcherKind
 use mainstay_zk_proto::{Code, Opcode, Reply, Request};
 
 use super::desk::Desk;
+use super::event;
 use super::identity::Identities;
 use super::line::answer;
-use super::{event, reconfig};
 use crate::state::State;
 use crate::tree::Entry;
 use crate::watch::{Kind, Watcher, Watches};
@@ -149,10 +149,6 @@ impl Reader<'_> {
                 Ok(Reply::Done)
             },
             Request::WhoAmI => Ok(Reply::Identities(self.identities.names())),
-            Request::Reconfig(change) => {
-                let is_enabled = self.desk.settings.reconfig_enabled;
-                Err(reconfig::refuse(change, ids, is_enabled))
-            },
             Request::GetAcl(_)
             | Request::GetEphemerals(_)
             | Request::Create(_)
@@ -165,6 +161,7 @@ impl Reader<'_> {
             | Request::Sync(_)
             | Request::Check(_)
             | Request::Multi(_)
+            | Request::Reconfig(_)
             | Request::Auth(_)
             | Request::Sasl(_)
             | Request::CloseSession => Err(Code::Unimplemented),

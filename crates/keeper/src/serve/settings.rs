@@ -34,6 +34,8 @@ pub struct Settings {
     pub standalone: bool,
     /// Whether members may be changed.
     pub reconfig_enabled: bool,
+    /// No change leaves fewer members with a vote.
+    pub voters_min: usize,
     /// Containers and nodes with a time to live are looked through this often, in milliseconds.
     pub container_check_ms: u32,
 }
@@ -53,6 +55,7 @@ impl Default for Settings {
             data_dir: None,
             standalone: true,
             reconfig_enabled: false,
+            voters_min: 2,
             container_check_ms: 60_000,
         }
     }

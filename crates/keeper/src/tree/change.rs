@@ -127,6 +127,36 @@ impl Tree {
         Ok(())
     }
 
+    /// Writes the node of the members, which no client writes: its version stays what it is in
+    /// ZooKeeper, -1, and its transaction is the version of the list.
+    pub(crate) fn set_config(&mut self, text: &str, stamp: Stamp, events: &mut Vec<Event>) {
+        let Some(id) = self.nodes.find(path::CONFIG) else {
+            return;
+        };
+        drop(self.replace(id, Some(text.as_bytes().into())));
+        let facts = &mut self.nodes.at_mut(id).facts;
+        facts.version = -1;
+        facts.mzxid = stamp.zxid;
+        facts.mtime_ms = stamp.time_ms;
+        self.restamp(id);
+        let mut journal = Journal::default();
+        journal.event(EventKind::DataChanged, path::CONFIG, self.acl_of(id));
+        events.append(&mut self.settle(journal));
+    }
+
+    /// The text of the node of the members.
+    pub(crate) fn config(&self) -> &str {
+        let node = self.nodes.find(path::CONFIG).map(|id| self.nodes.at(id));
+        let data = node.and_then(|node| node.data.as_deref());
+        std::str::from_utf8(data.unwrap_or_default()).unwrap_or_default()
+    }
+
+    /// Whether `identities` may change who belongs to the ensemble.
+    pub(crate) fn may_change_members(&self, identities: &[Id<'_>]) -> bool {
+        let id = self.nodes.find(path::CONFIG);
+        id.is_some_and(|id| self.allows(id, perms::WRITE, identities).is_ok())
+    }
+
     pub(super) fn one(
         &mut self,
         cx: &mut Context<'_>,

@@ -102,5 +102,6 @@ fn member(address: &str) -> Option<Member> {
         election_port: quorum_port,
         is_observer: false,
         client: None,
+        secure_client: None,
     })
 }

@@ -78,6 +78,8 @@ pub(super) struct Ensemble {
     pub(super) running: BTreeMap<u64, Running>,
     pub(super) acknowledged: Arc<Mutex<BTreeSet<String>>>,
     pub(super) snapshots: Snapshots,
+    /// Those that members are told of at their start; whoever starts is told of itself as well.
+    pub(super) founders: BTreeMap<u64, &'static str>,
     seed: u64,
     clients: u64,
 }
@@ -87,7 +89,12 @@ fn time_ms() -> i64 {
 }
 
 pub(super) fn address(member: u64) -> String {
-    format!("member-{member}")
+    format!("member-{member}:1")
+}
+
+/// What the list of members says about one.
+pub(super) fn line(member: u64, kind: &str) -> String {
+    format!("{}:2:{kind};0.0.0.0:3", address(member))
 }
 
 pub(super) fn create(path: &str) -> Vec<u8> {
@@ -179,7 +186,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Ensemble {
     pub(super) async fn of(count: u64, seed: u64) -> Self {
         println!("seed {seed}");
-        let mut ensemble = Self {
+        let mut ensemble = Self::bare(count, seed);
+        for id in 1..=count {
+            ensemble.start(id).await;
+        }
+        ensemble
+    }
+
+    /// Nobody has started yet.
+    pub(super) fn bare(count: u64, seed: u64) -> Self {
+        Self {
             network: MemoryNetwork::default(),
             disks: (1..=count)
                 .map(|id| (id, SimulatedDisk::new(seed ^ id)))
@@ -187,13 +203,17 @@ impl Ensemble {
             running: BTreeMap::new(),
             acknowledged: Arc::default(),
             snapshots: Snapshots::default(),
+            founders: (1..=count).map(|id| (id, "participant")).collect(),
             seed,
             clients: 0,
-        };
-        for id in 1..=count {
-            ensemble.start(id).await;
         }
-        ensemble
+    }
+
+    /// A member that nobody has heard of, with an empty disk.
+    pub(super) async fn add(&mut self, id: u64) {
+        let disk = SimulatedDisk::new(self.seed ^ (id << 8));
+        self.disks.insert(id, disk);
+        self.start(id).await;
     }
 
     pub(super) async fn start(&mut self, id: u64) {
@@ -201,18 +221,20 @@ impl Ensemble {
     }
 
     pub(super) async fn try_start(&mut self, id: u64) -> Result<(), MemberError> {
-        let peer = |&id: &u64| {
+        let peer = |(&id, kind): (&u64, &&str)| {
             let peer = PeerConfig {
                 address: address(id),
-                line: String::new(),
+                line: line(id, kind),
             };
             (id, peer)
         };
+        let mut listed = self.founders.clone();
+        listed.entry(id).or_insert("participant");
         self.seed += 1;
         let config = MemberConfig {
             cluster: "test".to_owned(),
             member: id,
-            members: self.disks.keys().map(peer).collect(),
+            members: listed.iter().map(peer).collect(),
             log: Limits {
                 segment_bytes: 256 * 1_024,
                 ahead_bytes: 16 * 1_024,

@@ -47,6 +47,12 @@ struct Ends {
     tasks: JoinSet<()>,
 }
 
+fn at(place: &str) -> Addresses {
+    let addresses = Addresses::default();
+    addresses.set(vec![place.to_owned()]);
+    addresses
+}
+
 async fn ends() -> Ends {
     let network = MemoryNetwork::default();
     let answers = Arc::new(Slow::default());
@@ -58,7 +64,7 @@ async fn ends() -> Ends {
     tasks.spawn(serving);
     let (link, carrier) = Link::new(
         network.host("a"),
-        "b".to_owned(),
+        at("b"),
         greeting(1, 2),
         Random::seeded(1),
     );
@@ -132,7 +138,7 @@ async fn an_unreachable_member_is_refused_at_once_and_its_queue_has_an_end() {
     );
     let (link, _carrier) = Link::new(
         ends.network.host("a"),
-        "nobody".to_owned(),
+        at("nobody"),
         greeting(1, 3),
         Random::seeded(1),
     );
