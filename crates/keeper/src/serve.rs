@@ -11,6 +11,7 @@
 //! | `line` | what waits to be answered, and what waits to be sent |
 //! | `desk` | where what was applied meets who waits for it |
 //! | `read`, `write` | the answers |
+//! | `cut_off` | what is served where nobody leads |
 //! | `reconfig` | changes of members, which the ensemble makes |
 //! | `identity`, `sasl` | who asks |
 //! | `tls` | that nobody else listens, and who asks by certificate |
@@ -32,6 +33,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep, timeout};
 
 mod connection;
+mod cut_off;
 mod desk;
 mod expiry;
 mod frames;
@@ -52,7 +54,7 @@ pub use desk::{Desk, Teller};
 pub use expiry::{Crowd, Expiry, Overdue, Turn};
 pub use identity::digest;
 pub use sasl::Users;
-pub use settings::Settings;
+pub use settings::{Settings, WithoutQuorum};
 pub use word::VERSION;
 
 pub use crate::process::wall_ms;
@@ -140,6 +142,7 @@ pub async fn tend<R: Replica>(desk: &Desk, replica: &R) -> Infallible {
     tokio::select! {
         never = keep_time(desk, replica) => never,
         never = pulse::tell(desk, replica) => never,
+        never = cut_off::watch(desk, replica) => never,
     }
 }
 

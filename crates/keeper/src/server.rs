@@ -105,7 +105,12 @@ impl ServerConfig {
     pub fn read(file: &Path, properties: &[(String, String)]) -> Result<Self, ConfigError> {
         let text = readable(file, "give the path of a zoo.cfg")?;
         let zoo = ZooCfg::read_with(&text, properties);
-        let zoo = zoo.map_err(|mistakes| ConfigError::Wrong(file.to_owned(), mistakes))?;
+        let mut zoo = zoo.map_err(|mistakes| ConfigError::Wrong(file.to_owned(), mistakes))?;
+        if let Some(list) = zoo.dynamic_config.clone() {
+            let text = readable(&list, "let dynamicConfigFile name the list of members")?;
+            let taken = zoo.take_members(&text);
+            taken.map_err(|mistakes| ConfigError::Wrong(list, mistakes))?;
+        }
         let member = if zoo.members.is_empty() {
             1
         } else {
@@ -144,8 +149,10 @@ impl ServerConfig {
         let members = self.zoo.members.iter();
         members
             .map(|(id, member)| {
-                let address = address(&member.host, member.quorum_port);
-                (id.cast_unsigned(), peer(address, member.to_string()))
+                (
+                    id.cast_unsigned(),
+                    peer(member.address(), member.to_string()),
+                )
             })
             .collect()
     }

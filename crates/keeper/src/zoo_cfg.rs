@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::serve::tls::TlsSettings;
-use crate::serve::{Settings, Users};
+use crate::serve::{Settings, Users, WithoutQuorum};
 
 mod member;
 
@@ -51,6 +51,8 @@ pub struct ZooCfg {
     pub reconfig_enabled: bool,
     /// No change leaves fewer members with a vote: one, when `standaloneEnabled` is not set.
     pub voters_min: usize,
+    /// What this member does for its clients when it has no quorum.
+    pub without_quorum: WithoutQuorum,
     /// Where the list of members is, if in a file of its own.
     pub dynamic_config: Option<PathBuf>,
     /// Whether this member has no vote.
@@ -170,6 +172,30 @@ impl ZooCfg {
         }
     }
 
+    /// Takes the members that a file of its own names, as ZooKeeper writes it: nothing else stands
+    /// there but their version.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes.
+    pub fn take_members(&mut self, text: &str) -> Result<(), Vec<Mistake>> {
+        let named = Self::read(&format!("dataDir=.\nclientPort=1\n{text}"))?;
+        let mut mistakes = Vec::new();
+        for key in named.unknown.keys().filter(|key| *key != "version") {
+            mistakes.push(Mistake {
+                line: 0,
+                key: key.clone(),
+                what: "does not belong into a list of members".to_owned(),
+            });
+        }
+        self.members.extend(named.members);
+        if mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(mistakes)
+        }
+    }
+
     /// What is so when a file says nothing but where data lie.
     pub fn new(data_dir: PathBuf) -> Self {
         let edge = Settings::default();
@@ -190,6 +216,7 @@ impl ZooCfg {
             words: edge.words,
             reconfig_enabled: false,
             voters_min: edge.voters_min,
+            without_quorum: edge.without_quorum,
             dynamic_config: None,
             is_observer: false,
             message_bytes_max: edge.message_bytes_max,
@@ -226,6 +253,13 @@ impl ZooCfg {
             "4lw.commands.whitelist" => self.words = words(line.value),
             "reconfigEnabled" => self.reconfig_enabled = line.switch()?,
             "standaloneEnabled" => self.voters_min = if line.switch()? { 2 } else { 1 },
+            "readonlymode.enabled" => {
+                self.without_quorum = if line.switch()? {
+                    WithoutQuorum::Read
+                } else {
+                    WithoutQuorum::Refuse
+                };
+            },
             "dynamicConfigFile" => self.dynamic_config = Some(line.value.into()),
             "peerType" => {
                 self.is_observer = match line.value {
@@ -319,6 +353,7 @@ impl ZooCfg {
             standalone: self.members.len() < self.voters_min.min(2),
             reconfig_enabled: self.reconfig_enabled,
             voters_min: self.voters_min,
+            without_quorum: self.without_quorum,
             ..Settings::default()
         }
     }

@@ -342,6 +342,9 @@ impl<R: Replica> Connection<'_, R> {
     )]
     fn ask(&mut self, header: RequestHeader, opcode: Opcode, body: &[u8]) {
         let xid = header.xid;
+        if self.line.reads_only() {
+            return self.ask_reader(header, opcode, body);
+        }
         match opcode {
             Opcode::Sync => {
                 if let Ok(Request::Sync(of)) = Request::read(opcode, body) {
@@ -365,6 +368,27 @@ impl<R: Replica> Connection<'_, R> {
             _ if opcode.is_write() => {
                 self.propose(xid, body.len(), Action::Request { opcode, body });
             },
+            _ => self.read(header, body),
+        }
+    }
+
+    /// A request where nothing can be agreed on.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "what is neither of these is a write or a read, and knows which"
+    )]
+    fn ask_reader(&self, header: RequestHeader, opcode: Opcode, body: &[u8]) {
+        match opcode {
+            Opcode::CloseSession => {
+                self.desk.cut_off.close(self.line.session());
+                let zxid = read(self.replica.state(), crate::state::State::zxid);
+                self.say(|out| answer(out, header.xid, zxid, Ok(Reply::Done)));
+                self.line.hang_up();
+            },
+            Opcode::Sync | Opcode::Reconfig | Opcode::Check | Opcode::DeleteContainer => {
+                self.refuse(header.xid, Code::NotReadOnly);
+            },
+            _ if opcode.is_write() => self.refuse(header.xid, Code::NotReadOnly),
             _ => self.read(header, body),
         }
     }

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::Duration;
 
 use super::connection::End;
+use super::cut_off::CutOff;
 use super::line::{First, Line, Stage, Then, answer};
 use super::read::Reader;
 use super::settings::Settings;
@@ -47,6 +48,7 @@ pub struct Desk {
     /// Milliseconds since 1970 at the start.
     started_ms: AtomicI64,
     pub(super) trace_mask: AtomicU64,
+    pub(super) cut_off: CutOff,
     /// Connections that ended by a fault, and why the last one did.
     faults: Mutex<(u64, String)>,
     /// Sessions that this member, as a leader, found silent.
@@ -97,6 +99,7 @@ impl Desk {
             trace_mask: AtomicU64::new(306),
             faults: Mutex::default(),
             silences: Silences::default(),
+            cut_off: CutOff::default(),
         })
     }
 
@@ -213,6 +216,14 @@ impl Desk {
         lines.all.get(&before).cloned()
     }
 
+    /// A session that is known here only is at `line` now.
+    pub(super) fn seat_reader(&self, session: i64, timeout_ms: i32, line: &Line) {
+        line.read_only();
+        if let Some(before) = self.seat(session, timeout_ms, line) {
+            before.hang_up();
+        }
+    }
+
     /// A session is not here any more.
     fn unseat(&self, session: i64) -> Option<Arc<Line>> {
         let mut lines = self.lines();
@@ -237,7 +248,8 @@ impl Desk {
     /// Sessions at this member that were heard since this was last asked.
     pub(super) fn heard(&self) -> BTreeSet<i64> {
         let lines = self.lines();
-        let heard = lines.all.values().filter(|line| line.was_heard());
+        let counts = lines.all.values().filter(|line| !line.reads_only());
+        let heard = counts.filter(|line| line.was_heard());
         let sessions = heard.map(|line| line.session());
         sessions.filter(|&session| session != 0).collect()
     }
@@ -249,7 +261,7 @@ impl Desk {
             let timeout_ms = u64::try_from(line.timeout_ms()).unwrap_or(0);
             // ZooKeeper's clients give a silent server up after as long.
             let patience = Duration::from_millis(timeout_ms) * 2 / 3;
-            if line.session() != 0 && untold > patience {
+            if line.session() != 0 && !line.reads_only() && untold > patience {
                 line.hang_up();
             }
         }

@@ -51,13 +51,19 @@ pub(super) async fn shake<R: Replica>(
     output: &mut (impl AsyncWrite + Unpin),
 ) -> Result<(), End> {
     let request: ConnectRequest<'_> = Reader::new(message).read()?;
-    if !replica.takes_writes() {
+    let reads_only = desk.cut_off.is();
+    if reads_only && !(desk.settings.serves_readers() && request.read_only == Some(true)) {
+        return Err(End::Refused("there is no quorum"));
+    }
+    if !reads_only && !replica.takes_writes() {
         return Err(End::Refused("sessions cannot begin or go on here now"));
     }
     if !caught_up(&**replica, request.last_zxid_seen).await {
         return Err(End::Refused("the client has seen more than this member"));
     }
-    let seat = if request.session_id == 0 {
+    let seat = if reads_only {
+        seat_reader(desk, &**replica, line, &request)?
+    } else if request.session_id == 0 {
         open(desk, &**replica, line, request.timeout_ms).await?
     } else {
         attach(desk, &**replica, line, &request).await?
@@ -69,7 +75,7 @@ pub(super) async fn shake<R: Replica>(
             timeout_ms: seat.timeout_ms,
             session_id: seat.session,
             password: &seat.password,
-            read_only: request.read_only.map(|_| false),
+            read_only: request.read_only.map(|_| reads_only),
         };
         response.write(out);
     });
@@ -81,6 +87,47 @@ pub(super) async fn shake<R: Replica>(
         return Err(End::Refused("the session is over"));
     }
     Ok(())
+}
+
+/// A session that is known here only begins or goes on.
+fn seat_reader<R: Replica>(
+    desk: &Desk,
+    replica: &R,
+    line: &Line,
+    request: &ConnectRequest<'_>,
+) -> Result<Seat, End> {
+    let session = request.session_id;
+    if read(replica.state(), |state| {
+        state.sessions().get(session).is_some()
+    }) {
+        // It lives on where there is a quorum, and its client shall find it there.
+        return Err(End::Refused("the session cannot go on without a quorum"));
+    }
+    if session != 0 {
+        let Some(timeout_ms) = desk.cut_off.attach(session, request.password) else {
+            return Ok(EXPIRED);
+        };
+        desk.seat_reader(session, timeout_ms, line);
+        // Of this length, since it is the right one.
+        let password = Password::try_from(request.password).unwrap_or_default();
+        return Ok(Seat {
+            session,
+            timeout_ms,
+            password,
+        });
+    }
+    let timeout_ms = desk.settings.timeout_ms(request.timeout_ms);
+    let password = random().map_err(|_| End::Refused("there is no randomness"))?;
+    let session = desk.session_number();
+    if !desk.cut_off.open(session, password, timeout_ms) {
+        return Err(End::Refused("too many read here already"));
+    }
+    desk.seat_reader(session, timeout_ms, line);
+    Ok(Seat {
+        session,
+        timeout_ms,
+        password,
+    })
 }
 
 async fn caught_up<R: Replica>(replica: &R, zxid: i64) -> bool {
@@ -156,8 +203,12 @@ async fn agree<R: Replica>(
         });
         desk.wait(sequence, waiter);
     });
-    match timeout(AGREE_MAX, told).await {
-        Ok(Ok(result)) => Ok(result.ok()),
-        Ok(Err(_)) | Err(_) => Err(End::Refused("nobody agreed on the session in time")),
+    tokio::select! {
+        told = timeout(AGREE_MAX, told) => match told {
+            Ok(Ok(result)) => Ok(result.ok()),
+            Ok(Err(_)) | Err(_) => Err(End::Refused("nobody agreed on the session in time")),
+        },
+        // Elsewhere there may be one.
+        () = desk.cut_off.begins() => Err(End::Refused("there is no quorum")),
     }
 }

@@ -49,6 +49,8 @@ pub(super) struct Line {
     timeout_ms: AtomicI64,
     /// Whether something came since somebody asked.
     heard: AtomicBool,
+    /// Whether its session is known here only, and nothing can be written.
+    reads_only: AtomicBool,
     outbox: Mutex<Outbox>,
     /// Who its client is now.
     identities: Mutex<Identities>,
@@ -172,6 +174,7 @@ impl Line {
             session: AtomicI64::new(0),
             timeout_ms: AtomicI64::new(0),
             heard: AtomicBool::new(true),
+            reads_only: AtomicBool::new(false),
             outbox: Mutex::default(),
             identities: Mutex::new(Identities::at(peer.ip())),
             ready: Notify::new(),
@@ -214,6 +217,16 @@ impl Line {
         self.session.store(session, Ordering::Relaxed);
         let timeout_ms = timeout_ms.into();
         self.timeout_ms.store(timeout_ms, Ordering::Relaxed);
+    }
+
+    /// Its session is known here only.
+    pub(super) fn read_only(&self) {
+        self.reads_only.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its session is known here only, and nothing can be written.
+    pub(super) fn reads_only(&self) -> bool {
+        self.reads_only.load(Ordering::Relaxed)
     }
 
     /// Something came from the client.

@@ -7,6 +7,15 @@ use mainstay_zk_proto::frame::MESSAGE_BYTES_MAX;
 
 use super::sasl::Users;
 
+/// What a member does for its clients that has no quorum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutQuorum {
+    /// It sends all of them to other members.
+    Refuse,
+    /// Those who said so may read what it has.
+    Read,
+}
+
 /// What clients get, and what they do not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -36,6 +45,8 @@ pub struct Settings {
     pub reconfig_enabled: bool,
     /// No change leaves fewer members with a vote.
     pub voters_min: usize,
+    /// What a member does for its clients that has no quorum.
+    pub without_quorum: WithoutQuorum,
     /// Containers and nodes with a time to live are looked through this often, in milliseconds.
     pub container_check_ms: u32,
 }
@@ -56,6 +67,7 @@ impl Default for Settings {
             standalone: true,
             reconfig_enabled: false,
             voters_min: 2,
+            without_quorum: WithoutQuorum::Refuse,
             container_check_ms: 60_000,
         }
     }

@@ -19,6 +19,7 @@ use crate::proposal::{Batch, Entry, Operation, Origin};
 use crate::replica::{NoQuorum, Solo, Standing};
 use crate::state::{Sink as _, State};
 
+mod cut_off;
 mod ensemble;
 mod members;
 mod session;
@@ -32,6 +33,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 struct Held {
     state: RwLock<State>,
     is_choked: AtomicBool,
+    is_led: AtomicBool,
     waiting: Mutex<(i64, Vec<Vec<u8>>)>,
     teller: Mutex<Teller>,
     barrier: Notify,
@@ -47,10 +49,16 @@ impl Held {
         Arc::new(Self {
             state: RwLock::new(State::new()),
             is_choked: AtomicBool::new(false),
+            is_led: AtomicBool::new(true),
             waiting: Mutex::default(),
             teller: Mutex::new(desk.sink()),
             barrier: Notify::new(),
         })
+    }
+
+    /// Whether somebody leads.
+    fn lead(&self, is_led: bool) {
+        self.is_led.store(is_led, Ordering::Relaxed);
     }
 
     /// Lets all through that wait; returns how many.
@@ -129,10 +137,11 @@ impl Replica for Held {
     }
 
     fn standing(&self) -> Standing {
+        let is_led = self.is_led.load(Ordering::Relaxed);
         Standing {
             term: 1,
-            leader: Some(1),
-            is_leader: true,
+            leader: is_led.then_some(1),
+            is_leader: is_led,
             is_observer: false,
         }
     }
