@@ -47,7 +47,7 @@ impl Client {
 
 async fn meanwhile(desk: &Desk, replica: &Held, story: impl Future<Output = ()>) {
     tokio::select! {
-        never = cut_off::watch(desk, replica) => match never {},
+        never = crate::serve::cut_off::watch(desk, replica) => match never {},
         () = story => {},
     }
 }
