@@ -175,8 +175,7 @@ impl<D: SharedDisk> Node<D> {
         );
         tasks.spawn(own(serve::<N, _>(listener, greeting, Arc::new(desk))));
         let voters = listed(&member.members, false);
-        let begins = begin(raft.clone(), member.member, voters, links.clone());
-        tasks.spawn(own(begins));
+        tasks.spawn(own(begin(Arc::clone(&roster), voters)));
         tasks.spawn(own(links::follow(links.clone(), raft.clone())));
         tasks.spawn(own(Arc::clone(&roster).tidy()));
 

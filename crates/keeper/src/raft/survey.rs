@@ -94,16 +94,17 @@ fn may_begin(member: u64, voters: &BTreeSet<u64>, told: &BTreeMap<u64, Account>)
 }
 
 /// Begins an ensemble of those with a vote among `listed`, or waits until one takes this member in.
-pub(super) async fn begin<D: SharedDisk>(
-    raft: Engaged<D>,
-    member: u64,
-    voters: BTreeMap<u64, Member>,
-    links: Links,
-) {
+pub(super) async fn begin<D: SharedDisk>(roster: Arc<Roster<D>>, voters: BTreeMap<u64, Member>) {
+    let Roster {
+        member,
+        raft,
+        links,
+        ..
+    } = &*roster;
     let numbers: BTreeSet<u64> = voters.keys().copied().collect();
     while let Ok(false) = raft.is_initialized().await {
-        let told = ask_all(&links).await;
-        if may_begin(member, &numbers, &told) {
+        let told = ask_all(links).await;
+        if may_begin(*member, &numbers, &told) {
             // When another was faster, its log came here meanwhile.
             drop(raft.initialize(voters.clone()).await);
         } else {
