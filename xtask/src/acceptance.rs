@@ -8,6 +8,7 @@ mod c_client;
 mod curator;
 mod java;
 mod kazoo;
+mod oracle;
 mod outcome;
 mod python;
 mod sandbox;
@@ -34,6 +35,8 @@ enum Suite {
     Curator(server::Choice),
     /// ZooKeeper's command line, typed at by a script; ten seconds for each subject.
     Zkcli(server::Choice),
+    /// One random stream of requests to the keeper and to ZooKeeper, every answer compared.
+    Oracle(oracle::Args),
     /// What `java` is while a suite runs; called by the suites, not by hand.
     #[command(hide = true)]
     Java(java::Call),
@@ -46,6 +49,7 @@ pub(crate) fn run(args: Args) -> Result<bool> {
         Suite::CClient(choice) => c_client::run(&choice),
         Suite::Curator(choice) => curator::run(&choice),
         Suite::Zkcli(choice) => zkcli::run(&choice),
+        Suite::Oracle(args) => oracle::run(&args),
         Suite::Java(call) => java::become_it(&call),
     }
 }

@@ -62,6 +62,8 @@ pub enum Action<'a> {
     Attach {
         /// What its client proves itself with.
         password: Password,
+        /// How long it may be silent from now on.
+        timeout_ms: i32,
     },
     /// A session ends, because its client says so.
     Close,
@@ -207,6 +209,7 @@ impl<'a> Jute<'a> for Action<'a> {
             },
             ATTACH => Self::Attach {
                 password: password(reader)?,
+                timeout_ms: reader.read()?,
             },
             CLOSE => Self::Close,
             EXPIRE => Self::Expire {
@@ -241,9 +244,13 @@ impl<'a> Jute<'a> for Action<'a> {
                 timeout_ms.write(out);
                 (&password[..]).write(out);
             },
-            Self::Attach { password } => {
+            Self::Attach {
+                password,
+                timeout_ms,
+            } => {
                 ATTACH.write(out);
                 (&password[..]).write(out);
+                timeout_ms.write(out);
             },
             Self::Close => CLOSE.write(out),
             Self::Expire { term, attached } => {
@@ -284,6 +291,7 @@ mod tests {
             },
             Action::Attach {
                 password: [8; PASSWORD_BYTES],
+                timeout_ms: 20_000,
             },
             Action::Close,
             Action::Expire {

@@ -61,28 +61,23 @@ impl Sessions {
         }
     }
 
-    /// A session goes on at `member`, by transaction `zxid`; the answer is its timeout.
+    /// A session goes on as `seat` says: at another member perhaps, and with the timeout that its
+    /// client wants now. The password must be the one that it began with.
     ///
     /// # Errors
     ///
     /// [`Code::SessionExpired`] when there is no such session, or the password is another's: who
     /// guesses learns nothing.
-    pub fn attach(
-        &mut self,
-        id: i64,
-        password: &Password,
-        (member, zxid): (i64, i64),
-    ) -> Result<i32, Code> {
+    pub fn attach(&mut self, id: i64, seat: &Session) -> Result<(), Code> {
         let session = self.by_id.get_mut(&id).ok_or(Code::SessionExpired)?;
-        if session.password != *password {
+        if session.password != seat.password {
             return Err(Code::SessionExpired);
         }
         let before = session.digest(id);
-        session.member = member;
-        session.attached = zxid;
+        session.clone_from(seat);
         let after = session.digest(id);
         self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
-        Ok(session.timeout_ms)
+        Ok(())
     }
 
     /// Checks that the session is there and at `member`.

@@ -300,10 +300,20 @@ impl State {
                     timeout_ms: *timeout_ms,
                 })
             },
-            Action::Attach { password } => {
-                let place = (origin.member, stamp.zxid);
-                let timeout_ms = self.sessions.attach(id, password, place)?;
-                Ok(Effect::Session { timeout_ms })
+            Action::Attach {
+                password,
+                timeout_ms,
+            } => {
+                let seat = Session {
+                    password: *password,
+                    timeout_ms: *timeout_ms,
+                    member: origin.member,
+                    attached: stamp.zxid,
+                };
+                self.sessions.attach(id, &seat)?;
+                Ok(Effect::Session {
+                    timeout_ms: *timeout_ms,
+                })
             },
             Action::Close => {
                 self.sessions.check(id, origin.member)?;

@@ -65,6 +65,8 @@ pub struct ZooCfg {
     pub jaas_file: Option<PathBuf>,
     /// The members by number.
     pub members: BTreeMap<i64, Member>,
+    /// Containers and nodes with a time to live are looked through this often, in milliseconds.
+    pub container_check_ms: u32,
     /// Keys about TLS, as they stand there; [`ZooCfg::tls`] understands them.
     pub tls: BTreeMap<String, String>,
     /// Keys that mean nothing here, with their values: tuning of the Java server.
@@ -223,6 +225,7 @@ impl ZooCfg {
             super_digest: None,
             jaas_file: None,
             members: BTreeMap::new(),
+            container_check_ms: edge.container_check_ms,
             tls: BTreeMap::new(),
             unknown: BTreeMap::new(),
         }
@@ -251,6 +254,7 @@ impl ZooCfg {
             "initLimit" => self.init_limit = line.number()?,
             "syncLimit" => self.sync_limit = line.number()?,
             "4lw.commands.whitelist" => self.words = words(line.value),
+            "znode.container.checkIntervalMs" => self.container_check_ms = line.number()?,
             "reconfigEnabled" => self.reconfig_enabled = line.switch()?,
             "standaloneEnabled" => self.voters_min = if line.switch()? { 2 } else { 1 },
             "readonlymode.enabled" => {
@@ -354,6 +358,7 @@ impl ZooCfg {
             reconfig_enabled: self.reconfig_enabled,
             voters_min: self.voters_min,
             without_quorum: self.without_quorum,
+            container_check_ms: self.container_check_ms,
             ..Settings::default()
         }
     }

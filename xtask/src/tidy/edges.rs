@@ -64,9 +64,10 @@ const DECIDED: &[(&str, &str, &str)] = &[
     ("drill", "zk-proto", "drill-speaks-the-protocol"),
 ];
 
-/// The tool stands beside the rows; it takes the list of events from `core`.
+/// The tool stands beside the rows; it takes the list of events from `core`, and the messages that
+/// its oracle sends to two servers from `zk-proto`.
 const TOOL: &str = "xtask";
-const TOOL_USES: &[&str] = &["core"];
+const TOOL_USES: &[&str] = &["core", "zk-proto"];
 
 /// A crate of the workspace with its edges to the others.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

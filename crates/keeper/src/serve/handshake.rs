@@ -173,7 +173,11 @@ async fn attach<R: Replica>(
         return Ok(EXPIRED);
     };
     let session = request.session_id;
-    let action = Action::Attach { password };
+    let timeout_ms = desk.settings.timeout_ms(request.timeout_ms);
+    let action = Action::Attach {
+        password,
+        timeout_ms,
+    };
     let goes_on = agree(desk, replica, line, session, action).await?;
     Ok(goes_on.map_or(EXPIRED, |timeout_ms| Seat {
         session,

@@ -93,16 +93,14 @@ impl Identities {
         self.0.iter().map(Identity::id).collect()
     }
 
-    /// As their owner may see them: names without digests. Nobody is called super.
+    /// As their owner may see them: names without digests.
     pub(super) fn names(&self) -> Vec<Id<'_>> {
         let mut names = self.ids();
-        names.retain(|id| id.scheme != "super");
         for id in &mut names {
             if id.scheme == "digest" {
                 id.id = id.id.split(':').next().unwrap_or_default();
             }
         }
-        names.retain(|id| !id.id.trim().is_empty());
         names
     }
 }

@@ -3,6 +3,7 @@
 //! Prevents an answer that guesses: it is made where the write is applied, from the state that the
 //! write left.
 
+use mainstay_zk_proto::mode::{CreateMode, Life};
 use mainstay_zk_proto::multi::{Part, Results};
 use mainstay_zk_proto::opcode::Opcode;
 use mainstay_zk_proto::{Code, Reply, Request};
@@ -39,9 +40,10 @@ pub(super) fn answer_to(told: &Told<'_>, xid: i32, out: &mut Vec<u8>) {
         let results = pairs()
             .zip(&names)
             .map(|((operation, part), name)| match part {
-                tree::Part::Done(done) => Part::Done {
-                    opcode: operation.opcode(),
-                    reply: reply(operation, done, name.as_deref()),
+                tree::Part::Done(done) => {
+                    let opcode = within_multi(operation);
+                    let reply = reply((operation, opcode), done, name.as_deref());
+                    Part::Done { opcode, reply }
                 },
                 tree::Part::Failed(code) => Part::Failed(*code),
                 tree::Part::RolledBack => Part::RolledBack,
@@ -54,8 +56,29 @@ pub(super) fn answer_to(told: &Told<'_>, xid: i32, out: &mut Vec<u8>) {
         out,
         xid,
         told.zxid,
-        Ok(reply(&request, done, name.as_deref())),
+        Ok(reply((&request, *opcode), done, name.as_deref())),
     );
+}
+
+/// What an operation of a multi is answered as: for ZooKeeper, what makes a node is there what its
+/// flags say.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "only these make nodes; others are what they are"
+)]
+fn within_multi(operation: &Request<'_>) -> Opcode {
+    let flags = match operation {
+        Request::Create(create) | Request::Create2(create) | Request::CreateContainer(create) => {
+            create.flags
+        },
+        Request::CreateTtl(create) => create.flags,
+        other => return other.opcode(),
+    };
+    match CreateMode::from_wire(flags).map(|mode| mode.life) {
+        Ok(Life::Container) => Opcode::CreateContainer,
+        Ok(Life::Ttl) => Opcode::CreateTtl,
+        Ok(Life::Persistent | Life::Ephemeral) | Err(_) => Opcode::Create,
+    }
 }
 
 /// The path of a node whose name got a number.
@@ -85,11 +108,15 @@ const fn path<'a>(request: &Request<'a>) -> &'a str {
     }
 }
 
-fn reply<'a>(request: &Request<'a>, done: &Done, name: Option<&'a str>) -> Reply<'a> {
+fn reply<'a>(
+    (request, opcode): (&Request<'a>, Opcode),
+    done: &Done,
+    name: Option<&'a str>,
+) -> Reply<'a> {
     match done {
         Done::Created { stat, .. } => {
             let path = name.unwrap_or_else(|| path(request));
-            if request.opcode() == Opcode::Create {
+            if opcode == Opcode::Create {
                 Reply::Path(path)
             } else {
                 Reply::Created { path, stat: *stat }

@@ -144,7 +144,17 @@ fn a_session_that_moved_is_served_by_its_new_member_alone() {
     apply(&mut state, HERE, &[(1, OPEN)]);
     let password = [7; 16];
     assert_eq!(
-        apply(&mut state, THERE, &[(1, Action::Attach { password })]),
+        apply(
+            &mut state,
+            THERE,
+            &[(
+                1,
+                Action::Attach {
+                    password,
+                    timeout_ms: 4_000
+                }
+            )]
+        ),
         ["2 #1 Ok(\"session\")"]
     );
     let body = ephemeral("/e");
@@ -166,7 +176,17 @@ fn a_wrong_password_opens_no_session_and_closes_none() {
     apply(&mut state, HERE, &[(1, OPEN)]);
     let password = [8; 16];
     assert_eq!(
-        apply(&mut state, THERE, &[(1, Action::Attach { password })]),
+        apply(
+            &mut state,
+            THERE,
+            &[(
+                1,
+                Action::Attach {
+                    password,
+                    timeout_ms: 4_000
+                }
+            )]
+        ),
         ["2 #1 Err(SessionExpired)"]
     );
     assert_eq!(

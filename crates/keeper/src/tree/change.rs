@@ -163,9 +163,16 @@ impl Tree {
         request: &Request<'_>,
     ) -> Result<Done, Code> {
         match request {
-            Request::Create(create)
-            | Request::Create2(create)
-            | Request::CreateContainer(create) => self.create(cx, create, None),
+            Request::Create(create) | Request::Create2(create) => {
+                self.create(cx, create, (mode(create)?, None))
+            },
+            Request::CreateContainer(create) => {
+                let CreateMode { life, sequential } = mode(create)?;
+                // Flags of a time to live need one; others say at most that it is sequential.
+                owner(CreateMode { life, sequential }, None, cx.session)?;
+                let life = Life::Container;
+                self.create(cx, create, (CreateMode { life, sequential }, None))
+            },
             Request::CreateTtl(create) => {
                 let CreateTtl {
                     path,
@@ -180,7 +187,7 @@ impl Tree {
                     acl: acl.clone(),
                     flags: *flags,
                 };
-                self.create(cx, &create, Some(*ttl_ms))
+                self.create(cx, &create, (mode(&create)?, Some(*ttl_ms)))
             },
             Request::Delete(delete) => self.delete(cx, *delete),
             Request::SetData(set) => self.set_data(cx, *set),
@@ -214,9 +221,8 @@ impl Tree {
         &mut self,
         cx: &mut Context<'_>,
         create: &Create<'_>,
-        ttl_ms: Option<i64>,
+        (mode, ttl_ms): (CreateMode, Option<i64>),
     ) -> Result<Done, Code> {
-        let mode = CreateMode::from_wire(create.flags).map_err(|_| Code::BadArguments)?;
         let owner = owner(mode, ttl_ms, cx.session)?;
         let (above, name) = path::split(create.path)?;
         let list = access::resolve(&create.acl, cx.identities)?;
@@ -342,6 +348,10 @@ impl Tree {
         expect(check.version, self.nodes.at(id).facts.version)?;
         Ok(Done::Nothing)
     }
+}
+
+fn mode(create: &Create<'_>) -> Result<CreateMode, Code> {
+    CreateMode::from_wire(create.flags).map_err(|_| Code::BadArguments)
 }
 
 /// Whom the life of a new node hangs on.

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use mainstay_zk_proto::Code;
-use mainstay_zk_proto::request::Request;
+use mainstay_zk_proto::mode::{CreateMode, Life};
+use mainstay_zk_proto::request::{Create, CreateTtl, Request};
 use mainstay_zk_proto::watch::EventKind;
 
 use super::access::{List, ListId};
@@ -73,7 +74,7 @@ impl Tree {
     pub(super) fn multi(&mut self, cx: &mut Context<'_>, operations: &[Request<'_>]) -> Vec<Part> {
         let mut parts = Vec::with_capacity(operations.len());
         for operation in operations {
-            match self.one(cx, operation) {
+            match self.part(cx, operation) {
                 Ok(done) => parts.push(Part::Done(done)),
                 Err(code) => {
                     self.roll_back(std::mem::take(&mut cx.journal));
@@ -82,6 +83,32 @@ impl Tree {
             }
         }
         parts
+    }
+
+    /// One operation of a multi. What makes a node is known by its flags alone there, as ZooKeeper
+    /// does it; clients rely on that for containers.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all others are what they are outside of a multi"
+    )]
+    fn part(&mut self, cx: &mut Context<'_>, operation: &Request<'_>) -> Result<Done, Code> {
+        match operation {
+            Request::CreateContainer(create) => self.one(cx, &Request::Create(create.clone())),
+            Request::CreateTtl(create) if !has_ttl(create.flags) => {
+                let CreateTtl {
+                    path, data, flags, ..
+                } = *create;
+                let acl = create.acl.clone();
+                let create = Create {
+                    path,
+                    data,
+                    acl,
+                    flags,
+                };
+                self.one(cx, &Request::Create(create))
+            },
+            other => self.one(cx, other),
+        }
     }
 
     /// Makes what was done final; the events are for the watchers.
@@ -123,6 +150,10 @@ impl Tree {
         }
         self.restamp(id);
     }
+}
+
+fn has_ttl(flags: i32) -> bool {
+    CreateMode::from_wire(flags).is_ok_and(|mode| mode.life == Life::Ttl)
 }
 
 /// The answer when the operation at `index` fails: those before could have been done, those after

@@ -30,11 +30,16 @@ pub(super) fn validate(path: &str) -> Result<(), Code> {
     }
 }
 
-/// Characters that cannot be shown, and those that no character set has.
+/// Characters that cannot be shown, and those that no character set has. The last of them are
+/// those that Java writes as two.
 const fn is_forbidden(c: char) -> bool {
     matches!(
         c,
-        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..='\u{ffff}'
+        '\0'..='\u{1f}'
+            | '\u{7f}'..='\u{9f}'
+            | '\u{e000}'..='\u{f8ff}'
+            | '\u{fff0}'..='\u{ffff}'
+            | '\u{10000}'..
     )
 }
 
@@ -77,6 +82,7 @@ mod tests {
             "/a\u{1f}",
             "/\u{7f}",
             "/\u{e000}",
+            "/\u{1f600}",
         ] {
             assert_eq!(validate(wrong), Err(Code::BadArguments), "{wrong:?}");
         }
