@@ -60,6 +60,8 @@ pub struct ZooCfg {
     pub words: Option<BTreeSet<String>>,
     /// Whether members may be changed.
     pub reconfig_enabled: bool,
+    /// Whether hard limits of quotas are kept.
+    pub enforce_quota: bool,
     /// Whether this member has no vote.
     pub is_observer: bool,
     /// Longest message, in bytes.
@@ -196,6 +198,7 @@ impl ZooCfg {
             sync_limit: 5,
             words: edge.words,
             reconfig_enabled: false,
+            enforce_quota: false,
             is_observer: false,
             message_bytes_max: edge.message_bytes_max,
             super_digest: None,
@@ -229,6 +232,7 @@ impl ZooCfg {
             "initLimit" => self.init_limit = line.number()?,
             "syncLimit" => self.sync_limit = line.number()?,
             "4lw.commands.whitelist" => self.words = words(line.value),
+            "enforceQuota" => self.enforce_quota = line.switch()?,
             "reconfigEnabled" => self.reconfig_enabled = line.switch()?,
             "peerType" => {
                 self.is_observer = match line.value {
