@@ -28,6 +28,10 @@ pub struct Member {
 }
 
 /// What `zoo.cfg` says.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the file"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZooCfg {
     /// The unit of time, in milliseconds.
