@@ -27,6 +27,8 @@ pub enum Case {
     BreakerClosedSuccessTower,
     /// The same, by two threads on one breaker.
     BreakerClosedSuccess2Threads,
+    /// The same, by two threads with a breaker each: what two threads cost by themselves.
+    BreakerClosedSuccess2Breakers,
     /// Nine calls that fail and one that succeeds, through a breaker that only all of them would open.
     BreakerClosedFailure,
     /// A call that an open circuit turns away.
@@ -41,11 +43,12 @@ pub enum Case {
 
 impl Case {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::BreakerClosedSuccess,
         Self::BreakerClosedSuccessSync,
         Self::BreakerClosedSuccessTower,
         Self::BreakerClosedSuccess2Threads,
+        Self::BreakerClosedSuccess2Breakers,
         Self::BreakerClosedFailure,
         Self::BreakerOpenRejection,
         Self::BreakerHalfOpenRejection,
@@ -61,6 +64,7 @@ impl Case {
             Self::BreakerClosedSuccessSync => "breaker_closed_success_sync",
             Self::BreakerClosedSuccessTower => "breaker_closed_success_tower",
             Self::BreakerClosedSuccess2Threads => "breaker_closed_success_2_threads",
+            Self::BreakerClosedSuccess2Breakers => "breaker_closed_success_2_breakers",
             Self::BreakerClosedFailure => "breaker_closed_failure",
             Self::BreakerOpenRejection => "breaker_open_rejection",
             Self::BreakerHalfOpenRejection => "breaker_half_open_rejection",
@@ -73,7 +77,7 @@ impl Case {
     #[must_use]
     pub const fn threads(self) -> usize {
         match self {
-            Self::BreakerClosedSuccess2Threads => 2,
+            Self::BreakerClosedSuccess2Threads | Self::BreakerClosedSuccess2Breakers => 2,
             Self::BreakerClosedSuccess
             | Self::BreakerClosedSuccessSync
             | Self::BreakerClosedSuccessTower

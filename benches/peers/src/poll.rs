@@ -30,6 +30,7 @@ pub(crate) fn answered(number: u64, fails: bool) -> Ready<Result<u64, Failure>> 
 }
 
 /// Polls once.
+#[inline]
 pub fn once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
@@ -43,6 +44,11 @@ const POLLS_MAX: u32 = 100_000_000;
 /// # Panics
 ///
 /// When it keeps waiting: then there is nothing to measure.
+#[expect(
+    clippy::inline_always,
+    reason = "as `await` is: a future that is moved into a function costs as much as some policies"
+)]
+#[inline(always)]
 pub fn now<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     for _ in 0..POLLS_MAX {

@@ -209,7 +209,7 @@ fn pitfall_18_an_observer_of_ours_may_ask_the_breaker() {
 
     #[derive(Default)]
     struct Asks {
-        breaker: OnceLock<Breaker>,
+        breaker: OnceLock<Breaker<Arc<Self>>>,
         seen: Mutex<Vec<State>>,
     }
 

@@ -11,21 +11,52 @@ use core::fmt;
 use crate::health::Verdict;
 use crate::outcome::Reason;
 
-/// Who wants to hear events. `()` hears nothing and costs nothing.
+/// Who wants to hear events. `()` hears nothing and costs nothing; `Arc<dyn Observe>` is one that
+/// is chosen at run time.
 ///
 /// Called on hot paths and under no lock of the caller: must return at once and never panic.
 pub trait Observe: Send + Sync + 'static {
     /// Takes one event.
     fn observe(&self, event: Event);
+
+    /// Whether anybody hears them. Where nobody does, an event is not even made; where that is
+    /// known at compile time, nothing is left of it.
+    #[inline]
+    fn listens(&self) -> bool {
+        true
+    }
+
+    /// Takes the event that `event` makes, if anybody hears it.
+    #[inline]
+    fn observe_with(&self, event: impl FnOnce() -> Event)
+    where
+        Self: Sized,
+    {
+        if self.listens() {
+            self.observe(event());
+        }
+    }
 }
 
 impl Observe for () {
+    #[inline]
     fn observe(&self, _: Event) {}
+
+    #[inline]
+    fn listens(&self) -> bool {
+        false
+    }
 }
 
 impl<O: Observe + ?Sized> Observe for Arc<O> {
+    #[inline]
     fn observe(&self, event: Event) {
         (**self).observe(event);
+    }
+
+    #[inline]
+    fn listens(&self) -> bool {
+        (**self).listens()
     }
 }
 

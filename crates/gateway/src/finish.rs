@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use mainstay::bulkhead::BulkheadPermit;
+use mainstay_observe::Observer;
 use tokio::time::Instant;
 
 use crate::downstream::Downstream;
@@ -17,7 +18,7 @@ use crate::front::Front;
 pub(crate) struct Finish {
     front: Rc<Front>,
     downstream: Rc<Downstream>,
-    place: Option<BulkheadPermit>,
+    place: Option<BulkheadPermit<Observer>>,
 }
 
 impl Finish {
@@ -33,7 +34,7 @@ impl Finish {
     }
 
     /// The request has a place in the bulkhead.
-    pub(crate) fn hold(&mut self, place: BulkheadPermit) {
+    pub(crate) fn hold(&mut self, place: BulkheadPermit<Observer>) {
         self.place = Some(place);
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct Plan {
     pub(crate) config: config::Service,
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
     pub(crate) retry: Option<RetryPlan>,
-    pub(crate) bulkhead: Option<Bulkhead>,
+    pub(crate) bulkhead: Option<Bulkhead<Observer>>,
     /// What the circuits obey, valid.
     limits: Option<breaker::Config>,
     /// The longest time that a stale answer is allowed for, if any is.
@@ -64,7 +64,7 @@ pub(crate) struct Plan {
 #[derive(Clone, Debug)]
 pub(crate) struct RetryPlan {
     pub(crate) retry: Retry,
-    pub(crate) budget: RetryBudget,
+    pub(crate) budget: RetryBudget<Observer>,
     pub(crate) on_status: ServerErrors,
     pub(crate) replay_bytes_max: usize,
 }
@@ -161,7 +161,7 @@ impl Plan {
     }
 
     /// The budget, if it is the one that `wanted` asks for: what it has spent stays spent.
-    fn budget_for(&self, wanted: &config::Retry) -> Option<RetryBudget> {
+    fn budget_for(&self, wanted: &config::Retry) -> Option<RetryBudget<Observer>> {
         let numbers = |retry: &config::Retry| (retry.budget_ratio.to_bits(), retry.budget_floor);
         let unchanged = numbers(self.config.retry.as_ref()?) == numbers(wanted);
         let plan = self.retry.as_ref().filter(|_| unchanged)?;
@@ -278,7 +278,7 @@ impl Tried {
 }
 
 impl RetryPlan {
-    fn new(config: &config::Retry, budget: RetryBudget) -> Result<Self, String> {
+    fn new(config: &config::Retry, budget: RetryBudget<Observer>) -> Result<Self, String> {
         let backoff = Backoff::new(&BackoffConfig {
             base: config.backoff_min,
             max: config.backoff_max,
@@ -303,14 +303,14 @@ fn new_budget(
     config: &config::Retry,
     clock: Clock,
     observer: &Observer,
-) -> Result<RetryBudget, String> {
+) -> Result<RetryBudget<Observer>, String> {
     RetryBudget::builder(Arc::clone(service))
         .config(BudgetConfig {
             ratio: config.budget_ratio,
             floor: config.budget_floor,
             ttl: BUDGET_TTL,
         })
-        .observer(Arc::new(observer.clone()))
+        .observer(observer.clone())
         .clock(clock.policies())
         .build()
         .map_err(|error| format!("retry budget: {error}"))
@@ -321,14 +321,14 @@ fn new_bulkhead(
     limits: config::Bulkhead,
     clock: Clock,
     observer: &Observer,
-) -> Bulkhead {
+) -> Bulkhead<Observer> {
     Bulkhead::builder(Arc::clone(&service.name))
         .config(mainstay::bulkhead::Config {
             in_flight: limits.in_flight,
             queue: limits.queue,
             queue_wait: limits.queue_wait,
         })
-        .observer(Arc::new(observer.clone()))
+        .observer(observer.clone())
         .clock(clock.policies())
         .build()
 }

@@ -7,7 +7,6 @@
 
 use std::io::{Error, ErrorKind};
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay::breaker::{Config, State};
@@ -33,7 +32,7 @@ async fn pay(start: Instant) -> Result<&'static str, Error> {
 }
 
 /// The state in a word.
-fn word(breaker: &Breaker) -> String {
+fn word(breaker: &Breaker<Printer>) -> String {
     match breaker.state() {
         State::Closed => "closed".to_owned(),
         State::Open { retry_after } => format!("open for {} ms", retry_after.as_millis()),
@@ -54,7 +53,7 @@ async fn main() -> Result<(), mainstay::breaker::ConfigError> {
             ramp: Some(Duration::from_millis(400)),
             ..Config::default()
         })
-        .observer(Arc::new(Printer))
+        .observer(Printer)
         .seed(1)
         .build()?;
 

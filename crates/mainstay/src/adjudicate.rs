@@ -18,11 +18,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use derive_where::derive_where;
 use mainstay_core::adjudicate::{self as core, Decision};
-use mainstay_core::edge::Edge;
 use mainstay_core::event::{Event, Observe};
 
-use crate::clock::Clock;
+use crate::builder;
+use crate::told::Told;
 
 pub use mainstay_core::adjudicate::{ConfigError, REPLICAS_MAX, Replicas, Rule, Tally, Why};
 
@@ -48,16 +49,13 @@ pub struct Config {
 /// assert!(verdict.tally.differed.contains(1));
 /// # });
 /// ```
-#[derive(Clone)]
-pub struct Adjudicator(Arc<Court>);
+#[derive_where(Clone)]
+pub struct Adjudicator<O = ()>(Arc<Court<O>>);
 
-struct Court {
+struct Court<O> {
     config: Config,
     weights: Vec<NonZeroU32>,
-    edge: Edge,
-    name: Arc<str>,
-    clock: Clock,
-    observer: Arc<dyn Observe>,
+    told: Told<O>,
 }
 
 /// A chosen answer. Replicas are numbered in the order in which they were given.
@@ -92,15 +90,9 @@ pub enum NoVerdict<E> {
     },
 }
 
-/// Makes an [`Adjudicator`].
-#[must_use = "ends with build()"]
-pub struct Builder {
-    name: Arc<str>,
-    config: Config,
-    weights: Vec<NonZeroU32>,
-    clock: Option<Clock>,
-    observer: Arc<dyn Observe>,
-}
+/// Makes an [`Adjudicator`]. Its observer hears that answers differ: the first time, and again after
+/// a second without.
+pub type Builder<O = ()> = builder::Builder<Config, Vec<NonZeroU32>, O>;
 
 /// A replica that was asked, under its number.
 type Running<F> = (usize, Pin<Box<F>>);
@@ -108,15 +100,11 @@ type Running<F> = (usize, Pin<Box<F>>);
 impl Adjudicator {
     /// An adjudicator for the service called `name`.
     pub fn builder(name: impl Into<Arc<str>>) -> Builder {
-        Builder {
-            name: name.into(),
-            config: Config::default(),
-            weights: Vec::new(),
-            clock: None,
-            observer: Arc::new(()),
-        }
+        Builder::new(name.into(), Vec::new())
     }
+}
 
+impl<O: Observe> Adjudicator<O> {
     /// Asks all `replicas` at once. Answers are alike when they are equal; an `Err` abstains.
     ///
     /// The futures are polled by the caller's own, each time it is woken, and dropped as soon as
@@ -207,7 +195,7 @@ where
     true
 }
 
-impl Court {
+impl<O: Observe> Court<O> {
     fn open<T, Q: Fn(&T, &T) -> bool>(
         &self,
         replicas: usize,
@@ -238,7 +226,7 @@ impl Court {
                 failures,
             }),
             Err(why) => Err(NoVerdict::Undecided {
-                name: Arc::clone(&self.name),
+                name: Arc::clone(&self.told.name),
                 why,
                 tally,
                 failures,
@@ -248,72 +236,41 @@ impl Court {
 
     /// A replica that is wrong is wrong each time: one event at its first, not one per call.
     fn tell(&self, disagrees: bool, tally: &Tally) {
-        let now = self.clock.now();
-        if !disagrees {
-            self.edge.passed(now);
-        } else if self.edge.refused(now) {
-            self.observer.observe(Event::AnswersDisagreed {
-                service: Arc::clone(&self.name),
+        if disagrees {
+            self.told.refused(|service| Event::AnswersDisagreed {
+                service,
                 agreed: tally.agreed.count(),
                 differed: tally.differed.count(),
             });
+        } else {
+            self.told.rest();
         }
     }
 }
 
-impl Builder {
-    /// How answers are judged.
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
-
+impl<O> Builder<O> {
     /// What each replica's answer counts; without it, they count the same.
     pub fn weights(mut self, weights: impl Into<Vec<NonZeroU32>>) -> Self {
-        self.weights = weights.into();
-        self
-    }
-
-    /// Who hears that answers differ: the first time, and again after a second without.
-    pub fn observer(mut self, observer: Arc<dyn Observe>) -> Self {
-        self.observer = observer;
-        self
-    }
-
-    /// The clock to read.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = Some(clock);
+        self.extra = weights.into();
         self
     }
 
     /// The adjudicator. How many replicas it can judge shows when they are asked.
-    pub fn build(self) -> Adjudicator {
+    pub fn build(self) -> Adjudicator<O> {
+        let (config, weights, told) = self.into_parts();
         Adjudicator(Arc::new(Court {
-            config: self.config,
-            weights: self.weights,
-            edge: Edge::new(),
-            name: self.name,
-            clock: self.clock.unwrap_or_default(),
-            observer: self.observer,
+            config,
+            weights,
+            told,
         }))
     }
 }
 
-impl fmt::Debug for Adjudicator {
+impl<O> fmt::Debug for Adjudicator<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Adjudicator")
-            .field("name", &self.0.name)
+            .field("name", &self.0.told.name)
             .field("config", &self.0.config)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("name", &self.name)
-            .field("config", &self.config)
-            .field("weights", &self.weights)
             .finish_non_exhaustive()
     }
 }

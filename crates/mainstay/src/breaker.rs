@@ -15,38 +15,35 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_core::breaker::{self, Transition};
-use mainstay_core::event::Event;
+use derive_where::derive_where;
+use mainstay_core::breaker::{self, Admitted, Transition};
+use mainstay_core::event::{Event, Observe};
 use mainstay_core::time::Instant;
 
 use crate::classify::{Classify, ErrorsFail};
 use crate::error::{Cause, Error, Policy, Rejection};
 
 mod builder;
+mod call;
 mod control;
 mod future;
 mod layer;
 mod permit;
 mod service;
 mod stage;
+mod timed;
 
 pub use mainstay_core::breaker::{
     Abandoned, Config, ConfigError, Counts, Mode, Rejected, Slow, Span, State,
 };
 
-pub use builder::{Builder, Family};
+pub use builder::{Builder, Extra, Family};
+use call::Call;
 pub use future::BreakerFuture;
 pub use layer::BreakerLayer;
 pub use permit::{Held, OwnedPermit, Permit};
 pub use service::BreakerService;
-
-/// The coarse clock steps every 1 to 10 ms, as the kernel was built. A call that is slow sooner
-/// than after five such steps is timed with the precise one.
-const COARSE_STEP: Duration = Duration::from_millis(10);
-const PRECISE_BELOW: Duration = Duration::from_millis(50);
-
-/// Cooldowns from here on are counted by the coarse clock: they have jitter of half their length.
-const COARSE_COOLDOWN: Duration = Duration::from_millis(500);
+use timed::Timed;
 
 /// A circuit breaker. Cheap to clone; all clones are one circuit.
 ///
@@ -67,23 +64,25 @@ const COARSE_COOLDOWN: Duration = Duration::from_millis(500);
 /// assert!(matches!(rejected, Err(Error::Rejected(_))));
 /// # });
 /// ```
-#[derive(Clone)]
-pub struct Breaker(Arc<Circuit>);
+#[derive_where(Clone)]
+pub struct Breaker<O = ()>(Arc<Circuit<O>>);
 
 /// The engine comes first: it keeps what it reads away from the counts of the `Arc`.
 #[repr(C)]
-struct Circuit {
+struct Circuit<O> {
     engine: breaker::Breaker,
-    family: Family,
+    family: Family<O>,
     endpoint: Arc<str>,
 }
 
 impl Breaker {
     /// A breaker called `name`: the service that it guards.
     pub fn builder(name: impl Into<Arc<str>>) -> Builder {
-        Builder::new(name.into())
+        Builder::new(name.into(), Extra::default())
     }
+}
 
+impl<O: Observe> Breaker<O> {
     /// Its name.
     pub fn name(&self) -> &Arc<str> {
         self.0.family.name()
@@ -100,7 +99,7 @@ impl Breaker {
     ///
     /// [`Rejected`] while the circuit is open, half-open with all probes out, or in its ramp for
     /// the share of calls that must wait.
-    pub fn try_acquire(&self) -> Result<Permit<'_>, Rejected> {
+    pub fn try_acquire(&self) -> Result<Permit<'_, O>, Rejected> {
         let permit = self.acquire()?;
         Ok(Held::new(self, permit))
     }
@@ -110,7 +109,7 @@ impl Breaker {
     /// # Errors
     ///
     /// As [`try_acquire`](Self::try_acquire).
-    pub fn try_acquire_at(&self, now: Instant) -> Result<Permit<'_>, Rejected> {
+    pub fn try_acquire_at(&self, now: Instant) -> Result<Permit<'_, O>, Rejected> {
         let permit = self.acquire_at(now)?;
         Ok(Held::new(self, permit))
     }
@@ -120,7 +119,7 @@ impl Breaker {
     /// # Errors
     ///
     /// As [`try_acquire`](Self::try_acquire).
-    pub fn try_acquire_owned(&self) -> Result<OwnedPermit, Rejected> {
+    pub fn try_acquire_owned(&self) -> Result<OwnedPermit<O>, Rejected> {
         let permit = self.acquire()?;
         Ok(Held::new(self.clone(), permit))
     }
@@ -130,7 +129,7 @@ impl Breaker {
     /// # Errors
     ///
     /// As [`try_acquire`](Self::try_acquire).
-    pub fn try_acquire_owned_at(&self, now: Instant) -> Result<OwnedPermit, Rejected> {
+    pub fn try_acquire_owned_at(&self, now: Instant) -> Result<OwnedPermit<O>, Rejected> {
         let permit = self.acquire_at(now)?;
         Ok(Held::new(self.clone(), permit))
     }
@@ -178,17 +177,13 @@ impl Breaker {
     /// # Errors
     ///
     /// As [`call`](Self::call).
-    pub async fn call_with<T, E>(
+    #[inline]
+    pub fn call_with<T, E>(
         &self,
         future: impl Future<Output = Result<T, E>>,
         classify: impl Classify<T, E>,
-    ) -> Result<T, Error<E>> {
-        let permit = self
-            .try_acquire()
-            .map_err(|rejected| self.refuse(rejected))?;
-        let result = future.await;
-        permit.record(classify.classify(result.as_ref()));
-        result.map_err(Error::Inner)
+    ) -> impl Future<Output = Result<T, Error<E>>> {
+        Call::new(self, future, classify)
     }
 
     /// Runs `work` in this thread, unless the circuit is open. An `Err` is a failure.
@@ -238,53 +233,32 @@ impl Breaker {
     fn acquire(&self) -> Result<breaker::Permit, Rejected> {
         match self.0.engine.acquire_untimed() {
             Some(permit) => Ok(permit),
-            None => self.acquire_timed(),
+            None => self.admitted(self.timed().acquire()),
         }
-    }
-
-    fn acquire_timed(&self) -> Result<breaker::Permit, Rejected> {
-        let rejected = match self.acquire_at(self.call_time()) {
-            Ok(permit) => return Ok(permit),
-            Err(rejected) => rejected,
-        };
-        let is_near = rejected
-            .retry_after
-            .is_some_and(|after| after <= COARSE_STEP);
-        // Only an open circuit knows its end so well; in a ramp a second try is a second chance.
-        if is_near && matches!(self.state(), State::Open { .. }) {
-            return self.acquire_at(self.now());
-        }
-        Err(rejected)
     }
 
     fn acquire_at(&self, now: Instant) -> Result<breaker::Permit, Rejected> {
-        let admitted = self.0.engine.acquire(now)?;
+        self.admitted(self.0.engine.acquire(now))
+    }
+
+    #[inline]
+    fn admitted(&self, asked: Result<Admitted, Rejected>) -> Result<breaker::Permit, Rejected> {
+        let admitted = asked?;
         self.tell(admitted.transition);
         Ok(admitted.permit)
+    }
+
+    #[inline]
+    fn timed(&self) -> Timed<'_> {
+        Timed {
+            engine: &self.0.engine,
+            clock: self.0.family.clock(),
+        }
     }
 
     /// The precise time.
     fn now(&self) -> Instant {
         self.0.family.clock().now()
-    }
-
-    /// The time as calls need it.
-    #[inline]
-    fn call_time(&self) -> Instant {
-        match self.0.engine.slow_after() {
-            Some(after) if after < PRECISE_BELOW => self.now(),
-            Some(_) | None => self.0.family.clock().coarse(),
-        }
-    }
-
-    /// The time as results need it that may open the circuit: a cooldown of seconds may end a step
-    /// of the coarse clock early.
-    fn result_time(&self) -> Instant {
-        if self.0.engine.reopen() >= COARSE_COOLDOWN {
-            self.call_time()
-        } else {
-            self.now()
-        }
     }
 
     #[inline]
@@ -296,9 +270,16 @@ impl Breaker {
 
     #[cold]
     fn observe(&self, transition: Transition) {
+        self.0
+            .family
+            .observer()
+            .observe_with(|| self.event(transition));
+    }
+
+    fn event(&self, transition: Transition) -> Event {
         let service = Arc::clone(self.name());
         let endpoint = Arc::clone(&self.0.endpoint);
-        self.0.family.observer().observe(match transition {
+        match transition {
             Transition::Opened {
                 reason,
                 retry_after,
@@ -312,7 +293,7 @@ impl Breaker {
             },
             Transition::HalfOpened => Event::CircuitHalfOpen { service, endpoint },
             Transition::Closed => Event::CircuitClosed { service, endpoint },
-        });
+        }
     }
 }
 
@@ -320,7 +301,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl fmt::Debug for Breaker {
+impl<O: Observe> fmt::Debug for Breaker<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Breaker")
             .field("name", self.name())

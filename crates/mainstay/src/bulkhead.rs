@@ -10,19 +10,22 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use derive_where::derive_where;
 use mainstay_core::bulkhead::{self, Counts, Limits};
-use mainstay_core::edge::Edge;
 use mainstay_core::event::{Event, Observe};
 use mainstay_core::limit::priority::Priority;
 use mainstay_core::time::Deadline;
 
+use crate::builder;
 use crate::clock::Clock;
 use crate::error::{Cause, Error, Policy, Rejection};
 use crate::gate::{Arrived, Gate, Gated, Patience};
+use crate::told::Told;
 
 mod future;
 mod layer;
@@ -86,16 +89,13 @@ impl Default for Config {
 /// assert!(bulkhead.acquire(Deadline::NEVER).await.is_ok());
 /// # });
 /// ```
-#[derive(Clone)]
-pub struct Bulkhead(Arc<Hull>);
+#[derive_where(Clone)]
+pub struct Bulkhead<O = ()>(Arc<Hull<O>>);
 
-struct Hull {
+struct Hull<O> {
     counts: bulkhead::Bulkhead,
     gate: Gate,
-    edge: Edge,
-    name: Arc<str>,
-    clock: Clock,
-    observer: Arc<dyn Observe>,
+    told: Told<O>,
 }
 
 /// A place in flight; free again when dropped, and only then. It cannot be given back twice:
@@ -106,35 +106,27 @@ struct Hull {
 /// drop(permit);
 /// ```
 #[must_use = "the place is free again as soon as the permit is dropped"]
-pub struct Held<B: Borrow<Bulkhead>>(B);
+pub struct Held<B: Borrow<Bulkhead<O>>, O: Observe = ()>(B, PhantomData<O>);
 
 /// A place that borrows its bulkhead: for a call that is awaited where it is made.
-pub type Permit<'a> = Held<&'a Bulkhead>;
+pub type Permit<'a, O = ()> = Held<&'a Bulkhead<O>, O>;
 
 /// A place that may move into another task or a blocking thread, and should: it is taken as long
 /// as the work runs, not as long as somebody waits for it.
-pub type BulkheadPermit = Held<Bulkhead>;
+pub type BulkheadPermit<O = ()> = Held<Bulkhead<O>, O>;
 
-/// Makes a [`Bulkhead`].
-#[must_use = "ends with build()"]
-pub struct Builder {
-    name: Arc<str>,
-    config: Config,
-    clock: Option<Clock>,
-    observer: Arc<dyn Observe>,
-}
+/// Makes a [`Bulkhead`]. Its observer hears that it is full, and that it recovered: one pair per
+/// overload, not one per call.
+pub type Builder<O = ()> = builder::Builder<Config, (), O>;
 
 impl Bulkhead {
     /// A bulkhead called `name`: the service that it guards.
     pub fn builder(name: impl Into<Arc<str>>) -> Builder {
-        Builder {
-            name: name.into(),
-            config: Config::default(),
-            clock: None,
-            observer: Arc::new(()),
-        }
+        Builder::new(name.into(), ())
     }
+}
 
+impl<O: Observe> Bulkhead<O> {
     /// Takes a place, waiting for it in the queue if it must: until a place is free, the
     /// configured wait or `deadline` is over.
     ///
@@ -143,7 +135,7 @@ impl Bulkhead {
     /// # Errors
     ///
     /// [`Rejection`] when the queue is full, or no place became free in time.
-    pub async fn acquire(&self, deadline: Deadline) -> Result<BulkheadPermit, Rejection> {
+    pub async fn acquire(&self, deadline: Deadline) -> Result<BulkheadPermit<O>, Rejection> {
         match self.try_acquire() {
             Some(permit) => Ok(permit),
             None => take(self.clone(), deadline).await,
@@ -155,7 +147,7 @@ impl Bulkhead {
     /// # Errors
     ///
     /// As [`acquire`](Self::acquire).
-    pub async fn enter(&self, deadline: Deadline) -> Result<Permit<'_>, Rejection> {
+    pub async fn enter(&self, deadline: Deadline) -> Result<Permit<'_, O>, Rejection> {
         match self.try_enter() {
             Some(permit) => Ok(permit),
             None => take(self, deadline).await,
@@ -168,7 +160,7 @@ impl Bulkhead {
     /// # Errors
     ///
     /// As [`acquire`](Self::acquire).
-    pub fn acquire_blocking(&self, deadline: Deadline) -> Result<BulkheadPermit, Rejection> {
+    pub fn acquire_blocking(&self, deadline: Deadline) -> Result<BulkheadPermit<O>, Rejection> {
         match self.try_acquire() {
             Some(permit) => Ok(permit),
             None => take_blocking(self.clone(), deadline),
@@ -176,14 +168,14 @@ impl Bulkhead {
     }
 
     /// Takes a place if one is free and nobody waits for it.
-    pub fn try_acquire(&self) -> Option<BulkheadPermit> {
+    pub fn try_acquire(&self) -> Option<BulkheadPermit<O>> {
         self.0.counts.enter().ok()?;
         Some(admit(self.clone()))
     }
 
     /// Takes a place as [`try_acquire`](Self::try_acquire) does, in a permit that borrows the
     /// bulkhead.
-    pub fn try_enter(&self) -> Option<Permit<'_>> {
+    pub fn try_enter(&self) -> Option<Permit<'_, O>> {
         self.0.counts.enter().ok()?;
         Some(admit(self))
     }
@@ -245,7 +237,7 @@ impl Bulkhead {
     }
 }
 
-impl Gated for Bulkhead {
+impl<O: Observe> Gated for Bulkhead<O> {
     fn gate(&self) -> &Gate {
         &self.0.gate
     }
@@ -255,29 +247,31 @@ impl Gated for Bulkhead {
     }
 
     fn clock(&self) -> Clock {
-        self.0.clock
+        self.0.told.clock
     }
 }
 
 /// The handle has a place, which the permit gives back.
-fn admit<B: Borrow<Bulkhead>>(bulkhead: B) -> Held<B> {
+fn admit<B: Borrow<Bulkhead<O>>, O: Observe>(bulkhead: B) -> Held<B, O> {
     bulkhead.borrow().0.passed();
-    Held(bulkhead)
+    Held(bulkhead, PhantomData)
 }
 
 /// Takes a place or lines up for one.
-fn arrive<B>(bulkhead: B, deadline: Deadline) -> Result<Arrived<B>, Rejection>
+fn arrive<B, O>(bulkhead: B, deadline: Deadline) -> Result<Arrived<B>, Rejection>
 where
-    B: Borrow<Bulkhead> + Gated + Clone,
+    B: Borrow<Bulkhead<O>> + Gated + Clone,
+    O: Observe,
 {
     let refused = bulkhead.clone();
     Gate::arrive(bulkhead, Priority::Normal, deadline)
         .map_err(|counts| refused.borrow().0.refuse(Cause::QueueFull, counts))
 }
 
-async fn take<B>(bulkhead: B, deadline: Deadline) -> Result<Held<B>, Rejection>
+async fn take<B, O>(bulkhead: B, deadline: Deadline) -> Result<Held<B, O>, Rejection>
 where
-    B: Borrow<Bulkhead> + Gated + Clone,
+    B: Borrow<Bulkhead<O>> + Gated + Clone,
+    O: Observe,
 {
     let handle = bulkhead.clone();
     match arrive(bulkhead, deadline)? {
@@ -286,9 +280,10 @@ where
     }
 }
 
-fn take_blocking<B>(bulkhead: B, deadline: Deadline) -> Result<Held<B>, Rejection>
+fn take_blocking<B, O>(bulkhead: B, deadline: Deadline) -> Result<Held<B, O>, Rejection>
 where
-    B: Borrow<Bulkhead> + Gated + Clone,
+    B: Borrow<Bulkhead<O>> + Gated + Clone,
+    O: Observe,
 {
     let handle = bulkhead.clone();
     match arrive(bulkhead, deadline)? {
@@ -298,9 +293,10 @@ where
 }
 
 /// What came of waiting.
-fn settle<B>(ended: Result<B, Cause>, bulkhead: &Bulkhead) -> Result<Held<B>, Rejection>
+fn settle<B, O>(ended: Result<B, Cause>, bulkhead: &Bulkhead<O>) -> Result<Held<B, O>, Rejection>
 where
-    B: Borrow<Bulkhead>,
+    B: Borrow<Bulkhead<O>>,
+    O: Observe,
 {
     match ended {
         Ok(bulkhead) => Ok(admit(bulkhead)),
@@ -308,37 +304,23 @@ where
     }
 }
 
-impl Hull {
+impl<O: Observe> Hull<O> {
     fn passed(&self) {
-        if !self.edge.is_active() {
-            return;
-        }
-        if let Some(rejected) = self.edge.passed(self.clock.now()) {
-            self.observer.observe(Event::BulkheadRecovered {
-                service: Arc::clone(&self.name),
-                rejected,
-            });
-        }
+        self.told
+            .passed(|service, rejected| Event::BulkheadRecovered { service, rejected });
     }
 
     fn refuse(&self, cause: Cause, counts: Counts) -> Rejection {
-        if self.edge.refused(self.clock.now()) {
-            self.observer.observe(Event::BulkheadFull {
-                service: Arc::clone(&self.name),
-                in_flight: counts.in_flight,
-                queued: counts.queued,
-            });
-        }
-        Rejection {
-            policy: Policy::Bulkhead,
-            name: Arc::clone(&self.name),
-            cause,
-            retry_after: None,
-        }
+        self.told.refused(|service| Event::BulkheadFull {
+            service,
+            in_flight: counts.in_flight,
+            queued: counts.queued,
+        });
+        self.told.rejection(Policy::Bulkhead, cause, None)
     }
 }
 
-impl<B: Borrow<Bulkhead>> Drop for Held<B> {
+impl<B: Borrow<Bulkhead<O>>, O: Observe> Drop for Held<B, O> {
     fn drop(&mut self) {
         let hull = &self.0.borrow().0;
         hull.gate.leave(&hull.counts);
@@ -346,67 +328,37 @@ impl<B: Borrow<Bulkhead>> Drop for Held<B> {
     }
 }
 
-impl Builder {
-    /// How many calls, and how long they may wait.
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// Who hears that the bulkhead is full and that it recovered: one pair per overload, not one
-    /// per call.
-    pub fn observer(mut self, observer: Arc<dyn Observe>) -> Self {
-        self.observer = observer;
-        self
-    }
-
-    /// The clock to read.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = Some(clock);
-        self
-    }
-
+impl<O> Builder<O> {
     /// The bulkhead, empty.
-    pub fn build(self) -> Bulkhead {
+    pub fn build(self) -> Bulkhead<O> {
+        let (config, (), told) = self.into_parts();
         let Config {
             in_flight,
             queue,
             queue_wait,
-        } = self.config;
+        } = config;
         Bulkhead(Arc::new(Hull {
             counts: bulkhead::Bulkhead::new(Limits { in_flight, queue }),
             gate: Gate::new(Patience::Fixed(queue_wait)),
-            edge: Edge::new(),
-            name: self.name,
-            clock: self.clock.unwrap_or_default(),
-            observer: self.observer,
+            told,
         }))
     }
 }
 
-impl fmt::Debug for Bulkhead {
+impl<O> fmt::Debug for Bulkhead<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bulkhead")
-            .field("name", &self.0.name)
+            .field("name", &self.0.told.name)
             .field("counts", &self.0.counts)
             .finish_non_exhaustive()
     }
 }
 
-impl<B: Borrow<Bulkhead>> fmt::Debug for Held<B> {
+impl<B: Borrow<Bulkhead<O>>, O: Observe> fmt::Debug for Held<B, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("BulkheadPermit")
             .field(self.0.borrow())
             .finish()
-    }
-}
-
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("name", &self.name)
-            .field("config", &self.config)
-            .finish_non_exhaustive()
     }
 }
 

@@ -22,7 +22,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_core::edge::Edge;
+use derive_where::derive_where;
 use mainstay_core::event::{Event, Observe};
 use mainstay_core::freshness::{self, Freshness, Kept, Stamp};
 use mainstay_core::outcome::{Outcome, Reason};
@@ -30,9 +30,10 @@ use mainstay_core::random::SharedRandom;
 use mainstay_core::time::Instant;
 
 use crate::classify::{Classify, ErrorsFail, Nested};
-use crate::clock::Clock;
+
 use crate::coalesce::{Coalesce, block_on};
 use crate::error::Error;
+use crate::told::Told;
 
 mod builder;
 mod future;
@@ -42,7 +43,7 @@ mod served;
 mod service;
 mod shelf;
 
-pub use builder::{Builder, Config, Refresh};
+pub use builder::{Builder, Config, Extra, Refresh};
 pub use future::CacheFuture;
 pub use layer::CacheLayer;
 pub use mainstay_core::freshness::ConfigError;
@@ -83,39 +84,37 @@ use shelf::Shelf;
 /// assert_eq!((stale.value, stale.kind), ("Ada", Kind::InNeed));
 /// # });
 /// ```
-pub struct Cache<K, T, E> {
-    store: Arc<Store<K, T, E>>,
+#[derive_where(Clone)]
+pub struct Cache<K, T, E, O = ()> {
+    store: Arc<Store<K, T, E, O>>,
 }
 
-struct Store<K, T, E> {
+struct Store<K, T, E, O> {
     shelf: Shelf<K, Result<T, E>>,
     coalesce: Coalesce<K, T, E>,
     rules: freshness::Config,
     random: SharedRandom,
     weigh: Option<Weigh<K, T>>,
     spawn: Option<Spawn>,
-    edge: Edge,
-    name: Arc<str>,
-    clock: Clock,
-    observer: Arc<dyn Observe>,
+    told: Told<O>,
 }
 
 /// What the shelf has for a caller.
-enum Found<K: Hash + Eq + Clone, T, E> {
+enum Found<K: Hash + Eq + Clone, T, E, O> {
     /// Something to serve as it is.
     Serve(Result<Served<T>, E>),
     /// Nothing, or something to be refreshed.
-    Load(Option<Spare<T>>, Option<Claim<K, T, E>>),
+    Load(Option<Spare<T>>, Option<Claim<K, T, E, O>>),
 }
 
 /// The right to refresh an entry while others are served the old one; given back when dropped.
-struct Claim<K: Hash + Eq + Clone, T, E> {
-    cache: Cache<K, T, E>,
+struct Claim<K: Hash + Eq + Clone, T, E, O> {
+    cache: Cache<K, T, E, O>,
     key: K,
     version: u64,
 }
 
-impl<K, T, E> Cache<K, T, E> {
+impl<K, T, E, O> Cache<K, T, E, O> {
     /// Entries, those that may no longer be served included.
     pub fn len(&self) -> usize {
         self.store.shelf.len()
@@ -132,7 +131,7 @@ impl<K, T, E> Cache<K, T, E> {
     }
 }
 
-impl<K: Hash + Eq + Clone, T: Clone, E: Clone> Cache<K, T, E> {
+impl<K: Hash + Eq + Clone, T: Clone, E: Clone, O: Observe> Cache<K, T, E, O> {
     /// Serves the answer for `key`, from the cache if it is fresh, else by `load`, which then all
     /// callers of this key share. An `Err` is a failure.
     ///
@@ -181,7 +180,7 @@ impl<K: Hash + Eq + Clone, T: Clone, E: Clone> Cache<K, T, E> {
         key: K,
         load: F,
         classify: C,
-    ) -> CacheFuture<K, T, E, F, C>
+    ) -> CacheFuture<K, T, E, F, C, O>
     where
         F: Future<Output = Result<T, Error<E>>>,
         C: Classify<T, E> + Clone,
@@ -264,7 +263,7 @@ impl<K: Hash + Eq + Clone, T: Clone, E: Clone> Cache<K, T, E> {
     /// Keeps `value` as a fresh answer.
     pub fn insert(&self, key: K, value: T) {
         let stamp = Stamp {
-            stored: self.store.clock.now(),
+            stored: self.store.told.clock.now(),
             took: Duration::ZERO,
             kept: Kept::Answer,
         };
@@ -290,7 +289,7 @@ impl<K: Hash + Eq + Clone, T: Clone, E: Clone> Cache<K, T, E> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let now = self.store.clock.now();
+        let now = self.store.told.clock.now();
         let judge = |stamp: &Stamp| self.store.rules.judge(stamp, now);
         let looked = self.store.shelf.look(key, judge, false)?;
         if looked.freshness > worst {
@@ -304,9 +303,9 @@ impl<K: Hash + Eq + Clone, T: Clone, E: Clone> Cache<K, T, E> {
         Some(spare.serve(now, kind))
     }
 
-    fn find(&self, key: &K) -> Found<K, T, E> {
+    fn find(&self, key: &K) -> Found<K, T, E, O> {
         let store = &*self.store;
-        let now = store.clock.now();
+        let now = store.told.clock.now();
         let judge = |stamp: &Stamp| match store.rules.early {
             Some(_) => store
                 .rules
@@ -339,7 +338,7 @@ impl<K: Hash + Eq + Clone, T: Clone, E: Clone> Cache<K, T, E> {
 
     /// An answer that is on its way to being refreshed.
     fn serve(&self, spare: Spare<T>) -> Served<T> {
-        let now = self.store.clock.now();
+        let now = self.store.told.clock.now();
         let kind = Kind::of(self.store.rules.judge(&spare.stamp, now));
         spare.serve(now, kind)
     }
@@ -352,13 +351,13 @@ impl<K: Hash + Eq + Clone, T: Clone, E: Clone> Cache<K, T, E> {
         need: Option<Reason>,
     ) -> Result<Served<T>, Error<E>> {
         let store = &*self.store;
-        let now = store.clock.now();
+        let now = store.told.clock.now();
         match (need, spare) {
             (Some(reason), Some(spare)) if store.rules.serves_in_need(&spare.stamp, now) => {
                 let fresh = store.rules.judge(&spare.stamp, now) == Freshness::Fresh;
                 let kind = if fresh { Kind::Fresh } else { Kind::InNeed };
                 if kind == Kind::InNeed {
-                    store.served(reason, now);
+                    store.served(reason);
                 }
                 Ok(spare.serve(now, kind))
             },
@@ -380,7 +379,7 @@ impl<K: Hash + Eq + Clone, T: Clone, E: Clone> Cache<K, T, E> {
     ) {
         let store = &*self.store;
         let outcome = Nested(classify).classify(result.as_ref());
-        let now = store.clock.now();
+        let now = store.told.clock.now();
         let stamp = |kept| Stamp {
             stored: now,
             took: now.since(begun.at),
@@ -395,7 +394,7 @@ impl<K: Hash + Eq + Clone, T: Clone, E: Clone> Cache<K, T, E> {
                     stamp(Kept::Answer),
                     Some(begun.changes),
                 );
-                store.passed(now);
+                store.passed();
             },
             (Outcome::Permanent, Ok(_) | Err(Error::Inner(_))) => {
                 let refusal = match result {
@@ -414,7 +413,7 @@ impl<K: Hash + Eq + Clone, T: Clone, E: Clone> Cache<K, T, E> {
                     // The callee says that there is nothing: what was kept is no longer true.
                     store.shelf.remove(key);
                 }
-                store.passed(now);
+                store.passed();
             },
             (
                 Outcome::Success
@@ -442,7 +441,7 @@ impl<K: Hash + Eq + Clone, T: Clone, E: Clone> Cache<K, T, E> {
 
     /// What somebody else kept since `seen`, fresh.
     fn newer(&self, key: &K, seen: Option<u64>) -> Option<Result<T, E>> {
-        let now = self.store.clock.now();
+        let now = self.store.told.clock.now();
         let judge = |stamp: &Stamp| self.store.rules.judge(stamp, now);
         let looked = self.store.shelf.look(key, judge, false)?;
         let newer = Some(looked.version) != seen && looked.freshness == Freshness::Fresh;
@@ -451,7 +450,7 @@ impl<K: Hash + Eq + Clone, T: Clone, E: Clone> Cache<K, T, E> {
 
     fn begin(&self, key: &K) -> Begun {
         Begun {
-            at: self.store.clock.now(),
+            at: self.store.told.clock.now(),
             changes: self.store.shelf.changes(key),
         }
     }
@@ -465,45 +464,29 @@ struct Begun {
     changes: u64,
 }
 
-impl<K, T, E> Store<K, T, E> {
-    fn served(&self, reason: Reason, now: Instant) {
-        if self.edge.refused(now) {
-            self.observer.observe(Event::FallbackStarted {
-                service: Arc::clone(&self.name),
-                reason,
-            });
-        }
+impl<K, T, E, O: Observe> Store<K, T, E, O> {
+    fn served(&self, reason: Reason) {
+        self.told
+            .refused(|service| Event::FallbackStarted { service, reason });
     }
 
-    fn passed(&self, now: Instant) {
-        if let Some(served) = self.edge.passed(now) {
-            self.observer.observe(Event::FallbackEnded {
-                service: Arc::clone(&self.name),
-                served,
-            });
-        }
+    fn passed(&self) {
+        self.told
+            .passed(|service, served| Event::FallbackEnded { service, served });
     }
 }
 
-impl<K: Hash + Eq + Clone, T, E> Drop for Claim<K, T, E> {
+impl<K: Hash + Eq + Clone, T, E, O> Drop for Claim<K, T, E, O> {
     fn drop(&mut self) {
         let shelf = &self.cache.store.shelf;
         shelf.release(&self.key, self.version);
     }
 }
 
-impl<K, T, E> Clone for Cache<K, T, E> {
-    fn clone(&self) -> Self {
-        Self {
-            store: Arc::clone(&self.store),
-        }
-    }
-}
-
-impl<K, T, E> fmt::Debug for Cache<K, T, E> {
+impl<K, T, E, O> fmt::Debug for Cache<K, T, E, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
-            .field("name", &self.store.name)
+            .field("name", &self.store.told.name)
             .field("len", &self.len())
             .field("rules", &self.store.rules)
             .finish_non_exhaustive()

@@ -13,21 +13,24 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use derive_where::derive_where;
 use mainstay_core::bulkhead::{self, Counts};
-use mainstay_core::edge::Edge;
 use mainstay_core::event::{Event, Observe};
 use mainstay_core::limit::adaptive::Adaptive;
 use mainstay_core::limit::delay::Delay;
 use mainstay_core::outcome::Outcome;
 use mainstay_core::time::{Deadline, Instant};
 
+use crate::builder;
 use crate::classify::{Classify, ErrorsFail};
 use crate::clock::Clock;
 use crate::error::{Cause, Error, Policy, Rejection};
 use crate::gate::{Arrived, Gate, Gated, Patience};
+use crate::told::Told;
 
 mod future;
 mod layer;
@@ -99,16 +102,13 @@ pub enum ConfigError {
 /// assert_eq!(answer.unwrap(), "found");
 /// # });
 /// ```
-#[derive(Clone)]
-pub struct ConcurrencyLimit(Arc<Limited>);
+#[derive_where(Clone)]
+pub struct ConcurrencyLimit<O = ()>(Arc<Limited<O>>);
 
-struct Limited {
+struct Limited<O> {
     engine: Adaptive,
     gate: Gate,
-    edge: Edge,
-    name: Arc<str>,
-    clock: Clock,
-    observer: Arc<dyn Observe>,
+    told: Told<O>,
 }
 
 /// A place in flight; used up by the call's result, from which the limit learns.
@@ -116,43 +116,36 @@ struct Limited {
 /// Dropped without one, it says nothing of the callee. Where a timeout drops the call, put the
 /// timeout inside the limit: then it is a result.
 #[must_use = "the place is free again as soon as the permit is dropped"]
-pub struct Held<B: Borrow<ConcurrencyLimit>> {
+pub struct Held<B: Borrow<ConcurrencyLimit<O>>, O: Observe = ()> {
     limit: B,
     started: Instant,
+    observer: PhantomData<O>,
 }
 
 /// A place that borrows its limit.
-pub type Permit<'a> = Held<&'a ConcurrencyLimit>;
+pub type Permit<'a, O = ()> = Held<&'a ConcurrencyLimit<O>, O>;
 
 /// A place that may move into another task, a response body or a blocking thread.
-pub type OwnedPermit = Held<ConcurrencyLimit>;
+pub type OwnedPermit<O = ()> = Held<ConcurrencyLimit<O>, O>;
 
-/// Makes a [`ConcurrencyLimit`].
-#[must_use = "ends with build()"]
-pub struct Builder {
-    name: Arc<str>,
-    config: Config,
-    clock: Option<Clock>,
-    observer: Arc<dyn Observe>,
-}
+/// Makes a [`ConcurrencyLimit`]. Its observer hears that load is being shed, and that it no longer
+/// is: one pair per overload, not one per call.
+pub type Builder<O = ()> = builder::Builder<Config, (), O>;
 
 impl ConcurrencyLimit {
     /// A limit called `name`: what it guards.
     pub fn builder(name: impl Into<Arc<str>>) -> Builder {
-        Builder {
-            name: name.into(),
-            config: Config::default(),
-            clock: None,
-            observer: Arc::new(()),
-        }
+        Builder::new(name.into(), ())
     }
+}
 
+impl<O: Observe> ConcurrencyLimit<O> {
     /// Takes a place if one is free and nobody waits for it.
     ///
     /// # Errors
     ///
     /// [`Rejection`] when there is none.
-    pub fn try_acquire(&self) -> Result<Permit<'_>, Rejection> {
+    pub fn try_acquire(&self) -> Result<Permit<'_, O>, Rejection> {
         try_take(self)
     }
 
@@ -161,7 +154,7 @@ impl ConcurrencyLimit {
     /// # Errors
     ///
     /// As [`try_acquire`](Self::try_acquire).
-    pub fn try_acquire_owned(&self) -> Result<OwnedPermit, Rejection> {
+    pub fn try_acquire_owned(&self) -> Result<OwnedPermit<O>, Rejection> {
         try_take(self.clone())
     }
 
@@ -177,7 +170,7 @@ impl ConcurrencyLimit {
         &self,
         deadline: Deadline,
         priority: Priority,
-    ) -> Result<Permit<'_>, Rejection> {
+    ) -> Result<Permit<'_, O>, Rejection> {
         take(self, deadline, priority).await
     }
 
@@ -190,7 +183,7 @@ impl ConcurrencyLimit {
         &self,
         deadline: Deadline,
         priority: Priority,
-    ) -> Result<OwnedPermit, Rejection> {
+    ) -> Result<OwnedPermit<O>, Rejection> {
         take(self.clone(), deadline, priority).await
     }
 
@@ -204,7 +197,7 @@ impl ConcurrencyLimit {
         &self,
         deadline: Deadline,
         priority: Priority,
-    ) -> Result<Permit<'_>, Rejection> {
+    ) -> Result<Permit<'_, O>, Rejection> {
         match arrive(self, deadline, priority)? {
             Arrived::Entered(limit) => Ok(admit(limit)),
             Arrived::Queued(queued) => self.0.settle(queued.block()),
@@ -280,7 +273,7 @@ impl ConcurrencyLimit {
     }
 }
 
-impl Gated for ConcurrencyLimit {
+impl<O: Observe> Gated for ConcurrencyLimit<O> {
     fn gate(&self) -> &Gate {
         &self.0.gate
     }
@@ -290,21 +283,26 @@ impl Gated for ConcurrencyLimit {
     }
 
     fn clock(&self) -> Clock {
-        self.0.clock
+        self.0.told.clock
     }
 }
 
 /// The handle has a place, which the permit gives back.
-fn admit<B: Borrow<ConcurrencyLimit>>(limit: B) -> Held<B> {
+fn admit<B: Borrow<ConcurrencyLimit<O>>, O: Observe>(limit: B) -> Held<B, O> {
     let limited = &limit.borrow().0;
     limited.passed();
     Held {
-        started: limited.clock.now(),
+        started: limited.told.clock.now(),
         limit,
+        observer: PhantomData,
     }
 }
 
-fn try_take<B: Borrow<ConcurrencyLimit>>(limit: B) -> Result<Held<B>, Rejection> {
+fn try_take<B, O>(limit: B) -> Result<Held<B, O>, Rejection>
+where
+    B: Borrow<ConcurrencyLimit<O>>,
+    O: Observe,
+{
     let limited = &limit.borrow().0;
     match limited.engine.permits().enter() {
         Ok(()) => Ok(admit(limit)),
@@ -313,9 +311,10 @@ fn try_take<B: Borrow<ConcurrencyLimit>>(limit: B) -> Result<Held<B>, Rejection>
 }
 
 /// Takes a place or lines up for one.
-fn arrive<B>(limit: B, deadline: Deadline, priority: Priority) -> Result<Arrived<B>, Rejection>
+fn arrive<B, O>(limit: B, deadline: Deadline, priority: Priority) -> Result<Arrived<B>, Rejection>
 where
-    B: Borrow<ConcurrencyLimit> + Gated + Clone,
+    B: Borrow<ConcurrencyLimit<O>> + Gated + Clone,
+    O: Observe,
 {
     if limit.counts().enter().is_ok() {
         return Ok(Arrived::Entered(limit));
@@ -324,9 +323,14 @@ where
     Gate::arrive(limit, priority, deadline).map_err(|counts| refused.borrow().0.refuse_full(counts))
 }
 
-async fn take<B>(limit: B, deadline: Deadline, priority: Priority) -> Result<Held<B>, Rejection>
+async fn take<B, O>(
+    limit: B,
+    deadline: Deadline,
+    priority: Priority,
+) -> Result<Held<B, O>, Rejection>
 where
-    B: Borrow<ConcurrencyLimit> + Gated + Clone,
+    B: Borrow<ConcurrencyLimit<O>> + Gated + Clone,
+    O: Observe,
 {
     let handle = limit.clone();
     match arrive(limit, deadline, priority)? {
@@ -335,15 +339,15 @@ where
     }
 }
 
-impl Limited {
+impl<O: Observe> Limited<O> {
     fn counts(&self) -> Counts {
         self.engine.permits().counts()
     }
 
     /// What came of waiting.
-    fn settle<B>(&self, ended: Result<B, Cause>) -> Result<Held<B>, Rejection>
+    fn settle<B>(&self, ended: Result<B, Cause>) -> Result<Held<B, O>, Rejection>
     where
-        B: Borrow<ConcurrencyLimit>,
+        B: Borrow<ConcurrencyLimit<O>>,
     {
         ended
             .map(admit)
@@ -351,15 +355,8 @@ impl Limited {
     }
 
     fn passed(&self) {
-        if !self.edge.is_active() {
-            return;
-        }
-        if let Some(rejected) = self.edge.passed(self.clock.now()) {
-            self.observer.observe(Event::LoadShedEnded {
-                service: Arc::clone(&self.name),
-                rejected,
-            });
-        }
+        self.told
+            .passed(|service, rejected| Event::LoadShedEnded { service, rejected });
     }
 
     fn refuse_full(&self, counts: Counts) -> Rejection {
@@ -371,23 +368,16 @@ impl Limited {
     }
 
     fn refuse(&self, cause: Cause, counts: Counts) -> Rejection {
-        if self.edge.refused(self.clock.coarse()) {
-            self.observer.observe(Event::LoadShedStarted {
-                service: Arc::clone(&self.name),
-                in_flight: counts.in_flight,
-                limit: self.engine.limit().get(),
-            });
-        }
-        Rejection {
-            policy: Policy::ConcurrencyLimit,
-            name: Arc::clone(&self.name),
-            cause,
-            retry_after: None,
-        }
+        self.told.refused(|service| Event::LoadShedStarted {
+            service,
+            in_flight: counts.in_flight,
+            limit: self.engine.limit().get(),
+        });
+        self.told.rejection(Policy::ConcurrencyLimit, cause, None)
     }
 }
 
-impl<B: Borrow<ConcurrencyLimit>> Held<B> {
+impl<B: Borrow<ConcurrencyLimit<O>>, O: Observe> Held<B, O> {
     /// The call succeeded.
     pub fn success(self) {
         self.record(Outcome::Success);
@@ -401,7 +391,7 @@ impl<B: Borrow<ConcurrencyLimit>> Held<B> {
     /// The call ended so.
     pub fn record(self, outcome: Outcome) {
         let limited = &self.limit.borrow().0;
-        let now = limited.clock.now();
+        let now = limited.told.clock.now();
         if limited.engine.record(self.started, outcome, now) {
             limited.gate.promote(limited.engine.permits());
         }
@@ -409,7 +399,7 @@ impl<B: Borrow<ConcurrencyLimit>> Held<B> {
     }
 }
 
-impl<B: Borrow<ConcurrencyLimit>> Drop for Held<B> {
+impl<B: Borrow<ConcurrencyLimit<O>>, O: Observe> Drop for Held<B, O> {
     fn drop(&mut self) {
         let limited = &self.limit.borrow().0;
         limited.gate.leave(limited.engine.permits());
@@ -417,73 +407,43 @@ impl<B: Borrow<ConcurrencyLimit>> Drop for Held<B> {
     }
 }
 
-impl Builder {
-    /// How the limit moves, and how many may wait how long.
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// Who hears that load is being shed, and no more: one pair per overload, not one per call.
-    pub fn observer(mut self, observer: Arc<dyn Observe>) -> Self {
-        self.observer = observer;
-        self
-    }
-
-    /// The clock to read.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = Some(clock);
-        self
-    }
-
+impl<O> Builder<O> {
     /// The limit, at its initial value.
     ///
     /// # Errors
     ///
     /// A configured value that cannot work.
-    pub fn build(self) -> Result<ConcurrencyLimit, ConfigError> {
+    pub fn build(self) -> Result<ConcurrencyLimit<O>, ConfigError> {
+        let (config, (), told) = self.into_parts();
         let Config {
             limit,
             queue,
             delay,
-        } = self.config;
-        let clock = self.clock.unwrap_or_default();
+        } = config;
         Ok(ConcurrencyLimit(Arc::new(Limited {
-            engine: Adaptive::new(&limit, queue, clock.now())?,
+            engine: Adaptive::new(&limit, queue, told.clock.now())?,
             gate: Gate::new(Patience::Controlled(Delay::new(&delay)?)),
-            edge: Edge::new(),
-            name: self.name,
-            clock,
-            observer: self.observer,
+            told,
         })))
     }
 }
 
-impl fmt::Debug for ConcurrencyLimit {
+impl<O: Observe> fmt::Debug for ConcurrencyLimit<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConcurrencyLimit")
-            .field("name", &self.0.name)
+            .field("name", &self.0.told.name)
             .field("limit", &self.limit())
             .field("counts", &self.0.counts())
             .finish_non_exhaustive()
     }
 }
 
-impl<B: Borrow<ConcurrencyLimit>> fmt::Debug for Held<B> {
+impl<B: Borrow<ConcurrencyLimit<O>>, O: Observe> fmt::Debug for Held<B, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConcurrencyPermit")
             .field("limit", self.limit.borrow())
             .field("started", &self.started)
             .finish()
-    }
-}
-
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("name", &self.name)
-            .field("config", &self.config)
-            .finish_non_exhaustive()
     }
 }
 

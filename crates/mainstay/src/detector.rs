@@ -12,11 +12,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use derive_where::derive_where;
 use mainstay_core::detector::{LocalHealth, Peer};
 use mainstay_core::event::{Event, Observe};
 use mainstay_core::outcome::Reason;
 
-use crate::clock::Clock;
+use crate::builder;
+use crate::told::Told;
 
 pub use mainstay_core::detector::{
     Config, ConfigError, LocalHealthConfig, Method, PhiConfig, Suspicion,
@@ -50,16 +52,14 @@ pub const PEERS_MAX: usize = 4_096;
 /// # watching.abort();
 /// # });
 /// ```
-#[derive(Clone)]
-pub struct Detector(Arc<Watch>);
+#[derive_where(Clone)]
+pub struct Detector<O = ()>(Arc<Watch<O>>);
 
-struct Watch {
-    name: Arc<str>,
+struct Watch<O> {
     config: Config,
     interval: Duration,
     peers: Mutex<Peers>,
-    clock: Clock,
-    observer: Arc<dyn Observe>,
+    told: Told<O>,
 }
 
 struct Peers {
@@ -72,35 +72,25 @@ struct Peers {
 #[error("{PEERS_MAX} peers are watched already; forget those that are gone")]
 pub struct TooManyPeers;
 
-/// Makes a [`Detector`].
-#[must_use = "ends with build()"]
-pub struct Builder {
-    name: Arc<str>,
-    config: Config,
-    local: LocalHealthConfig,
-    clock: Option<Clock>,
-    observer: Arc<dyn Observe>,
-}
+/// Makes a [`Detector`]. Its observer hears of changed verdicts, as `endpoint_healthy` and
+/// `endpoint_unhealthy`.
+pub type Builder<O = ()> = builder::Builder<Config, LocalHealthConfig, O>;
 
 impl Detector {
     /// A detector called `name`: what the peers are replicas of.
     pub fn builder(name: impl Into<Arc<str>>) -> Builder {
-        Builder {
-            name: name.into(),
-            config: Config::default(),
-            local: LocalHealthConfig::default(),
-            clock: None,
-            observer: Arc::new(()),
-        }
+        Builder::new(name.into(), LocalHealthConfig::default())
     }
+}
 
+impl<O: Observe> Detector<O> {
     /// Watches a peer from now on, before its first heartbeat. One that is watched stays as it is.
     ///
     /// # Errors
     ///
     /// [`TooManyPeers`].
     pub fn watch(&self, peer: impl Into<Arc<str>>) -> Result<(), TooManyPeers> {
-        let now = self.0.clock.now();
+        let now = self.0.told.clock.now();
         let mut peers = self.lock();
         peers.local.woke(now);
         let peer = peer.into();
@@ -132,7 +122,7 @@ impl Detector {
     }
 
     fn beat(&self, peer: &str) -> bool {
-        let now = self.0.clock.now();
+        let now = self.0.told.clock.now();
         let mut peers = self.lock();
         let Peers { local, by_name } = &mut *peers;
         match by_name.get_mut(peer) {
@@ -160,7 +150,7 @@ impl Detector {
     }
 
     fn changed(&self) -> Vec<(Arc<str>, Verdict, Suspicion)> {
-        let now = self.0.clock.now();
+        let now = self.0.told.clock.now();
         let mut peers = self.lock();
         peers.local.ticked(now);
         let Peers { local, by_name } = &mut *peers;
@@ -182,7 +172,7 @@ impl Detector {
 
     /// How much this peer is suspected; `None` when it is not watched.
     pub fn suspicion(&self, peer: &str) -> Option<Suspicion> {
-        let now = self.0.clock.now();
+        let now = self.0.told.clock.now();
         let peers = self.lock();
         let watched = peers.by_name.get(peer)?;
         Some(watched.suspicion(&peers.local, now))
@@ -208,19 +198,22 @@ impl Detector {
     }
 
     fn tell(&self, endpoint: Arc<str>, verdict: Verdict, suspicion: Suspicion) {
-        let service = Arc::clone(&self.0.name);
         let Suspicion { level, threshold } = suspicion;
-        self.0.observer.observe(match verdict {
-            Verdict::Healthy => Event::EndpointHealthy { service, endpoint },
-            Verdict::Unhealthy => Event::EndpointUnhealthy {
+        match verdict {
+            Verdict::Healthy => {
+                self.0
+                    .told
+                    .tell(|service| Event::EndpointHealthy { service, endpoint });
+            },
+            Verdict::Unhealthy => self.0.told.tell(|service| Event::EndpointUnhealthy {
                 service,
                 endpoint,
                 reason: Reason::Timeout,
                 detail: format!("suspicion {level:.1}, threshold {threshold}"),
-            },
+            }),
             // A change never leads back there.
-            Verdict::Unknown => return,
-        });
+            Verdict::Unknown => {},
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Peers> {
@@ -229,28 +222,10 @@ impl Detector {
     }
 }
 
-impl Builder {
-    /// What makes a peer suspect.
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
-
+impl<O> Builder<O> {
     /// What is expected of this process, and how often peers are checked.
     pub fn local(mut self, local: LocalHealthConfig) -> Self {
-        self.local = local;
-        self
-    }
-
-    /// Who hears of changed verdicts, as `endpoint_healthy` and `endpoint_unhealthy`.
-    pub fn observer(mut self, observer: Arc<dyn Observe>) -> Self {
-        self.observer = observer;
-        self
-    }
-
-    /// The clock to read.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = Some(clock);
+        self.extra = local;
         self
     }
 
@@ -259,42 +234,31 @@ impl Builder {
     /// # Errors
     ///
     /// A configured value that cannot work.
-    pub fn build(self) -> Result<Detector, ConfigError> {
-        let clock = self.clock.unwrap_or_default();
-        let now = clock.now();
-        let local = LocalHealth::new(&self.local, now)?;
+    pub fn build(self) -> Result<Detector<O>, ConfigError> {
+        let (config, local, told) = self.into_parts();
+        let interval = local.interval;
+        let now = told.clock.now();
+        let local = LocalHealth::new(&local, now)?;
         // All peers are made as this one, which proves that they can be.
-        Peer::new(&self.config, &local, now)?;
+        Peer::new(&config, &local, now)?;
         Ok(Detector(Arc::new(Watch {
-            name: self.name,
-            config: self.config,
-            interval: self.local.interval,
+            config,
+            interval,
             peers: Mutex::new(Peers {
                 local,
                 by_name: BTreeMap::new(),
             }),
-            clock,
-            observer: self.observer,
+            told,
         })))
     }
 }
 
-impl fmt::Debug for Detector {
+impl<O: Observe> fmt::Debug for Detector<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Detector")
-            .field("name", &self.0.name)
+            .field("name", &self.0.told.name)
             .field("config", &self.0.config)
             .field("verdicts", &self.verdicts())
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("name", &self.name)
-            .field("config", &self.config)
-            .field("local", &self.local)
             .finish_non_exhaustive()
     }
 }

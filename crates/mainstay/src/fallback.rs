@@ -11,14 +11,15 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use derive_where::derive_where;
 use mainstay_core::bulkhead::{Bulkhead, Limits};
-use mainstay_core::edge::Edge;
 use mainstay_core::event::{Event, Observe};
 use mainstay_core::outcome::Reason;
 
+use crate::builder;
 use crate::classify::{Classify, ErrorsFail, Nested};
-use crate::clock::Clock;
 use crate::error::{Cause, Error};
+use crate::told::Told;
 
 mod future;
 mod layer;
@@ -67,40 +68,29 @@ impl Default for Config {
 /// );
 /// # });
 /// ```
-#[derive(Clone)]
-pub struct Fallback(Arc<Standby>);
+#[derive_where(Clone)]
+pub struct Fallback<O = ()>(Arc<Standby<O>>);
 
-struct Standby {
+struct Standby<O> {
     places: Option<Bulkhead>,
-    edge: Edge,
-    name: Arc<str>,
-    clock: Clock,
-    observer: Arc<dyn Observe>,
+    told: Told<O>,
 }
 
 /// A place for one substitute; free again when dropped.
-struct Place(Fallback);
+struct Place<O>(Fallback<O>);
 
-/// Makes a [`Fallback`].
-#[must_use = "ends with build()"]
-pub struct Builder {
-    name: Arc<str>,
-    config: Config,
-    clock: Option<Clock>,
-    observer: Arc<dyn Observe>,
-}
+/// Makes a [`Fallback`]. Its observer hears that substitutes are given, and that they no longer
+/// are: one pair per episode, not one per call.
+pub type Builder<O = ()> = builder::Builder<Config, (), O>;
 
 impl Fallback {
     /// A fallback for the service called `name`.
     pub fn builder(name: impl Into<Arc<str>>) -> Builder {
-        Builder {
-            name: name.into(),
-            config: Config::default(),
-            clock: None,
-            observer: Arc::new(()),
-        }
+        Builder::new(name.into(), ())
     }
+}
 
+impl<O: Observe> Fallback<O> {
     /// Runs `primary`, and `substitute` when it gave an `Err`.
     ///
     /// A fixed value is `|_| async { Ok(value) }`; it is made only when it is needed.
@@ -211,7 +201,7 @@ impl Fallback {
         &self,
         result: Result<&T, &Error<E>>,
         classify: &impl Classify<T, E>,
-    ) -> Option<(Reason, Place)> {
+    ) -> Option<(Reason, Place<O>)> {
         let Some(reason) = need(result, classify) else {
             if result.is_ok() {
                 self.0.passed();
@@ -249,30 +239,19 @@ const fn reason(cause: Cause) -> Reason {
     }
 }
 
-impl Standby {
+impl<O: Observe> Standby<O> {
     fn passed(&self) {
-        if !self.edge.is_active() {
-            return;
-        }
-        if let Some(served) = self.edge.passed(self.clock.now()) {
-            self.observer.observe(Event::FallbackEnded {
-                service: Arc::clone(&self.name),
-                served,
-            });
-        }
+        self.told
+            .passed(|service, served| Event::FallbackEnded { service, served });
     }
 
     fn served(&self, reason: Reason) {
-        if self.edge.refused(self.clock.now()) {
-            self.observer.observe(Event::FallbackStarted {
-                service: Arc::clone(&self.name),
-                reason,
-            });
-        }
+        self.told
+            .refused(|service| Event::FallbackStarted { service, reason });
     }
 }
 
-impl Place {
+impl<O: Observe> Place<O> {
     fn settle<T, E>(
         self,
         primary: Result<T, Error<E>>,
@@ -294,7 +273,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl<O> Drop for Place<O> {
     fn drop(&mut self) {
         if let Some(places) = &self.0.0.places {
             // Nobody queues for a substitute: the place is owed to nobody.
@@ -303,63 +282,33 @@ impl Drop for Place {
     }
 }
 
-impl Builder {
-    /// How much may stand in.
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// Who hears that substitutes are given, and that they no longer are: one pair per episode,
-    /// not one per call.
-    pub fn observer(mut self, observer: Arc<dyn Observe>) -> Self {
-        self.observer = observer;
-        self
-    }
-
-    /// The clock to read.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = Some(clock);
-        self
-    }
-
+impl<O> Builder<O> {
     /// The fallback.
-    pub fn build(self) -> Fallback {
+    pub fn build(self) -> Fallback<O> {
         let limits = |in_flight| Limits {
             in_flight,
             queue: None,
         };
+        let (config, (), told) = self.into_parts();
         Fallback(Arc::new(Standby {
-            places: self.config.in_flight.map(limits).map(Bulkhead::new),
-            edge: Edge::new(),
-            name: self.name,
-            clock: self.clock.unwrap_or_default(),
-            observer: self.observer,
+            places: config.in_flight.map(limits).map(Bulkhead::new),
+            told,
         }))
     }
 }
 
-impl fmt::Debug for Fallback {
+impl<O: Observe> fmt::Debug for Fallback<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fallback")
-            .field("name", &self.0.name)
+            .field("name", &self.0.told.name)
             .field("in_flight", &self.in_flight())
             .finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Place {
+impl<O> fmt::Debug for Place<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Place").field(&self.0.0.name).finish()
-    }
-}
-
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("name", &self.name)
-            .field("config", &self.config)
-            .finish_non_exhaustive()
+        f.debug_tuple("Place").field(&self.0.0.told.name).finish()
     }
 }
 

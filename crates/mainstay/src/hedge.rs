@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use derive_where::derive_where;
+use mainstay_core::event::Observe;
 use mainstay_core::latency::Latency;
 use mainstay_core::time::Instant;
 
@@ -72,19 +74,19 @@ const UNKNOWN: u64 = u64::MAX;
 /// assert_eq!(hedge.won(), 1);
 /// # });
 /// ```
-#[derive(Clone)]
-pub struct Hedge(Arc<Plan>);
+#[derive_where(Clone)]
+pub struct Hedge<O = ()>(Arc<Plan<O>>);
 
 /// Marks a call that may be made twice: it has the same effect once or many times.
 #[derive(Clone, Copy, Debug)]
 pub struct Idempotent<F>(pub F);
 
-struct Plan {
+struct Plan<O> {
     config: Config,
     latency: Latency,
     /// The quantile that is waited for, in nanoseconds, and until when it is good.
     remembered: [AtomicU64; 2],
-    budget: RetryBudget,
+    budget: RetryBudget<O>,
     clock: Clock,
     sent: AtomicU64,
     won: AtomicU64,
@@ -93,15 +95,15 @@ struct Plan {
 
 /// Makes a [`Hedge`].
 #[must_use = "ends with build()"]
-pub struct Builder {
+pub struct Builder<O = ()> {
     config: Config,
-    budget: RetryBudget,
+    budget: RetryBudget<O>,
     clock: Option<Clock>,
 }
 
-impl Hedge {
+impl<O: Observe> Hedge<O> {
     /// Hedges that are charged to `budget`, which should be that of the service's retries.
-    pub fn builder(budget: RetryBudget) -> Builder {
+    pub fn builder(budget: RetryBudget<O>) -> Builder<O> {
         Builder {
             config: Config::default(),
             budget,
@@ -184,7 +186,7 @@ impl Hedge {
     }
 }
 
-impl Plan {
+impl<O: Observe> Plan<O> {
     fn delay(&self, now: Instant) -> Duration {
         match self.config.delay {
             Delay::Fixed(delay) => delay,
@@ -228,7 +230,7 @@ impl Plan {
     }
 }
 
-impl Builder {
+impl<O: Observe> Builder<O> {
     /// When copies are sent, and how many.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -246,7 +248,7 @@ impl Builder {
     /// # Errors
     ///
     /// A configured value that cannot work.
-    pub fn build(self) -> Result<Hedge, ConfigError> {
+    pub fn build(self) -> Result<Hedge<O>, ConfigError> {
         self.config.validate()?;
         Ok(Hedge(Arc::new(Plan {
             latency: Latency::new(self.config.span).map_err(ConfigError::Span)?,
@@ -261,7 +263,7 @@ impl Builder {
     }
 }
 
-impl fmt::Debug for Hedge {
+impl<O: Observe> fmt::Debug for Hedge<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hedge")
             .field("config", &self.0.config)
@@ -272,7 +274,7 @@ impl fmt::Debug for Hedge {
     }
 }
 
-impl fmt::Debug for Builder {
+impl<O> fmt::Debug for Builder<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("config", &self.config)

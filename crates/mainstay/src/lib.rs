@@ -28,6 +28,7 @@ pub mod adjudicate;
 mod admission;
 pub mod batch;
 pub mod breaker;
+pub mod builder;
 pub mod bulkhead;
 pub mod cache;
 pub mod classify;
@@ -52,6 +53,7 @@ pub mod registry;
 pub mod retry;
 pub mod throttle;
 pub mod timeout;
+mod told;
 mod waiters;
 
 pub use mainstay_core::event::{Event, Observe};

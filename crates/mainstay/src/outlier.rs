@@ -11,12 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
+use derive_where::derive_where;
 use mainstay_core::event::{Event, Observe};
 use mainstay_core::outcome::Outcome;
 use mainstay_core::outlier::{self, Cell, Decision};
 use mainstay_core::time::Instant;
 
-use crate::clock::Clock;
+use crate::builder;
+use crate::told::Told;
 
 pub use mainstay_core::outlier::{Config, ConfigError, ENDPOINTS_MAX, Evident, SHARE_MIN};
 
@@ -38,29 +40,26 @@ pub use mainstay_core::outlier::{Config, ConfigError, ENDPOINTS_MAX, Evident, SH
 /// assert!(!outliers.is_ejected(0));
 /// # });
 /// ```
-#[derive(Clone)]
-pub struct Outliers(Arc<Group>);
+#[derive_where(Clone)]
+pub struct Outliers<O = ()>(Arc<Group<O>>);
 
-struct Group {
+struct Group<O> {
     cells: Box<[Cell]>,
     /// When the next evaluation is due, in nanoseconds.
     due: AtomicU64,
     interval: Duration,
     engine: Mutex<outlier::Outliers>,
-    name: Arc<str>,
     endpoints: Box<[Arc<str>]>,
-    clock: Clock,
-    observer: Arc<dyn Observe>,
+    told: Told<O>,
 }
 
-/// Makes [`Outliers`].
-#[must_use = "ends with build()"]
-pub struct Builder {
-    name: Arc<str>,
+/// Makes [`Outliers`]. Their observer hears of ejections and returns.
+pub type Builder<O = ()> = builder::Builder<Config, Extra, O>;
+
+/// What outlier detection is told besides.
+#[derive(Clone, Debug)]
+pub struct Extra {
     endpoints: Box<[Arc<str>]>,
-    config: Config,
-    clock: Option<Clock>,
-    observer: Arc<dyn Observe>,
     seed: Option<u64>,
 }
 
@@ -70,16 +69,18 @@ impl Outliers {
         name: impl Into<Arc<str>>,
         endpoints: impl IntoIterator<Item = E>,
     ) -> Builder {
-        Builder {
-            name: name.into(),
-            endpoints: endpoints.into_iter().map(Into::into).collect(),
-            config: Config::default(),
-            clock: None,
-            observer: Arc::new(()),
-            seed: None,
-        }
+        let endpoints = endpoints.into_iter().map(Into::into).collect();
+        Builder::new(
+            name.into(),
+            Extra {
+                endpoints,
+                seed: None,
+            },
+        )
     }
+}
 
+impl<O: Observe> Outliers<O> {
     /// The endpoints, in the order in which all else counts them.
     pub fn endpoints(&self) -> &[Arc<str>] {
         &self.0.endpoints
@@ -90,7 +91,7 @@ impl Outliers {
         let Some(cell) = self.0.cells.get(endpoint) else {
             return;
         };
-        let now = self.0.clock.coarse();
+        let now = self.0.told.clock.coarse();
         let streak = cell.record(outcome, rtt, now);
         if streak || now.as_nanos() >= self.0.due.load(Ordering::Relaxed) {
             self.evaluate_at(now);
@@ -100,19 +101,19 @@ impl Outliers {
     /// Whether this endpoint is left out just now.
     pub fn is_ejected(&self, endpoint: usize) -> bool {
         let cell = self.0.cells.get(endpoint);
-        cell.is_some_and(|cell| cell.is_ejected(self.0.clock.coarse()))
+        cell.is_some_and(|cell| cell.is_ejected(self.0.told.clock.coarse()))
     }
 
     /// The share of its calls that this endpoint should get: 0 while it is left out, rising from
     /// [`SHARE_MIN`] to 1 after it returned. 0 for a place that is not on the list.
     pub fn share(&self, endpoint: usize) -> f64 {
         let cell = self.0.cells.get(endpoint);
-        cell.map_or(0.0, |cell| cell.share(self.0.clock.coarse()))
+        cell.map_or(0.0, |cell| cell.share(self.0.told.clock.coarse()))
     }
 
     /// Endpoints that are left out just now.
     pub fn ejected(&self) -> usize {
-        let now = self.0.clock.coarse();
+        let now = self.0.told.clock.coarse();
         let cells = self.0.cells.iter();
         cells.filter(|cell| cell.is_ejected(now)).count()
     }
@@ -120,7 +121,7 @@ impl Outliers {
     /// Evaluates now, unless somebody is at it. Calls do so by themselves; an owner with a timer
     /// may as well, so that returns are told where no calls come.
     pub fn evaluate(&self) {
-        self.evaluate_at(self.0.clock.coarse());
+        self.evaluate_at(self.0.told.clock.coarse());
     }
 
     /// Another callee stands behind the endpoint now: it is in, and nothing is known of it.
@@ -128,7 +129,7 @@ impl Outliers {
         let Some(cell) = self.0.cells.get(endpoint) else {
             return;
         };
-        let now = self.0.clock.coarse();
+        let now = self.0.told.clock.coarse();
         let engine = self.0.engine.lock();
         let decision = engine
             .unwrap_or_else(PoisonError::into_inner)
@@ -158,8 +159,7 @@ impl Outliers {
         let Some(endpoint) = self.0.endpoints.get(endpoint).map(Arc::clone) else {
             return;
         };
-        let service = Arc::clone(&self.0.name);
-        self.0.observer.observe(match decision {
+        self.0.told.tell(|service| match decision {
             Decision::Ejected {
                 reason, duration, ..
             } => Event::EndpointEjected {
@@ -173,28 +173,10 @@ impl Outliers {
     }
 }
 
-impl Builder {
-    /// When an endpoint stands out, and for how long it is left out.
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// Who hears of ejections and returns.
-    pub fn observer(mut self, observer: Arc<dyn Observe>) -> Self {
-        self.observer = observer;
-        self
-    }
-
-    /// The clock to read.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = Some(clock);
-        self
-    }
-
+impl<O> Builder<O> {
     /// The seed of the ejections' jitter. Without one, each group has its own.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
+        self.extra.seed = Some(seed);
         self
     }
 
@@ -203,43 +185,29 @@ impl Builder {
     /// # Errors
     ///
     /// A configured value that cannot work, or too many endpoints.
-    pub fn build(self) -> Result<Outliers, ConfigError> {
-        let clock = self.clock.unwrap_or_default();
-        let now = clock.coarse();
-        let seed = self
-            .seed
-            .unwrap_or_else(|| RandomState::new().hash_one(&*self.name));
-        let engine = outlier::Outliers::new(&self.config, self.endpoints.len(), seed, now)?;
-        let cells = self.endpoints.iter().map(|_| Cell::new(&self.config));
+    pub fn build(self) -> Result<Outliers<O>, ConfigError> {
+        let (config, Extra { endpoints, seed }, told) = self.into_parts();
+        let now = told.clock.coarse();
+        let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(&*told.name));
+        let engine = outlier::Outliers::new(&config, endpoints.len(), seed, now)?;
+        let cells = endpoints.iter().map(|_| Cell::new(&config));
         Ok(Outliers(Arc::new(Group {
             cells: cells.collect(),
-            due: AtomicU64::new((now + self.config.interval).as_nanos()),
-            interval: self.config.interval,
+            due: AtomicU64::new((now + config.interval).as_nanos()),
+            interval: config.interval,
             engine: Mutex::new(engine),
-            name: self.name,
-            endpoints: self.endpoints,
-            clock,
-            observer: self.observer,
+            endpoints,
+            told,
         })))
     }
 }
 
-impl fmt::Debug for Outliers {
+impl<O: Observe> fmt::Debug for Outliers<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outliers")
-            .field("name", &self.0.name)
+            .field("name", &self.0.told.name)
             .field("endpoints", &self.0.endpoints)
             .field("ejected", &self.ejected())
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("name", &self.name)
-            .field("endpoints", &self.endpoints)
-            .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }

@@ -57,6 +57,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use mainstay_core::event::Observe;
+
 use crate::classify::{Classify, ErrorsFail};
 use crate::clock::Clock;
 use crate::error::Error;
@@ -121,9 +123,12 @@ struct Plan<S, C> {
     grain: Grain,
 }
 
-impl Pipeline {
+impl<O: Observe> Pipeline<Canonical<O>> {
     /// A pipeline called `name`, the service that it guards, with no stage so far.
-    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+    ///
+    /// Its policies say which observer it has. Where it has none of those, say it is [`Pipeline`]
+    /// that you want: `let pipeline: Pipeline = …`.
+    pub fn builder(name: impl Into<Arc<str>>) -> Builder<ErrorsFail, O> {
         Builder::new(name.into())
     }
 }

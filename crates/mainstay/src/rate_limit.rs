@@ -16,13 +16,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mainstay_core::edge::Edge;
+use derive_where::derive_where;
 use mainstay_core::event::{Event, Observe};
 use mainstay_core::limit::rate::{Bucket, Exceeded, Quota, RateConfig};
 use mainstay_core::time::Deadline;
 
-use crate::clock::Clock;
+use crate::builder;
 use crate::error::{Cause, Error, Policy, Rejection};
+use crate::told::Told;
 use crate::waiters::Waiters;
 
 mod future;
@@ -113,10 +114,10 @@ impl Default for Config {
 /// let rejection = limiter.try_acquire().unwrap_err();
 /// assert!(rejection.retry_after.unwrap() <= Duration::from_secs(60));
 /// ```
-#[derive(Clone)]
-pub struct RateLimiter(Arc<Limiter>);
+#[derive_where(Clone)]
+pub struct RateLimiter<O = ()>(Arc<Limiter<O>>);
 
-struct Limiter {
+struct Limiter<O> {
     quota: Quota,
     bucket: Bucket,
     /// How many wait; the length of `line`, written under its lock.
@@ -124,37 +125,21 @@ struct Limiter {
     line: Mutex<Waiters>,
     queue: u32,
     queue_wait: Duration,
-    told: Told,
+    told: Told<O>,
 }
 
-/// What a limiter tells, and its clock.
-struct Told {
-    edge: Edge,
-    name: Arc<str>,
-    clock: Clock,
-    observer: Arc<dyn Observe>,
-}
-
-/// Makes a [`RateLimiter`] or a [`KeyedRateLimiter`].
-#[must_use = "ends with build()"]
-pub struct Builder {
-    name: Arc<str>,
-    config: Config,
-    clock: Option<Clock>,
-    observer: Arc<dyn Observe>,
-}
+/// Makes a [`RateLimiter`] or a [`KeyedRateLimiter`]. Its observer hears that the limit is reached,
+/// and that calls are within it again: one pair per overload, not one per call.
+pub type Builder<O = ()> = builder::Builder<Config, (), O>;
 
 impl RateLimiter {
     /// A limiter called `name`: what it guards.
     pub fn builder(name: impl Into<Arc<str>>) -> Builder {
-        Builder {
-            name: name.into(),
-            config: Config::default(),
-            clock: None,
-            observer: Arc::new(()),
-        }
+        Builder::new(name.into(), ())
     }
+}
 
+impl<O: Observe> RateLimiter<O> {
     /// Takes one call out, if it is time and nobody waits for it.
     ///
     /// # Errors
@@ -167,8 +152,8 @@ impl RateLimiter {
         }
         limiter
             .check()
-            .map_err(|exceeded| limiter.told.refuse_exceeded(exceeded))?;
-        limiter.told.passed();
+            .map_err(|exceeded| refuse_exceeded(&limiter.told, exceeded))?;
+        passed(&limiter.told);
         Ok(())
     }
 
@@ -187,8 +172,8 @@ impl RateLimiter {
         limiter
             .bucket
             .check_n(&limiter.quota, calls, now)
-            .map_err(|exceeded| limiter.told.refuse_exceeded(exceeded))?;
-        limiter.told.passed();
+            .map_err(|exceeded| refuse_exceeded(&limiter.told, exceeded))?;
+        passed(&limiter.told);
         Ok(())
     }
 
@@ -254,7 +239,7 @@ impl RateLimiter {
     }
 }
 
-impl Limiter {
+impl<O: Observe> Limiter<O> {
     /// Whether a call that has just come would pass others.
     fn somebody_waits(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
@@ -279,7 +264,7 @@ impl Limiter {
     fn pass(&self) -> bool {
         let passes = !self.somebody_waits() && self.check().is_ok();
         if passes {
-            self.told.passed();
+            passed(&self.told);
         }
         passes
     }
@@ -295,80 +280,43 @@ impl Limiter {
         let before = self.waiting.load(Ordering::Relaxed);
         let now = self.told.clock.now();
         let retry_after = self.bucket.wait(&self.quota, before, now);
-        self.told.refuse(Cause::RateReached, Some(retry_after))
+        refuse(&self.told, Cause::RateReached, Some(retry_after))
     }
 }
 
-impl Told {
-    fn passed(&self) {
-        if !self.edge.is_active() {
-            return;
-        }
-        if let Some(rejected) = self.edge.passed(self.clock.now()) {
-            self.observer.observe(Event::RateLimitRecovered {
-                service: Arc::clone(&self.name),
-                rejected,
-            });
-        }
-    }
-
-    fn refuse_exceeded(&self, exceeded: Exceeded) -> Rejection {
-        let retry_after = match exceeded {
-            Exceeded::Now { retry_after } => Some(retry_after),
-            Exceeded::Never { burst: _ } => None,
-        };
-        self.refuse(Cause::RateReached, retry_after)
-    }
-
-    fn refuse(&self, cause: Cause, retry_after: Option<Duration>) -> Rejection {
-        if self.edge.refused(self.clock.coarse()) {
-            self.observer.observe(Event::RateLimitReached {
-                service: Arc::clone(&self.name),
-            });
-        }
-        Rejection {
-            policy: Policy::RateLimit,
-            name: Arc::clone(&self.name),
-            cause,
-            retry_after,
-        }
-    }
+fn passed<O: Observe>(told: &Told<O>) {
+    told.passed(|service, rejected| Event::RateLimitRecovered { service, rejected });
 }
 
-impl Builder {
-    /// How many calls in which time, and how many may wait.
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
+fn refuse_exceeded<O: Observe>(told: &Told<O>, exceeded: Exceeded) -> Rejection {
+    let retry_after = match exceeded {
+        Exceeded::Now { retry_after } => Some(retry_after),
+        Exceeded::Never { burst: _ } => None,
+    };
+    refuse(told, Cause::RateReached, retry_after)
+}
 
-    /// Who hears that the limit is reached and that calls are within it again: one pair per
-    /// overload, not one per call.
-    pub fn observer(mut self, observer: Arc<dyn Observe>) -> Self {
-        self.observer = observer;
-        self
-    }
+fn refuse<O: Observe>(told: &Told<O>, cause: Cause, retry_after: Option<Duration>) -> Rejection {
+    told.refused(|service| Event::RateLimitReached { service });
+    told.rejection(Policy::RateLimit, cause, retry_after)
+}
 
-    /// The clock to read.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = Some(clock);
-        self
-    }
-
+impl<O> Builder<O> {
     /// The limiter, with a full bucket.
     ///
     /// # Errors
     ///
     /// A configured value that cannot work.
-    pub fn build(self) -> Result<RateLimiter, ConfigError> {
+    pub fn build(self) -> Result<RateLimiter<O>, ConfigError> {
+        let (config, (), told) = self.into_parts();
         Ok(RateLimiter(Arc::new(Limiter {
-            quota: self.quota()?,
+            quota: config.quota()?,
             bucket: Bucket::new(),
             waiting: AtomicU32::new(0),
             line: Mutex::default(),
-            queue: self.config.queue.map_or(0, NonZeroU32::get),
-            queue_wait: self.config.queue_wait,
-            told: self.told(),
+            queue: config.queue.map_or(0, NonZeroU32::get),
+            queue_wait: config.queue_wait,
+            told,
         })))
     }
 
@@ -377,43 +325,28 @@ impl Builder {
     /// # Errors
     ///
     /// A configured value that cannot work.
-    pub fn build_keyed<K>(self, keys: NonZeroUsize) -> Result<KeyedRateLimiter<K>, ConfigError> {
-        Ok(KeyedRateLimiter::new(self.quota()?, keys, self.told()))
-    }
-
-    fn quota(&self) -> Result<Quota, ConfigError> {
-        Quota::new(&RateConfig {
-            per_period: self.config.per_period,
-            period: self.config.period,
-            burst: self.config.burst,
-        })
-    }
-
-    fn told(self) -> Told {
-        Told {
-            edge: Edge::new(),
-            name: self.name,
-            clock: self.clock.unwrap_or_default(),
-            observer: self.observer,
-        }
+    pub fn build_keyed<K>(self, keys: NonZeroUsize) -> Result<KeyedRateLimiter<K, O>, ConfigError> {
+        let (config, (), told) = self.into_parts();
+        Ok(KeyedRateLimiter::new(config.quota()?, keys, told))
     }
 }
 
-impl fmt::Debug for RateLimiter {
+impl Config {
+    fn quota(&self) -> Result<Quota, ConfigError> {
+        Quota::new(&RateConfig {
+            per_period: self.per_period,
+            period: self.period,
+            burst: self.burst,
+        })
+    }
+}
+
+impl<O> fmt::Debug for RateLimiter<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimiter")
             .field("name", &self.0.told.name)
             .field("quota", &self.0.quota)
             .field("bucket", &self.0.bucket)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("name", &self.name)
-            .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }

@@ -28,6 +28,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use derive_where::derive_where;
+use mainstay_core::event::Observe;
 use mainstay_core::random::SharedRandom;
 use mainstay_core::retry::{self, RETRY_AFTER_MAX};
 use mainstay_core::time::Deadline;
@@ -73,17 +75,17 @@ pub use service::RetryService;
 /// assert_eq!(answer, Ok("paid"));
 /// # });
 /// ```
-#[derive(Clone)]
-pub struct Retry {
-    plan: Arc<Plan>,
+#[derive_where(Clone)]
+pub struct Retry<O = ()> {
+    plan: Arc<Plan<O>>,
     idempotent: bool,
 }
 
-struct Plan {
+struct Plan<O> {
     retry: retry::Retry,
     total: Option<Duration>,
     even_when_nested: bool,
-    budget: RetryBudget,
+    budget: RetryBudget<O>,
     clock: Clock,
     random: SharedRandom,
 }
@@ -99,12 +101,12 @@ pub struct Attempt {
 
 /// Makes a [`Retry`].
 #[must_use = "ends with build()"]
-pub struct Builder {
+pub struct Builder<O = ()> {
     retry: retry::Retry,
     total: Option<Duration>,
     idempotent: bool,
     even_when_nested: bool,
-    budget: RetryBudget,
+    budget: RetryBudget<O>,
     clock: Option<Clock>,
     seed: Option<u64>,
 }
@@ -116,10 +118,10 @@ pub fn current_attempt() -> Option<u32> {
     (number > 0).then_some(number)
 }
 
-impl Retry {
+impl<O: Observe> Retry<O> {
     /// Retries that are charged to `budget`: at most three attempts, the backoff of
     /// [`BackoffConfig::default`], no total limit.
-    pub fn builder(budget: RetryBudget) -> Builder {
+    pub fn builder(budget: RetryBudget<O>) -> Builder<O> {
         Builder {
             retry: retry::Retry {
                 attempts: const { NonZeroU32::MIN.saturating_add(2) },
@@ -146,7 +148,7 @@ impl Retry {
     }
 
     /// What retries are charged to.
-    pub fn budget(&self) -> &RetryBudget {
+    pub fn budget(&self) -> &RetryBudget<O> {
         &self.plan.budget
     }
 
@@ -255,7 +257,7 @@ impl Retry {
     }
 }
 
-impl Builder {
+impl<O: Observe> Builder<O> {
     /// Attempts in all, the first included.
     pub fn attempts(mut self, attempts: NonZeroU32) -> Self {
         self.retry.attempts = attempts;
@@ -306,7 +308,7 @@ impl Builder {
     }
 
     /// The retries.
-    pub fn build(self) -> Retry {
+    pub fn build(self) -> Retry<O> {
         let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
         Retry {
             plan: Arc::new(Plan {
@@ -322,7 +324,7 @@ impl Builder {
     }
 }
 
-impl fmt::Debug for Retry {
+impl<O: Observe> fmt::Debug for Retry<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Retry")
             .field("retry", &self.plan.retry)
@@ -333,7 +335,7 @@ impl fmt::Debug for Retry {
     }
 }
 
-impl fmt::Debug for Builder {
+impl<O: Observe> fmt::Debug for Builder<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("retry", &self.retry)

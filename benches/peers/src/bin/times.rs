@@ -1,4 +1,5 @@
-//! Prints nanoseconds per call: `times <rounds> <milliseconds per subject and round> [filter]`.
+//! Prints nanoseconds per call: `times <rounds> <milliseconds per subject and round> [filter]`,
+//! where the filter is a part of a case and a subject: `pipeline_success mainstay`.
 //!
 //! Prevents a comparison across different minutes of the machine: within a round all subjects of a
 //! case take their turn one after the other, and each round begins with another one.
@@ -20,7 +21,7 @@ fn main() {
 
     let mut running: Vec<Running> = peers::subjects()
         .into_iter()
-        .filter(|subject| subject.case.name().contains(&filter))
+        .filter(|subject| format!("{} {}", subject.case.name(), subject.name).contains(&filter))
         .map(Running::new)
         .collect();
     for round in 0..rounds as usize {

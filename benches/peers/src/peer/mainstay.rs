@@ -24,6 +24,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
     Subject::new(Case::BreakerClosedSuccess, NAME, called),
     Subject::new(Case::BreakerClosedSuccessSync, NAME, guarded),
     Subject::new(Case::BreakerClosedSuccess2Threads, NAME, called),
+    Subject::new(Case::BreakerClosedSuccess2Breakers, NAME, called_apart),
     Subject::new(Case::BreakerClosedFailure, NAME, called),
     Subject::new(Case::BreakerOpenRejection, NAME, open),
     Subject::new(Case::BreakerHalfOpenRejection, NAME, half_open),
@@ -59,14 +60,23 @@ fn breaker(config: Config) -> Breaker {
 /// A future, run through the breaker.
 fn called(case: Case) -> Vec<Worker> {
     workers(case, &breaker(config(case)), |breaker| {
-        worker(move |number| {
-            let fails = case.fails(number);
-            let answer = now(breaker.call(answered(number, fails)));
-            matches!(
-                (answer, fails),
-                (Ok(_), false) | (Err(Error::Inner(Failure)), true)
-            )
-        })
+        caller(case, breaker)
+    })
+}
+
+/// The same through a breaker of each worker's own.
+fn called_apart(case: Case) -> Vec<Worker> {
+    workers(case, &config(case), |config| caller(case, breaker(config)))
+}
+
+fn caller(case: Case, breaker: Breaker) -> Worker {
+    worker(move |number| {
+        let fails = case.fails(number);
+        let answer = now(breaker.call(answered(number, fails)));
+        matches!(
+            (answer, fails),
+            (Ok(_), false) | (Err(Error::Inner(Failure)), true)
+        )
     })
 }
 

@@ -88,7 +88,7 @@ impl Metrics {
 
     /// Shows the circuit of `breaker` from now on; without this, it is shown from its first
     /// transition on.
-    pub fn watch(&self, breaker: &Breaker) {
+    pub fn watch(&self, breaker: &Breaker<impl Observe>) {
         let shown = match breaker.state() {
             // Calls pass in the ramp, most of them, and where the breaker is off.
             State::Closed | State::Ramp { .. } | State::Disabled => Shown::Closed,
@@ -99,7 +99,7 @@ impl Metrics {
     }
 
     /// The circuit of `breaker` is gone: all its gauges are 0.
-    pub fn forget(&self, breaker: &Breaker) {
+    pub fn forget(&self, breaker: &Breaker<impl Observe>) {
         let name = (Arc::clone(breaker.name()), Arc::clone(breaker.endpoint()));
         let mut circuits = self.circuits();
         if let Some(gauges) = circuits.remove(&name) {

@@ -6,6 +6,7 @@ use std::future::{pending, ready};
 use tokio::time::{advance, sleep};
 
 use super::*;
+use crate::clock::Clock;
 use crate::heard::Heard;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -7,22 +7,21 @@ use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use derive_where::derive_where;
 use mainstay_core::breaker;
-use mainstay_core::event::Observe;
 use mainstay_core::random::Random;
 
 use super::{Abandoned, Breaker, Circuit, Config, ConfigError, Slow, Span};
 use crate::clock::Clock;
 use crate::lane;
 
-/// Makes a [`Breaker`].
-#[must_use = "ends with build()"]
-pub struct Builder {
-    name: Arc<str>,
-    endpoint: Arc<str>,
-    config: Config,
-    clock: Option<Clock>,
-    observer: Arc<dyn Observe>,
+/// Makes a [`Breaker`]. Its observer hears of transitions, in the order in which threads make them.
+pub type Builder<O = ()> = crate::builder::Builder<Config, Extra, O>;
+
+/// What a breaker is told besides.
+#[derive(Clone, Debug, Default)]
+pub struct Extra {
+    endpoint: Option<Arc<str>>,
     seed: Option<u64>,
     lanes: Option<NonZeroU32>,
 }
@@ -31,40 +30,22 @@ pub struct Builder {
 /// circuit.
 ///
 /// For an endpoint, a tenant or a host each; see [`Registry`](crate::registry::Registry).
-#[derive(Clone)]
-pub struct Family(Arc<Common>);
+#[derive_where(Clone)]
+pub struct Family<O = ()>(Arc<Common<O>>);
 
-struct Common {
+struct Common<O> {
     name: Arc<str>,
     config: Config,
     clock: Clock,
-    observer: Arc<dyn Observe>,
+    observer: O,
     seed: Option<u64>,
     lanes: NonZeroU32,
 }
 
-impl Builder {
-    pub(super) fn new(name: Arc<str>) -> Self {
-        Self {
-            name,
-            endpoint: Arc::from(""),
-            config: Config::default(),
-            clock: None,
-            observer: Arc::new(()),
-            seed: None,
-            lanes: None,
-        }
-    }
-
+impl<O> Builder<O> {
     /// The endpoint behind the breaker, for events.
     pub fn endpoint(mut self, endpoint: impl Into<Arc<str>>) -> Self {
-        self.endpoint = endpoint.into();
-        self
-    }
-
-    /// When the circuit opens, and how it closes again: all limits at once.
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
+        self.extra.endpoint = Some(endpoint.into());
         self
     }
 
@@ -104,29 +85,16 @@ impl Builder {
         self
     }
 
-    /// Who hears of transitions. Called by the thread that made one, under no lock, in the order
-    /// in which threads get there.
-    pub fn observer(mut self, observer: Arc<dyn Observe>) -> Self {
-        self.observer = observer;
-        self
-    }
-
-    /// The clock to read. Callers that pass `now` must read the same one.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = Some(clock);
-        self
-    }
-
     /// The seed of all chance: jitter and ramp. Without one, each breaker has its own.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
+        self.extra.seed = Some(seed);
         self
     }
 
     /// How many threads may count at a time without waiting for each other; as many as the machine
     /// runs, unless set. Memory for them is taken when they do wait.
     pub fn lanes(mut self, lanes: NonZeroU32) -> Self {
-        self.lanes = Some(lanes);
+        self.extra.lanes = Some(lanes);
         self
     }
 
@@ -135,8 +103,8 @@ impl Builder {
     /// # Errors
     ///
     /// A configured value that cannot work.
-    pub fn build(self) -> Result<Breaker, ConfigError> {
-        let endpoint = Arc::clone(&self.endpoint);
+    pub fn build(self) -> Result<Breaker<O>, ConfigError> {
+        let endpoint = self.extra.endpoint.clone().unwrap_or_default();
         Ok(self.family()?.breaker(endpoint))
     }
 
@@ -145,22 +113,22 @@ impl Builder {
     /// # Errors
     ///
     /// A configured value that cannot work.
-    pub fn family(self) -> Result<Family, ConfigError> {
+    pub fn family(self) -> Result<Family<O>, ConfigError> {
         self.config.validate()?;
         Ok(Family(Arc::new(Common {
             name: self.name,
             config: self.config,
             clock: self.clock.unwrap_or_default(),
             observer: self.observer,
-            seed: self.seed,
-            lanes: self.lanes.unwrap_or_else(lane::count),
+            seed: self.extra.seed,
+            lanes: self.extra.lanes.unwrap_or_else(lane::count),
         })))
     }
 }
 
-impl Family {
+impl<O> Family<O> {
     /// A closed breaker of this kind, for `endpoint`.
-    pub fn breaker(&self, endpoint: impl Into<Arc<str>>) -> Breaker {
+    pub fn breaker(&self, endpoint: impl Into<Arc<str>>) -> Breaker<O> {
         let endpoint = endpoint.into();
         let common = &*self.0;
         // Breakers of one seed would end their cooldowns in step.
@@ -190,26 +158,16 @@ impl Family {
         &self.0.clock
     }
 
-    pub(super) fn observer(&self) -> &dyn Observe {
-        &*self.0.observer
+    pub(super) fn observer(&self) -> &O {
+        &self.0.observer
     }
 }
 
-impl fmt::Debug for Family {
+impl<O> fmt::Debug for Family<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Family")
             .field("name", &self.0.name)
             .field("config", &self.0.config)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("name", &self.name)
-            .field("endpoint", &self.endpoint)
-            .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }

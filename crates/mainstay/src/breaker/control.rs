@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 
+use mainstay_core::event::Observe;
+
 use super::{Breaker, Config, ConfigError, Mode};
 use crate::registry::Forgettable;
 
-impl Breaker {
+impl<O: Observe> Breaker<O> {
     /// Who decides whether calls pass.
     pub fn mode(&self) -> Mode {
         self.0.engine.mode()
@@ -60,7 +62,7 @@ impl Breaker {
 
 /// A breaker may be forgotten when nobody else holds it or a permit of it, and it knows nothing
 /// that a new one would not.
-impl Forgettable for Breaker {
+impl<O: Observe> Forgettable for Breaker<O> {
     fn is_forgettable(&self) -> bool {
         Arc::strong_count(&self.0) == 1 && self.0.engine.is_forgettable(self.now())
     }

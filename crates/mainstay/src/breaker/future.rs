@@ -3,6 +3,8 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use derive_where::derive_where;
+use mainstay_core::event::Observe;
 use pin_project_lite::pin_project;
 
 use super::OwnedPermit;
@@ -12,31 +14,37 @@ use crate::error::{Error, Flat, Rejection};
 pin_project! {
     /// The answer of a [`BreakerService`](super::BreakerService). Dropped before its end, it gives
     /// its permit back as abandoned.
-    #[derive(Debug)]
-    pub struct BreakerFuture<F, C = ErrorsFail> {
+    #[derive_where(Debug; F, C)]
+    pub struct BreakerFuture<F, C = ErrorsFail, O = ()>
+    where
+        O: Observe,
+    {
         #[pin]
-        state: State<F, C>,
+        state: State<F, C, O>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    #[derive(Debug)]
-    enum State<F, C> {
+    #[derive_where(Debug; F, C)]
+    enum State<F, C, O>
+    where
+        O: Observe,
+    {
         Rejected {
             rejection: Option<Rejection>,
         },
         Running {
             #[pin]
             inner: F,
-            permit: Option<OwnedPermit>,
+            permit: Option<OwnedPermit<O>>,
             classify: C,
         },
     }
 }
 
-impl<F, C> BreakerFuture<F, C> {
-    pub(super) const fn running(inner: F, permit: OwnedPermit, classify: C) -> Self {
+impl<F, C, O: Observe> BreakerFuture<F, C, O> {
+    pub(super) const fn running(inner: F, permit: OwnedPermit<O>, classify: C) -> Self {
         Self {
             state: State::Running {
                 inner,
@@ -55,8 +63,9 @@ impl<F, C> BreakerFuture<F, C> {
     }
 }
 
-impl<F, C, T, E> Future for BreakerFuture<F, C>
+impl<F, C, O, T, E> Future for BreakerFuture<F, C, O>
 where
+    O: Observe,
     F: Future<Output = Result<T, E>>,
     E: Flat,
     C: Classify<T, E::Inner>,

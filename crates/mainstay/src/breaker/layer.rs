@@ -1,5 +1,7 @@
 //! [`Breaker`] as a layer.
 
+use derive_where::derive_where;
+use mainstay_core::event::Observe;
 use tower_layer::Layer;
 
 use super::{Breaker, BreakerService};
@@ -7,15 +9,15 @@ use crate::classify::ErrorsFail;
 
 /// Puts a [`Breaker`] around a service. All services that it makes share the circuit, however
 /// often it is asked: the state is the breaker's.
-#[derive(Clone, Debug)]
-pub struct BreakerLayer<C = ErrorsFail> {
-    breaker: Breaker,
+#[derive_where(Clone, Debug; C)]
+pub struct BreakerLayer<C = ErrorsFail, O: Observe = ()> {
+    breaker: Breaker<O>,
     classify: C,
 }
 
-impl Breaker {
+impl<O: Observe> Breaker<O> {
     /// This breaker as a layer; an `Err` of the service is a failure.
-    pub fn layer(&self) -> BreakerLayer {
+    pub fn layer(&self) -> BreakerLayer<ErrorsFail, O> {
         BreakerLayer {
             breaker: self.clone(),
             classify: ErrorsFail,
@@ -23,10 +25,10 @@ impl Breaker {
     }
 }
 
-impl<C> BreakerLayer<C> {
+impl<C, O: Observe> BreakerLayer<C, O> {
     /// Says otherwise what an answer means. What inner policies did is classified by
     /// [`Nested`](crate::classify::Nested) in any case.
-    pub fn classify<D>(self, classify: D) -> BreakerLayer<D> {
+    pub fn classify<D>(self, classify: D) -> BreakerLayer<D, O> {
         BreakerLayer {
             breaker: self.breaker,
             classify,
@@ -34,10 +36,10 @@ impl<C> BreakerLayer<C> {
     }
 }
 
-impl<S, C: Clone> Layer<S> for BreakerLayer<C> {
-    type Service = BreakerService<S, C>;
+impl<S, C: Clone, O: Observe> Layer<S> for BreakerLayer<C, O> {
+    type Service = BreakerService<S, C, O>;
 
-    fn layer(&self, inner: S) -> BreakerService<S, C> {
+    fn layer(&self, inner: S) -> BreakerService<S, C, O> {
         BreakerService::new(inner, self.breaker.clone(), self.classify.clone())
     }
 }

@@ -4,36 +4,40 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::marker::PhantomData;
 
-use mainstay_core::breaker::{self, At};
+use mainstay_core::breaker;
+use mainstay_core::event::Observe;
 use mainstay_core::outcome::{Outcome, Reason};
 use mainstay_core::time::Instant;
 
 use super::Breaker;
+use super::timed::here;
 use crate::clock::Clock;
-use crate::lane;
 
 /// The right to make one call through a [`Breaker`]; used up by the call's result.
 ///
 /// Where calls may be slow, it knows when its call began. Dropped without a result, it counts as
 /// abandoned: a probe's slot is free again. Dropped by a panic, it counts as a failure.
 #[must_use = "a permit that is dropped at once says that the call was abandoned"]
-pub struct Held<B: Borrow<Breaker>> {
+pub struct Held<B: Borrow<Breaker<O>>, O: Observe = ()> {
     breaker: B,
+    observer: PhantomData<O>,
     /// Taken by the first result.
     permit: Option<breaker::Permit>,
 }
 
 /// A permit that borrows its breaker.
-pub type Permit<'a> = Held<&'a Breaker>;
+pub type Permit<'a, O = ()> = Held<&'a Breaker<O>, O>;
 
 /// A permit that may move into another task, a response body or a blocking thread.
-pub type OwnedPermit = Held<Breaker>;
+pub type OwnedPermit<O = ()> = Held<Breaker<O>, O>;
 
-impl<B: Borrow<Breaker>> Held<B> {
+impl<B: Borrow<Breaker<O>>, O: Observe> Held<B, O> {
     pub(super) const fn new(breaker: B, permit: breaker::Permit) -> Self {
         Self {
             breaker,
+            observer: PhantomData,
             permit: Some(permit),
         }
     }
@@ -46,12 +50,7 @@ impl<B: Borrow<Breaker>> Held<B> {
     /// The call succeeded.
     #[inline]
     pub fn success(mut self) {
-        if let Some(permit) = self.permit.take() {
-            let breaker = self.breaker.borrow();
-            if let Err(permit) = breaker.0.engine.success_untimed(permit) {
-                breaker.succeed(permit);
-            }
-        }
+        self.succeed();
     }
 
     /// The call failed.
@@ -66,14 +65,38 @@ impl<B: Borrow<Breaker>> Held<B> {
 
     /// The call ended so.
     #[inline]
-    pub fn record(self, outcome: Outcome) {
+    pub fn record(mut self, outcome: Outcome) {
+        self.settle(outcome);
+    }
+
+    /// [`record`](Self::record) in place.
+    #[inline]
+    pub(super) fn settle(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Success | Outcome::Permanent => self.success(),
+            Outcome::Success | Outcome::Permanent => self.succeed(),
             Outcome::Failure(_) | Outcome::Throttled { .. } | Outcome::Ignored => {
-                let now = self.breaker.borrow().result_time();
-                self.record_at(outcome, now);
+                if let Some(permit) = self.take() {
+                    let breaker = self.breaker.borrow();
+                    breaker.tell(breaker.timed().record(permit, outcome));
+                }
             },
         }
+    }
+
+    #[inline]
+    fn succeed(&mut self) {
+        if let Some(permit) = self.take() {
+            let breaker = self.breaker.borrow();
+            if let Err(permit) = breaker.0.engine.success_untimed(permit) {
+                breaker.tell(breaker.timed().success(permit));
+            }
+        }
+    }
+
+    /// Takes the permit out: nothing is given back any more.
+    #[inline]
+    pub(super) const fn take(&mut self) -> Option<breaker::Permit> {
+        self.permit.take()
     }
 
     /// [`record`](Self::record) for a caller that has just read the clock.
@@ -85,44 +108,17 @@ impl<B: Borrow<Breaker>> Held<B> {
     }
 }
 
-impl Breaker {
-    /// Not part of its callers: the permit reaches it in registers.
-    #[inline(never)]
-    fn succeed(&self, permit: breaker::Permit) {
-        let at = here(self.call_time());
-        self.tell(self.0.engine.success(permit, at));
-    }
-}
-
-#[inline]
-fn here(now: Instant) -> At {
-    At {
-        now,
-        lane: lane::current(),
-    }
-}
-
-impl<B: Borrow<Breaker>> Drop for Held<B> {
+impl<B: Borrow<Breaker<O>>, O: Observe> Drop for Held<B, O> {
     #[inline]
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take() {
-            give_back(self.breaker.borrow(), permit);
+            let breaker = self.breaker.borrow();
+            breaker.tell(breaker.timed().give_back(permit));
         }
     }
 }
 
-#[cold]
-fn give_back(breaker: &Breaker, permit: breaker::Permit) {
-    let at = here(breaker.now());
-    let engine = &breaker.0.engine;
-    breaker.tell(if std::thread::panicking() {
-        engine.failure(permit, Reason::Panic, at)
-    } else {
-        engine.abandon(permit, at)
-    });
-}
-
-impl<B: Borrow<Breaker>> fmt::Debug for Held<B> {
+impl<B: Borrow<Breaker<O>>, O: Observe> fmt::Debug for Held<B, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit")
             .field("permit", &self.permit)

@@ -2,6 +2,8 @@
 
 use std::task::{Context, Poll};
 
+use derive_where::derive_where;
+use mainstay_core::event::Observe;
 use tower_service::Service;
 
 use super::{Breaker, BreakerFuture};
@@ -12,15 +14,15 @@ use crate::error::{Error, Flat};
 ///
 /// It is ready when the inner service is; a call that is turned away answers so by itself. An
 /// error from `poll_ready` would be the end of a `Buffer` around it.
-#[derive(Clone, Debug)]
-pub struct BreakerService<S, C = ErrorsFail> {
+#[derive_where(Clone, Debug; S, C)]
+pub struct BreakerService<S, C = ErrorsFail, O: Observe = ()> {
     inner: S,
-    breaker: Breaker,
+    breaker: Breaker<O>,
     classify: C,
 }
 
-impl<S, C> BreakerService<S, C> {
-    pub(super) const fn new(inner: S, breaker: Breaker, classify: C) -> Self {
+impl<S, C, O: Observe> BreakerService<S, C, O> {
+    pub(super) const fn new(inner: S, breaker: Breaker<O>, classify: C) -> Self {
         Self {
             inner,
             breaker,
@@ -29,15 +31,16 @@ impl<S, C> BreakerService<S, C> {
     }
 }
 
-impl<S, C, Request> Service<Request> for BreakerService<S, C>
+impl<S, C, O, Request> Service<Request> for BreakerService<S, C, O>
 where
+    O: Observe,
     S: Service<Request>,
     S::Error: Flat,
     C: Classify<S::Response, <S::Error as Flat>::Inner> + Clone,
 {
     type Response = S::Response;
     type Error = Error<<S::Error as Flat>::Inner>;
-    type Future = BreakerFuture<S::Future, C>;
+    type Future = BreakerFuture<S::Future, C, O>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(Flat::into_error)

@@ -1,5 +1,6 @@
 //! [`Breaker`] as a stage of a pipeline.
 
+use mainstay_core::event::Observe;
 use mainstay_core::outcome::Outcome;
 
 use super::{Breaker, Permit};
@@ -8,7 +9,7 @@ use crate::pipeline::{Context, Ended, Next, Stage};
 
 /// Each attempt counts. What stages further in turn away counts as nothing, and gives a probe's
 /// slot back.
-impl Stage for Breaker {
+impl<O: Observe> Stage for Breaker<O> {
     async fn run<T, E, N: Next<T, E>>(&self, cx: Context<'_>, next: N) -> Ended<T, E> {
         match self.enter() {
             Ok(permit) => {
@@ -21,15 +22,15 @@ impl Stage for Breaker {
     }
 }
 
-impl Breaker {
+impl<O: Observe> Breaker<O> {
     /// Lets a call in, or turns it away.
-    pub(crate) fn enter(&self) -> Result<Permit<'_>, Rejection> {
+    pub(crate) fn enter(&self) -> Result<Permit<'_, O>, Rejection> {
         self.try_acquire()
             .map_err(|rejected| self.rejection(rejected))
     }
 }
 
-impl Permit<'_> {
+impl<O: Observe> Permit<'_, O> {
     /// Records how the call `cx` ended.
     pub(crate) fn leave<T, E>(self, cx: &Context<'_>, ended: &Ended<T, E>) {
         match ended.outcome {

@@ -37,7 +37,7 @@ fn config() -> Config {
     }
 }
 
-fn breaker(observer: Arc<dyn Observe>) -> Breaker {
+fn breaker<O: Observe>(observer: O) -> Breaker<O> {
     Breaker::builder("payment")
         .endpoint("payment-1")
         .config(config())
@@ -47,18 +47,18 @@ fn breaker(observer: Arc<dyn Observe>) -> Breaker {
         .expect("the test's configuration is valid")
 }
 
-async fn fail(breaker: &Breaker) {
+async fn fail(breaker: &Breaker<impl Observe>) {
     let result = breaker.call(async { Err::<(), _>("reset") }).await;
     assert_eq!(result, Err(Error::Inner("reset")));
 }
 
-async fn succeed(breaker: &Breaker) {
+async fn succeed(breaker: &Breaker<impl Observe>) {
     let result = breaker.call(async { Ok::<_, &str>("paid") }).await;
     assert_eq!(result, Ok("paid"));
 }
 
 /// A circuit whose cooldown just ended: the next call is its one probe.
-async fn probing(observer: Arc<dyn Observe>) -> Breaker {
+async fn probing<O: Observe>(observer: O) -> Breaker<O> {
     let breaker = breaker(observer);
     fail(&breaker).await;
     fail(&breaker).await;
@@ -98,7 +98,7 @@ async fn each_transition_is_told_once_in_order_with_its_fields() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_of_a_rejected_call_starts() {
-    let breaker = breaker(Arc::new(()));
+    let breaker = breaker(());
     fail(&breaker).await;
     fail(&breaker).await;
     let started = Cell::new(false);
@@ -119,7 +119,7 @@ async fn nothing_of_a_rejected_call_starts() {
 // Pitfall 11.
 #[tokio::test(start_paused = true)]
 async fn a_call_dropped_before_its_first_poll_takes_no_probe() {
-    let breaker = probing(Arc::new(())).await;
+    let breaker = probing(()).await;
     drop(breaker.call(pending::<Result<(), ()>>()));
     succeed(&breaker).await;
     assert_eq!(breaker.state(), State::Closed);
@@ -128,7 +128,7 @@ async fn a_call_dropped_before_its_first_poll_takes_no_probe() {
 // Pitfalls 10 and 14: Polly v8 closes the circuit.
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_probe_gives_its_slot_back_and_does_not_close_the_circuit() {
-    let breaker = probing(Arc::new(())).await;
+    let breaker = probing(()).await;
     let cancelled = timeout(SECOND / 10, breaker.call(pending::<Result<(), ()>>())).await;
     assert!(cancelled.is_err());
     assert_eq!(breaker.state(), State::HalfOpen);
@@ -138,7 +138,7 @@ async fn a_cancelled_probe_gives_its_slot_back_and_does_not_close_the_circuit() 
 // Pitfall 10: Polly v8 has no lease.
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_hangs_costs_one_lease() {
-    let breaker = probing(Arc::new(())).await;
+    let breaker = probing(()).await;
     let mut tasks = JoinSet::new();
     let hanging = breaker.clone();
     tasks.spawn(async move { hanging.call(pending::<Result<(), ()>>()).await });
@@ -152,7 +152,7 @@ async fn a_probe_that_hangs_costs_one_lease() {
 // Pitfall 11.
 #[tokio::test(start_paused = true)]
 async fn a_forgotten_permit_costs_one_lease() {
-    let breaker = probing(Arc::new(())).await;
+    let breaker = probing(()).await;
     let _forgotten = ManuallyDrop::new(breaker.try_acquire().expect("the probe"));
     let rejected = breaker.try_acquire().expect_err("it is out");
     advance(rejected.retry_after.expect("a lease ends")).await;
@@ -197,7 +197,7 @@ async fn a_call_that_panics_is_a_failure_and_names_it() {
 // Pitfall 10.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_an_inner_policy_rejected_gives_the_probe_back() {
-    let breaker = probing(Arc::new(())).await;
+    let breaker = probing(()).await;
     let inner = breaker.rejection(Rejected {
         retry_after: Some(SECOND),
     });
@@ -239,7 +239,7 @@ async fn calls_that_are_always_cancelled_open_the_circuit() {
 
 #[tokio::test(start_paused = true)]
 async fn an_owned_permit_outlives_the_call_that_took_it() {
-    let breaker = probing(Arc::new(())).await;
+    let breaker = probing(()).await;
     let permit = breaker.try_acquire_owned().expect("the probe");
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { permit.success() });
@@ -249,7 +249,7 @@ async fn an_owned_permit_outlives_the_call_that_took_it() {
 
 /// Asks the breaker that it observes.
 #[derive(Default)]
-struct Curious(OnceLock<Breaker>, Heard);
+struct Curious(OnceLock<Breaker<Arc<Self>>>, Heard);
 
 impl Observe for Curious {
     fn observe(&self, event: Event) {
@@ -316,7 +316,7 @@ async fn breakers_without_a_seed_do_not_share_one() {
 
 #[tokio::test(start_paused = true)]
 async fn clones_are_one_circuit() {
-    let breaker = breaker(Arc::new(()));
+    let breaker = breaker(());
     let clone = breaker.clone();
     fail(&breaker).await;
     fail(&clone).await;
@@ -327,7 +327,7 @@ async fn clones_are_one_circuit() {
 // Pitfall 19: tower-resilience waits in steps of a millisecond.
 #[tokio::test(start_paused = true)]
 async fn a_rejection_waits_for_nobody() {
-    let breaker = breaker(Arc::new(()));
+    let breaker = breaker(());
     breaker.force_open();
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     let mut call = std::pin::pin!(breaker.call(pending::<Result<(), ()>>()));
@@ -339,7 +339,7 @@ async fn a_rejection_waits_for_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn blocking_calls_are_counted_as_others_are() {
-    let breaker = breaker(Arc::new(()));
+    let breaker = breaker(());
     assert_eq!(breaker.call_blocking(|| Ok::<_, &str>("paid")), Ok("paid"));
     let failed = breaker.call_blocking_with(
         || Ok::<_, &str>(503),
@@ -353,7 +353,7 @@ async fn blocking_calls_are_counted_as_others_are() {
 // Pitfall 24: a panic under a lock bricks the breaker (seatbelt).
 #[tokio::test(start_paused = true)]
 async fn a_blocking_call_that_panics_is_a_failure_and_bricks_nothing() {
-    let breaker = probing(Arc::new(())).await;
+    let breaker = probing(()).await;
     let work = || breaker.call_blocking(|| -> Result<(), ()> { panic!("a bug of the caller") });
     assert!(catch_unwind(AssertUnwindSafe(work)).is_err());
     assert!(matches!(breaker.state(), State::Open { .. }));
@@ -365,7 +365,7 @@ async fn a_blocking_call_that_panics_is_a_failure_and_bricks_nothing() {
 // Pitfall 23: recloser pins global reclamation for as long as a call lasts.
 #[tokio::test(start_paused = true)]
 async fn a_call_of_hours_holds_nothing_that_others_need() {
-    let breaker = breaker(Arc::new(()));
+    let breaker = breaker(());
     let long = breaker.try_acquire().expect("closed");
     for _ in 0..100 {
         fail(&breaker).await;
@@ -415,7 +415,7 @@ async fn slow_calls_are_timed_by_their_permits() {
 
 #[tokio::test(start_paused = true)]
 async fn a_callee_that_asks_for_time_gets_it() {
-    let breaker = breaker(Arc::new(()));
+    let breaker = breaker(());
     let asks = crate::classify::by(|_: Result<&(), &&str>| Outcome::Throttled {
         retry_after: Some(SECOND * 30),
     });
@@ -521,7 +521,7 @@ fn permits_are_small_and_calls_can_be_sent_to_other_threads() {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let breaker = breaker(Arc::new(()));
+        let breaker = breaker(());
         drop(assert_send(breaker.call(async { Ok::<_, ()>(1) })));
     });
 }

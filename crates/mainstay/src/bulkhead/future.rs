@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use mainstay_core::event::Observe;
 use mainstay_core::time::Deadline;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -16,26 +17,30 @@ use crate::gate::{Arrived, Wait};
 pin_project! {
     /// The answer of a [`BulkheadService`](super::BulkheadService). Dropped, it leaves the queue,
     /// or gives the place back.
-    pub struct BulkheadFuture<S, R>
+    pub struct BulkheadFuture<S, R, O = ()>
     where
         S: Service<R>,
+        O: Observe,
     {
         #[pin]
-        admission: Admission<Waiting, BulkheadPermit, S, R>,
+        admission: Admission<Waiting<O>, BulkheadPermit<O>, S, R>,
     }
 }
 
 pin_project! {
     /// The wait for a place.
-    struct Waiting {
+    struct Waiting<O>
+    where
+        O: Observe,
+    {
         #[pin]
-        wait: Wait<Bulkhead>,
-        bulkhead: Bulkhead,
+        wait: Wait<Bulkhead<O>>,
+        bulkhead: Bulkhead<O>,
     }
 }
 
-impl<S: Service<R>, R> BulkheadFuture<S, R> {
-    pub(super) fn running(inner: S::Future, permit: BulkheadPermit) -> Self {
+impl<S: Service<R>, R, O: Observe> BulkheadFuture<S, R, O> {
+    pub(super) fn running(inner: S::Future, permit: BulkheadPermit<O>) -> Self {
         Self {
             admission: Admission::Running {
                 inner,
@@ -45,7 +50,7 @@ impl<S: Service<R>, R> BulkheadFuture<S, R> {
     }
 
     /// For a call that found no place free; `take` gives the service and the request.
-    pub(super) fn arriving(bulkhead: &Bulkhead, take: impl FnOnce() -> (S, R)) -> Self {
+    pub(super) fn arriving(bulkhead: &Bulkhead<O>, take: impl FnOnce() -> (S, R)) -> Self {
         let admission = match arrive(bulkhead.clone(), Deadline::NEVER) {
             // A place became free in between.
             Ok(Arrived::Entered(bulkhead)) => {
@@ -68,8 +73,8 @@ impl<S: Service<R>, R> BulkheadFuture<S, R> {
     }
 }
 
-impl Future for Waiting {
-    type Output = Result<BulkheadPermit, Rejection>;
+impl<O: Observe> Future for Waiting<O> {
+    type Output = Result<BulkheadPermit<O>, Rejection>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -78,14 +83,15 @@ impl Future for Waiting {
     }
 }
 
-impl<T, E> Settle<T, E> for BulkheadPermit {
+impl<T, E, O: Observe> Settle<T, E> for BulkheadPermit<O> {
     fn settle(self, _: Result<&T, &E>) {}
 }
 
-impl<S, R> Future for BulkheadFuture<S, R>
+impl<S, R, O> Future for BulkheadFuture<S, R, O>
 where
     S: Service<R>,
     S::Error: Flat,
+    O: Observe,
 {
     type Output = Result<S::Response, Error<<S::Error as Flat>::Inner>>;
 
@@ -94,7 +100,7 @@ where
     }
 }
 
-impl<S: Service<R>, R> fmt::Debug for BulkheadFuture<S, R> {
+impl<S: Service<R>, R, O: Observe> fmt::Debug for BulkheadFuture<S, R, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("BulkheadFuture")
             .field(&self.admission)

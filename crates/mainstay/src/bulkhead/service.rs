@@ -3,6 +3,8 @@
 use std::mem::replace;
 use std::task::{Context, Poll};
 
+use derive_where::derive_where;
+use mainstay_core::event::Observe;
 use tower_service::Service;
 
 use super::{Bulkhead, BulkheadFuture};
@@ -13,26 +15,27 @@ use crate::error::{Error, Flat};
 /// A call waits for its place in its own future, so that the queue is the bulkhead's and not that
 /// of `poll_ready`. The service is cloned only for a call that has to wait: it takes the one along
 /// that is ready.
-#[derive(Clone, Debug)]
-pub struct BulkheadService<S> {
+#[derive_where(Clone, Debug; S)]
+pub struct BulkheadService<S, O = ()> {
     inner: S,
-    bulkhead: Bulkhead,
+    bulkhead: Bulkhead<O>,
 }
 
-impl<S> BulkheadService<S> {
-    pub(super) const fn new(inner: S, bulkhead: Bulkhead) -> Self {
+impl<S, O> BulkheadService<S, O> {
+    pub(super) const fn new(inner: S, bulkhead: Bulkhead<O>) -> Self {
         Self { inner, bulkhead }
     }
 }
 
-impl<S, Request> Service<Request> for BulkheadService<S>
+impl<S, O, Request> Service<Request> for BulkheadService<S, O>
 where
     S: Service<Request> + Clone,
     S::Error: Flat,
+    O: Observe,
 {
     type Response = S::Response;
     type Error = Error<<S::Error as Flat>::Inner>;
-    type Future = BulkheadFuture<S, Request>;
+    type Future = BulkheadFuture<S, Request, O>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(Flat::into_error)

@@ -16,7 +16,7 @@ use crate::innermost::InnermostLayer;
 
 const WAIT: Duration = Duration::from_millis(200);
 
-fn bulkhead(in_flight: u32, queue: u32, observer: Arc<dyn Observe>) -> Bulkhead {
+fn bulkhead<O: Observe>(in_flight: u32, queue: u32, observer: O) -> Bulkhead<O> {
     Bulkhead::builder("payment")
         .config(Config {
             in_flight: NonZeroU32::new(in_flight).expect("tests use positive limits"),
@@ -28,10 +28,10 @@ fn bulkhead(in_flight: u32, queue: u32, observer: Arc<dyn Observe>) -> Bulkhead 
 }
 
 fn silent(in_flight: u32, queue: u32) -> Bulkhead {
-    bulkhead(in_flight, queue, Arc::new(()))
+    bulkhead(in_flight, queue, ())
 }
 
-fn counts(bulkhead: &Bulkhead) -> (u32, u32) {
+fn counts(bulkhead: &Bulkhead<impl Observe>) -> (u32, u32) {
     (bulkhead.in_flight(), bulkhead.queued())
 }
 
@@ -39,7 +39,7 @@ fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-async fn take(bulkhead: &Bulkhead) -> BulkheadPermit {
+async fn take<O: Observe>(bulkhead: &Bulkhead<O>) -> BulkheadPermit<O> {
     bulkhead
         .acquire(Deadline::NEVER)
         .await

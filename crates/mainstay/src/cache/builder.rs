@@ -7,14 +7,12 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use mainstay_core::edge::Edge;
-use mainstay_core::event::Observe;
 use mainstay_core::freshness::{self, ConfigError};
 use mainstay_core::random::SharedRandom;
 
 use super::shelf::Shelf;
 use super::{Cache, Store};
-use crate::clock::Clock;
+use crate::builder;
 use crate::coalesce::Coalesce;
 
 /// How much is kept, and how long it may be used.
@@ -55,15 +53,14 @@ pub type Refresh = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) type Weigh<K, T> = Box<dyn Fn(&K, &T) -> u64 + Send + Sync>;
 pub(super) type Spawn = Box<dyn Fn(Refresh) + Send + Sync>;
 
-/// Makes a [`Cache`].
-#[must_use = "ends with build()"]
-pub struct Builder<K, T, E> {
-    name: Arc<str>,
-    config: Config,
+/// Makes a [`Cache`]. Its observer hears that answers are served in need, and that they no longer
+/// are: one pair per episode, not one per call.
+pub type Builder<K, T, E, O = ()> = builder::Builder<Config, Extra<K, T, E>, O>;
+
+/// What a cache is told besides.
+pub struct Extra<K, T, E> {
     weigh: Option<Weigh<K, T>>,
     spawn: Option<Spawn>,
-    clock: Option<Clock>,
-    observer: Arc<dyn Observe>,
     seed: Option<u64>,
     error: PhantomData<fn() -> E>,
 }
@@ -71,29 +68,20 @@ pub struct Builder<K, T, E> {
 impl<K, T, E> Cache<K, T, E> {
     /// A cache for the service called `name`.
     pub fn builder(name: impl Into<Arc<str>>) -> Builder<K, T, E> {
-        Builder {
-            name: name.into(),
-            config: Config::default(),
+        let extra = Extra {
             weigh: None,
             spawn: None,
-            clock: None,
-            observer: Arc::new(()),
             seed: None,
             error: PhantomData,
-        }
+        };
+        Builder::new(name.into(), extra)
     }
 }
 
-impl<K, T, E> Builder<K, T, E> {
-    /// How much is kept, and how long it may be used.
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
-
+impl<K, T, E, O> Builder<K, T, E, O> {
     /// What an answer weighs, for [`Config::weight_max`]. Without it, each weighs 1.
     pub fn weigh(mut self, weigh: impl Fn(&K, &T) -> u64 + Send + Sync + 'static) -> Self {
-        self.weigh = Some(Box::new(weigh));
+        self.extra.weigh = Some(Box::new(weigh));
         self
     }
 
@@ -101,26 +89,13 @@ impl<K, T, E> Builder<K, T, E> {
     /// where nobody has to wait for them at the end, a group that is joined where somebody does. A refresh
     /// that is dropped is begun by the next reader.
     pub fn revalidate_with(mut self, spawn: impl Fn(Refresh) + Send + Sync + 'static) -> Self {
-        self.spawn = Some(Box::new(spawn));
-        self
-    }
-
-    /// Who hears that answers are served in need, and that they no longer are: one pair per
-    /// episode, not one per call.
-    pub fn observer(mut self, observer: Arc<dyn Observe>) -> Self {
-        self.observer = observer;
-        self
-    }
-
-    /// The clock to read.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = Some(clock);
+        self.extra.spawn = Some(Box::new(spawn));
         self
     }
 
     /// The seed of early refreshes. Without one, each cache has its own.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
+        self.extra.seed = Some(seed);
         self
     }
 
@@ -129,33 +104,30 @@ impl<K, T, E> Builder<K, T, E> {
     /// # Errors
     ///
     /// A configured value that cannot work.
-    pub fn build(self) -> Result<Cache<K, T, E>, ConfigError> {
-        self.config.freshness.validate()?;
-        let seed = self
+    pub fn build(self) -> Result<Cache<K, T, E, O>, ConfigError> {
+        let (config, extra, told) = self.into_parts();
+        config.freshness.validate()?;
+        let seed = extra
             .seed
-            .unwrap_or_else(|| RandomState::new().hash_one(&*self.name));
+            .unwrap_or_else(|| RandomState::new().hash_one(&*told.name));
         Ok(Cache {
             store: Arc::new(Store {
-                shelf: Shelf::new(self.config.entries_max, self.config.weight_max),
-                coalesce: Coalesce::builder(Arc::clone(&self.name)).build(),
-                rules: self.config.freshness,
+                shelf: Shelf::new(config.entries_max, config.weight_max),
+                coalesce: Coalesce::builder(Arc::clone(&told.name)).build(),
+                rules: config.freshness,
                 random: SharedRandom::seeded(seed),
-                weigh: self.weigh,
-                spawn: self.spawn,
-                edge: Edge::new(),
-                name: self.name,
-                clock: self.clock.unwrap_or_default(),
-                observer: self.observer,
+                weigh: extra.weigh,
+                spawn: extra.spawn,
+                told,
             }),
         })
     }
 }
 
-impl<K, T, E> fmt::Debug for Builder<K, T, E> {
+impl<K, T, E> fmt::Debug for Extra<K, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("name", &self.name)
-            .field("config", &self.config)
+        f.debug_struct("Extra")
+            .field("seed", &self.seed)
             .finish_non_exhaustive()
     }
 }

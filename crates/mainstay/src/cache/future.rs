@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use mainstay_core::event::Observe;
 use pin_project_lite::pin_project;
 
 use super::load::{Load, Spare};
@@ -16,7 +17,7 @@ use crate::fallback::need;
 
 pin_project! {
     /// An answer of [`Cache::get_or_nested_with`]. Looks at the cache when it is first polled.
-    pub struct CacheFuture<K, T, E, F, C>
+    pub struct CacheFuture<K, T, E, F, C, O = ()>
     where
         K: Hash,
         K: Eq,
@@ -24,17 +25,19 @@ pin_project! {
     {
         // Declared before the claim: the load is dropped before another may begin.
         #[pin]
-        flight: Option<CoalesceFuture<K, T, E, Load<K, T, E, F, C>>>,
+        flight: Option<Flight<K, T, E, F, C, O>>,
         begin: Option<Begin<K, F>>,
-        cache: Cache<K, T, E>,
+        cache: Cache<K, T, E, O>,
         classify: C,
         spare: Option<Spare<T>>,
-        claim: Option<Claim<K, T, E>>,
+        claim: Option<Claim<K, T, E, O>>,
     }
 }
 
+type Flight<K, T, E, F, C, O> = CoalesceFuture<K, T, E, Load<K, T, E, F, C, O>>;
+
 /// What there is of a key, and the right to refresh it.
-type Old<K, T, E> = (Option<Spare<T>>, Option<Claim<K, T, E>>);
+type Old<K, T, E, O> = (Option<Spare<T>>, Option<Claim<K, T, E, O>>);
 
 struct Begin<K, F> {
     /// `None` for a call that goes past the cache.
@@ -42,8 +45,13 @@ struct Begin<K, F> {
     load: F,
 }
 
-impl<K: Hash + Eq + Clone, T, E, F, C: Clone> CacheFuture<K, T, E, F, C> {
-    pub(super) const fn new(cache: Cache<K, T, E>, key: Option<K>, load: F, classify: C) -> Self {
+impl<K: Hash + Eq + Clone, T, E, F, C: Clone, O> CacheFuture<K, T, E, F, C, O> {
+    pub(super) const fn new(
+        cache: Cache<K, T, E, O>,
+        key: Option<K>,
+        load: F,
+        classify: C,
+    ) -> Self {
         Self {
             flight: None,
             begin: Some(Begin { key, load }),
@@ -56,11 +64,11 @@ impl<K: Hash + Eq + Clone, T, E, F, C: Clone> CacheFuture<K, T, E, F, C> {
 
     /// For a caller that has looked already, and has found this.
     pub(super) fn fly(
-        cache: Cache<K, T, E>,
+        cache: Cache<K, T, E, O>,
         key: K,
         load: F,
         classify: C,
-        (spare, claim): Old<K, T, E>,
+        (spare, claim): Old<K, T, E, O>,
     ) -> Self
     where
         T: Clone,
@@ -80,12 +88,12 @@ impl<K: Hash + Eq + Clone, T, E, F, C: Clone> CacheFuture<K, T, E, F, C> {
     }
 }
 
-fn flight<K, T, E, F, C>(
-    cache: &Cache<K, T, E>,
+fn flight<K, T, E, F, C, O>(
+    cache: &Cache<K, T, E, O>,
     key: Option<K>,
     load: F,
     (classify, seen): (C, Option<u64>),
-) -> CoalesceFuture<K, T, E, Load<K, T, E, F, C>>
+) -> Flight<K, T, E, F, C, O>
 where
     K: Hash + Eq + Clone,
 {
@@ -93,8 +101,9 @@ where
     CoalesceFuture::new(cache.store.coalesce.clone(), key, load)
 }
 
-impl<K, T, E, F, C> Future for CacheFuture<K, T, E, F, C>
+impl<K, T, E, F, C, O> Future for CacheFuture<K, T, E, F, C, O>
 where
+    O: Observe,
     K: Hash + Eq + Clone,
     T: Clone,
     E: Clone,
@@ -133,7 +142,7 @@ where
     }
 }
 
-impl<K: Hash + Eq + Clone, T, E, F, C> fmt::Debug for CacheFuture<K, T, E, F, C> {
+impl<K: Hash + Eq + Clone, T, E, F, C, O> fmt::Debug for CacheFuture<K, T, E, F, C, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CacheFuture")
             .field("begun", &self.begin.is_none())

@@ -2,27 +2,29 @@
 
 use std::fmt;
 
+use derive_where::derive_where;
 use tower_layer::Layer;
 
 use super::{Cache, CacheService};
 use crate::classify::ErrorsFail;
 
 /// Puts a [`Cache`] in front of a service.
-pub struct CacheLayer<K, T, E, F, C> {
-    cache: Cache<K, T, E>,
+#[derive_where(Clone; F, C)]
+pub struct CacheLayer<K, T, E, F, C, O = ()> {
+    cache: Cache<K, T, E, O>,
     key: F,
     classify: C,
 }
 
-impl<K, T, E> Cache<K, T, E> {
+impl<K, T, E, O> Cache<K, T, E, O> {
     /// This cache as a layer. `key` gives the key of a request; `None` when it is to go past the
     /// cache, as all that change something are. Refreshes are inline.
-    pub fn layer<F>(&self, key: F) -> CacheLayer<K, T, E, F, ErrorsFail> {
+    pub fn layer<F>(&self, key: F) -> CacheLayer<K, T, E, F, ErrorsFail, O> {
         self.layer_with(key, ErrorsFail)
     }
 
     /// As [`layer`](Self::layer); `classify` says what the service's results mean.
-    pub fn layer_with<F, C>(&self, key: F, classify: C) -> CacheLayer<K, T, E, F, C> {
+    pub fn layer_with<F, C>(&self, key: F, classify: C) -> CacheLayer<K, T, E, F, C, O> {
         CacheLayer {
             cache: self.clone(),
             key,
@@ -31,8 +33,8 @@ impl<K, T, E> Cache<K, T, E> {
     }
 }
 
-impl<S, K, T, E, F: Clone, C: Clone> Layer<S> for CacheLayer<K, T, E, F, C> {
-    type Service = CacheService<S, K, T, E, F, C>;
+impl<S, K, T, E, F: Clone, C: Clone, O> Layer<S> for CacheLayer<K, T, E, F, C, O> {
+    type Service = CacheService<S, K, T, E, F, C, O>;
 
     fn layer(&self, inner: S) -> Self::Service {
         CacheService {
@@ -44,17 +46,7 @@ impl<S, K, T, E, F: Clone, C: Clone> Layer<S> for CacheLayer<K, T, E, F, C> {
     }
 }
 
-impl<K, T, E, F: Clone, C: Clone> Clone for CacheLayer<K, T, E, F, C> {
-    fn clone(&self) -> Self {
-        Self {
-            cache: self.cache.clone(),
-            key: self.key.clone(),
-            classify: self.classify.clone(),
-        }
-    }
-}
-
-impl<K, T, E, F, C> fmt::Debug for CacheLayer<K, T, E, F, C> {
+impl<K, T, E, F, C, O> fmt::Debug for CacheLayer<K, T, E, F, C, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("CacheLayer").field(&self.cache).finish()
     }

@@ -4,6 +4,7 @@ use std::hash::Hash;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use mainstay_core::event::Observe;
 use mainstay_core::freshness::{Kept, Stamp};
 use mainstay_core::time::Instant;
 use pin_project_lite::pin_project;
@@ -44,10 +45,10 @@ impl<T> Spare<T> {
 
 pin_project! {
     /// Loads, and keeps what came.
-    pub(super) struct Load<K, T, E, F, C> {
+    pub(super) struct Load<K, T, E, F, C, O> {
         #[pin]
         future: F,
-        cache: Cache<K, T, E>,
+        cache: Cache<K, T, E, O>,
         key: Option<K>,
         classify: C,
         // The version that the caller saw, which is not news.
@@ -56,9 +57,9 @@ pin_project! {
     }
 }
 
-impl<K, T, E, F, C> Load<K, T, E, F, C> {
+impl<K, T, E, F, C, O> Load<K, T, E, F, C, O> {
     pub(super) const fn new(
-        cache: Cache<K, T, E>,
+        cache: Cache<K, T, E, O>,
         key: Option<K>,
         future: F,
         classify: C,
@@ -75,8 +76,9 @@ impl<K, T, E, F, C> Load<K, T, E, F, C> {
     }
 }
 
-impl<K, T, E, F, C> Future for Load<K, T, E, F, C>
+impl<K, T, E, F, C, O> Future for Load<K, T, E, F, C, O>
 where
+    O: Observe,
     K: Hash + Eq + Clone,
     T: Clone,
     E: Clone,

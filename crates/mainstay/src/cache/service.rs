@@ -5,6 +5,8 @@ use std::hash::Hash;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use derive_where::derive_where;
+use mainstay_core::event::Observe;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -17,16 +19,17 @@ use crate::error::{Error, Flat};
 ///
 /// Always ready: what is in the cache is served whether or not the inner service is ready, whose
 /// readiness is waited for by the one caller that loads.
-pub struct CacheService<S, K, T, E, F, C> {
+#[derive_where(Clone; S, F, C)]
+pub struct CacheService<S, K, T, E, F, C, O = ()> {
     pub(super) inner: S,
-    pub(super) cache: Cache<K, T, E>,
+    pub(super) cache: Cache<K, T, E, O>,
     pub(super) key: F,
     pub(super) classify: C,
 }
 
 pin_project! {
     /// The answer of a [`CacheService`].
-    pub struct CacheServiceFuture<S, Request, K, T, E, C>
+    pub struct CacheServiceFuture<S, Request, K, T, E, C, O = ()>
     where
         S: Service<Request>,
         K: Hash,
@@ -34,12 +37,13 @@ pin_project! {
         K: Clone,
     {
         #[pin]
-        call: CacheFuture<K, T, E, Lazy<S, Request>, C>,
+        call: CacheFuture<K, T, E, Lazy<S, Request>, C, O>,
     }
 }
 
-impl<S, Request, K, E, F, C> Service<Request> for CacheService<S, K, S::Response, E, F, C>
+impl<S, Request, K, E, F, C, O> Service<Request> for CacheService<S, K, S::Response, E, F, C, O>
 where
+    O: Observe,
     S: Service<Request> + Clone,
     S::Response: Clone,
     S::Error: Flat<Inner = E>,
@@ -50,7 +54,7 @@ where
 {
     type Response = S::Response;
     type Error = Error<E>;
-    type Future = CacheServiceFuture<S, Request, K, S::Response, E, C>;
+    type Future = CacheServiceFuture<S, Request, K, S::Response, E, C, O>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
@@ -65,8 +69,9 @@ where
     }
 }
 
-impl<S, Request, K, E, C> Future for CacheServiceFuture<S, Request, K, S::Response, E, C>
+impl<S, Request, K, E, C, O> Future for CacheServiceFuture<S, Request, K, S::Response, E, C, O>
 where
+    O: Observe,
     S: Service<Request>,
     S::Response: Clone,
     S::Error: Flat<Inner = E>,
@@ -82,18 +87,7 @@ where
     }
 }
 
-impl<S: Clone, K, T, E, F: Clone, C: Clone> Clone for CacheService<S, K, T, E, F, C> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            cache: self.cache.clone(),
-            key: self.key.clone(),
-            classify: self.classify.clone(),
-        }
-    }
-}
-
-impl<S, K, T, E, F, C> fmt::Debug for CacheService<S, K, T, E, F, C> {
+impl<S, K, T, E, F, C, O> fmt::Debug for CacheService<S, K, T, E, F, C, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CacheService")
             .field("cache", &self.cache)
@@ -101,7 +95,7 @@ impl<S, K, T, E, F, C> fmt::Debug for CacheService<S, K, T, E, F, C> {
     }
 }
 
-impl<S, Request, K, T, E, C> fmt::Debug for CacheServiceFuture<S, Request, K, T, E, C>
+impl<S, Request, K, T, E, C, O> fmt::Debug for CacheServiceFuture<S, Request, K, T, E, C, O>
 where
     S: Service<Request>,
     K: Hash + Eq + Clone,

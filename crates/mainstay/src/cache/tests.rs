@@ -354,7 +354,7 @@ async fn an_early_refresh_is_one_callers_and_the_others_stay_fresh() {
 #[tokio::test(start_paused = true)]
 async fn serving_in_need_has_one_beginning_and_one_end() {
     let heard = Heard::new();
-    let users: Users = Cache::builder("users")
+    let users = Cache::builder("users")
         .config(Config {
             freshness: rules(),
             ..Config::default()

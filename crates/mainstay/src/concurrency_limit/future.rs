@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use mainstay_core::event::Observe;
 use mainstay_core::time::Deadline;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -17,36 +18,40 @@ use crate::gate::{Arrived, Wait};
 pin_project! {
     /// The answer of a [`ConcurrencyLimitService`](super::ConcurrencyLimitService). Dropped, it
     /// leaves the queue, or gives the place back.
-    pub struct ConcurrencyLimitFuture<S, R, C>
+    pub struct ConcurrencyLimitFuture<S, R, C, O = ()>
     where
         S: Service<R>,
+        O: Observe,
     {
         #[pin]
-        admission: Admission<Waiting<C>, Graded<C>, S, R>,
+        admission: Admission<Waiting<C, O>, Graded<C, O>, S, R>,
     }
 }
 
 pin_project! {
     /// The wait for a place.
-    struct Waiting<C> {
+    struct Waiting<C, O>
+    where
+        O: Observe,
+    {
         #[pin]
-        wait: Wait<ConcurrencyLimit>,
-        limit: ConcurrencyLimit,
+        wait: Wait<ConcurrencyLimit<O>>,
+        limit: ConcurrencyLimit<O>,
         classify: Option<C>,
     }
 }
 
 /// A place, and what says what the result means.
-struct Graded<C> {
-    permit: OwnedPermit,
+struct Graded<C, O: Observe> {
+    permit: OwnedPermit<O>,
     /// None when it was asked for twice, which it is not.
     classify: Option<C>,
 }
 
-impl<S: Service<R>, R, C> ConcurrencyLimitFuture<S, R, C> {
+impl<S: Service<R>, R, C, O: Observe> ConcurrencyLimitFuture<S, R, C, O> {
     /// `take` takes the ready service along, for a call that has to wait.
     pub(super) fn new(
-        (limit, priority, classify): (&ConcurrencyLimit, Priority, C),
+        (limit, priority, classify): (&ConcurrencyLimit<O>, Priority, C),
         service: &mut S,
         request: R,
         take: impl FnOnce(&mut S) -> S,
@@ -79,8 +84,8 @@ impl<S: Service<R>, R, C> ConcurrencyLimitFuture<S, R, C> {
     }
 }
 
-impl<C> Future for Waiting<C> {
-    type Output = Result<Graded<C>, Rejection>;
+impl<C, O: Observe> Future for Waiting<C, O> {
+    type Output = Result<Graded<C, O>, Rejection>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -92,7 +97,7 @@ impl<C> Future for Waiting<C> {
     }
 }
 
-impl<T, E, C: Classify<T, E>> Settle<T, Error<E>> for Graded<C> {
+impl<T, E, C: Classify<T, E>, O: Observe> Settle<T, Error<E>> for Graded<C, O> {
     fn settle(self, result: Result<&T, &Error<E>>) {
         match self.classify {
             Some(classify) => self.permit.record(Nested(classify).classify(result)),
@@ -101,8 +106,9 @@ impl<T, E, C: Classify<T, E>> Settle<T, Error<E>> for Graded<C> {
     }
 }
 
-impl<S, R, C> Future for ConcurrencyLimitFuture<S, R, C>
+impl<S, R, C, O> Future for ConcurrencyLimitFuture<S, R, C, O>
 where
+    O: Observe,
     S: Service<R>,
     S::Error: Flat,
     C: Classify<S::Response, <S::Error as Flat>::Inner>,
@@ -114,7 +120,7 @@ where
     }
 }
 
-impl<S: Service<R>, R, C> fmt::Debug for ConcurrencyLimitFuture<S, R, C> {
+impl<S: Service<R>, R, C, O: Observe> fmt::Debug for ConcurrencyLimitFuture<S, R, C, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ConcurrencyLimitFuture")
             .field(&self.admission)

@@ -1,22 +1,24 @@
 //! [`ConcurrencyLimit`] as a layer.
 
+use derive_where::derive_where;
+use mainstay_core::event::Observe;
 use tower_layer::Layer;
 
 use super::{ConcurrencyLimit, ConcurrencyLimitService, Priority};
 use crate::classify::ErrorsFail;
 
 /// Puts a [`ConcurrencyLimit`] around a service.
-#[derive(Clone, Debug)]
-pub struct ConcurrencyLimitLayer<C = ErrorsFail> {
-    limit: ConcurrencyLimit,
+#[derive_where(Clone, Debug; C)]
+pub struct ConcurrencyLimitLayer<C = ErrorsFail, O: Observe = ()> {
+    limit: ConcurrencyLimit<O>,
     priority: Priority,
     classify: C,
 }
 
-impl ConcurrencyLimit {
+impl<O: Observe> ConcurrencyLimit<O> {
     /// This limit as a layer, for calls of normal priority whose errors are failures. All services
     /// that it makes share the limit.
-    pub fn layer(&self) -> ConcurrencyLimitLayer {
+    pub fn layer(&self) -> ConcurrencyLimitLayer<ErrorsFail, O> {
         ConcurrencyLimitLayer {
             limit: self.clone(),
             priority: Priority::Normal,
@@ -25,7 +27,7 @@ impl ConcurrencyLimit {
     }
 }
 
-impl<C> ConcurrencyLimitLayer<C> {
+impl<C, O: Observe> ConcurrencyLimitLayer<C, O> {
     /// For calls that matter so much.
     #[must_use = "it is another layer"]
     pub fn priority(self, priority: Priority) -> Self {
@@ -33,7 +35,7 @@ impl<C> ConcurrencyLimitLayer<C> {
     }
 
     /// With another classifier.
-    pub fn classify<D>(self, classify: D) -> ConcurrencyLimitLayer<D> {
+    pub fn classify<D>(self, classify: D) -> ConcurrencyLimitLayer<D, O> {
         ConcurrencyLimitLayer {
             limit: self.limit,
             priority: self.priority,
@@ -42,8 +44,8 @@ impl<C> ConcurrencyLimitLayer<C> {
     }
 }
 
-impl<S, C: Clone> Layer<S> for ConcurrencyLimitLayer<C> {
-    type Service = ConcurrencyLimitService<S, C>;
+impl<S, C: Clone, O: Observe> Layer<S> for ConcurrencyLimitLayer<C, O> {
+    type Service = ConcurrencyLimitService<S, C, O>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let classify = self.classify.clone();

@@ -1,12 +1,14 @@
 //! [`ConcurrencyLimit`] as a stage of a pipeline.
 
+use mainstay_core::event::Observe;
+
 use super::{ConcurrencyLimit, Gated as _, Permit, admit};
 use crate::error::Rejection;
 use crate::pipeline::{Context, Ended, Next, Stage};
 
 /// An attempt holds its place while it runs, and the limit learns from how it ended. What stages
 /// further in turn away says nothing.
-impl Stage for ConcurrencyLimit {
+impl<O: Observe> Stage for ConcurrencyLimit<O> {
     async fn run<T, E, N: Next<T, E>>(&self, mut cx: Context<'_>, next: N) -> Ended<T, E> {
         let entered = match self.try_enter() {
             Some(place) => Ok(place),
@@ -23,16 +25,16 @@ impl Stage for ConcurrencyLimit {
     }
 }
 
-impl ConcurrencyLimit {
+impl<O: Observe> ConcurrencyLimit<O> {
     /// Takes a place if one is free and nobody waits for it.
-    pub(crate) fn try_enter(&self) -> Option<Permit<'_>> {
+    pub(crate) fn try_enter(&self) -> Option<Permit<'_, O>> {
         self.counts().enter().ok()?;
         Some(admit(self))
     }
 
     /// Waits for a place for the call `cx`, until the call must end.
-    pub(crate) async fn queue(&self, cx: &mut Context<'_>) -> Result<Permit<'_>, Rejection> {
-        let deadline = cx.deadline_by(&self.0.clock);
+    pub(crate) async fn queue(&self, cx: &mut Context<'_>) -> Result<Permit<'_, O>, Rejection> {
+        let deadline = cx.deadline_by(&self.0.told.clock);
         let waited = if cx.is_blocking() {
             self.acquire_blocking(deadline, cx.priority())
         } else {

@@ -9,14 +9,14 @@ use crate::heard::Heard;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn detector(heard: &Arc<Heard>) -> Detector {
+fn detector(heard: &Arc<Heard>) -> Detector<Arc<Heard>> {
     Detector::builder("replicas")
-        .observer(Arc::clone(heard) as Arc<dyn Observe>)
+        .observer(Arc::clone(heard))
         .build()
         .expect("valid")
 }
 
-async fn beat(detector: &Detector, seconds: u32) {
+async fn beat(detector: &Detector<impl Observe>, seconds: u32) {
     for _ in 0..seconds {
         detector.heartbeat("r1");
         detector.heartbeat("r2");
@@ -97,7 +97,7 @@ async fn peers_are_bounded_and_can_be_forgotten() {
 // Pitfall 18: gobreaker, sentinel-rust and tower-resilience call back under their lock.
 #[tokio::test(start_paused = true)]
 async fn an_observer_may_ask_the_detector() {
-    struct Asks(Mutex<Option<Detector>>);
+    struct Asks(Mutex<Option<Detector<Arc<Self>>>>);
     impl Observe for Asks {
         fn observe(&self, _: Event) {
             let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,7 +110,7 @@ async fn an_observer_may_ask_the_detector() {
     }
     let observer = Arc::new(Asks(Mutex::new(None)));
     let detector = Detector::builder("replicas")
-        .observer(Arc::clone(&observer) as Arc<dyn Observe>)
+        .observer(Arc::clone(&observer))
         .build()
         .expect("valid");
     *observer.0.lock().expect("no panic") = Some(detector.clone());

@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use mainstay_core::event::Observe;
 use mainstay_core::outcome::Reason;
 use pin_project_lite::pin_project;
 
@@ -13,10 +14,10 @@ use crate::error::{Error, Flat};
 
 pin_project! {
     /// The answer of a [`FallbackService`](super::FallbackService).
-    pub struct FallbackFuture<F, G, R, C, T, E> {
+    pub struct FallbackFuture<F, G, R, C, T, E, O = ()> {
         #[pin]
-        state: State<F, R, T, E>,
-        fallback: Fallback,
+        state: State<F, R, T, E, O>,
+        fallback: Fallback<O>,
         // Taken when it is needed.
         substitute: Option<G>,
         classify: C,
@@ -25,7 +26,7 @@ pin_project! {
 
 pin_project! {
     #[project = StateProjected]
-    enum State<F, R, T, E> {
+    enum State<F, R, T, E, O> {
         Primary {
             #[pin]
             call: F,
@@ -35,13 +36,13 @@ pin_project! {
             call: R,
             // Both taken at the end.
             failed: Option<Result<T, Error<E>>>,
-            place: Option<(Reason, Place)>,
+            place: Option<(Reason, Place<O>)>,
         },
     }
 }
 
-impl<F, G, R, C, T, E> FallbackFuture<F, G, R, C, T, E> {
-    pub(super) const fn new(call: F, fallback: Fallback, substitute: G, classify: C) -> Self {
+impl<F, G, R, C, T, E, O> FallbackFuture<F, G, R, C, T, E, O> {
+    pub(super) const fn new(call: F, fallback: Fallback<O>, substitute: G, classify: C) -> Self {
         Self {
             state: State::Primary { call },
             fallback,
@@ -51,8 +52,9 @@ impl<F, G, R, C, T, E> FallbackFuture<F, G, R, C, T, E> {
     }
 }
 
-impl<F, G, R, C, T, E, I> Future for FallbackFuture<F, G, R, C, T, I>
+impl<F, G, R, C, T, E, I, O> Future for FallbackFuture<F, G, R, C, T, I, O>
 where
+    O: Observe,
     F: Future<Output = Result<T, E>>,
     E: Flat<Inner = I>,
     G: FnOnce(Result<&T, &Error<I>>) -> R,
@@ -94,7 +96,7 @@ where
     }
 }
 
-impl<F, G, R, C, T, E> fmt::Debug for FallbackFuture<F, G, R, C, T, E> {
+impl<F, G, R, C, T, E, O: Observe> fmt::Debug for FallbackFuture<F, G, R, C, T, E, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FallbackFuture")
             .field("fallback", &self.fallback)

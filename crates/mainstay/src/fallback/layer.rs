@@ -1,19 +1,21 @@
 //! [`Fallback`] as a layer.
 
+use derive_where::derive_where;
+use mainstay_core::event::Observe;
 use tower_layer::Layer;
 
 use super::{Fallback, FallbackService};
 use crate::classify::ErrorsFail;
 
 /// Puts a [`Fallback`] around a service.
-#[derive(Clone, Debug)]
-pub struct FallbackLayer<P, C> {
-    fallback: Fallback,
+#[derive_where(Clone, Debug; P, C)]
+pub struct FallbackLayer<P, C, O: Observe = ()> {
+    fallback: Fallback<O>,
     prepare: P,
     classify: C,
 }
 
-impl Fallback {
+impl<O: Observe> Fallback<O> {
     /// This fallback as a layer. `prepare` is called with each request and gives the function that
     /// stands in for it: that one keeps what it needs of the request, which itself is not cloned.
     ///
@@ -34,12 +36,12 @@ impl Fallback {
     /// assert_eq!(service.oneshot(7).await, Ok(6));
     /// # });
     /// ```
-    pub fn layer<P>(&self, prepare: P) -> FallbackLayer<P, ErrorsFail> {
+    pub fn layer<P>(&self, prepare: P) -> FallbackLayer<P, ErrorsFail, O> {
         self.layer_with(prepare, ErrorsFail)
     }
 
     /// As [`layer`](Self::layer); `classify` says what the service's own results mean.
-    pub fn layer_with<P, C>(&self, prepare: P, classify: C) -> FallbackLayer<P, C> {
+    pub fn layer_with<P, C>(&self, prepare: P, classify: C) -> FallbackLayer<P, C, O> {
         FallbackLayer {
             fallback: self.clone(),
             prepare,
@@ -48,8 +50,8 @@ impl Fallback {
     }
 }
 
-impl<S, P: Clone, C: Clone> Layer<S> for FallbackLayer<P, C> {
-    type Service = FallbackService<S, P, C>;
+impl<S, P: Clone, C: Clone, O: Observe> Layer<S> for FallbackLayer<P, C, O> {
+    type Service = FallbackService<S, P, C, O>;
 
     fn layer(&self, inner: S) -> Self::Service {
         FallbackService {

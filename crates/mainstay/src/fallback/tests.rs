@@ -17,7 +17,7 @@ use crate::innermost::InnermostLayer;
 
 type Answer = Result<&'static str, Error<&'static str>>;
 
-fn fallback(in_flight: u32, observer: Arc<dyn Observe>) -> Fallback {
+fn fallback<O: Observe>(in_flight: u32, observer: O) -> Fallback<O> {
     Fallback::builder("rates")
         .config(Config {
             in_flight: NonZeroU32::new(in_flight),
@@ -27,7 +27,7 @@ fn fallback(in_flight: u32, observer: Arc<dyn Observe>) -> Fallback {
 }
 
 fn silent() -> Fallback {
-    fallback(10, Arc::new(()))
+    fallback(10, ())
 }
 
 fn rejection(cause: Cause) -> Error<&'static str> {
@@ -111,7 +111,7 @@ async fn an_answer_that_says_failure_is_stood_in_for_and_returned_if_nothing_can
 // Pitfall 43: tower-resilience has no limit for it, and moves the whole load onto the substitute.
 #[tokio::test(start_paused = true)]
 async fn substitutes_are_limited_whatever_the_calls_and_beyond_it_the_failure_is_returned() {
-    let fallback = fallback(10, Arc::new(()));
+    let fallback = fallback(10, ());
     let stuck = || {
         let call = fallback.call(ready(Err::<(), _>("reset")), |_| pending());
         let mut call = Box::pin(call);
@@ -211,7 +211,7 @@ async fn a_failed_fallback_is_no_answer_and_begins_no_episode() {
 #[tokio::test(start_paused = true)]
 #[expect(clippy::disallowed_methods, reason = "joined at once")]
 async fn a_panicking_substitute_gives_its_place_back() {
-    let fallback = fallback(1, Arc::new(()));
+    let fallback = fallback(1, ());
     let theirs = fallback.clone();
     let joined = tokio::spawn(async move {
         let _never: Answer = theirs
@@ -255,7 +255,7 @@ async fn a_layer_stands_in_by_what_it_kept_of_the_request() {
 
 #[tokio::test(start_paused = true)]
 async fn a_layer_that_is_dropped_in_its_substitute_frees_the_place() {
-    let fallback = fallback(1, Arc::new(()));
+    let fallback = fallback(1, ());
     let service = ServiceBuilder::new()
         .layer(
             fallback.layer(|(): &()| |_: Result<&(), &Error<&str>>| pending::<Result<(), &str>>()),

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use mainstay_core::event::Observe;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -14,8 +15,8 @@ use super::{Plan, Repeat};
 use crate::classify::{Classify, Nested};
 use crate::error::{Error, Flat};
 
-type Requested<S, Request, R, C, E> = Race<
-    Arc<Plan>,
+type Requested<S, Request, R, C, E, O> = Race<
+    Arc<Plan<O>>,
     Requests<S, Request, R>,
     Nested<C>,
     <S as Service<Request>>::Response,
@@ -25,7 +26,7 @@ type Requested<S, Request, R, C, E> = Race<
 
 pin_project! {
     /// The answer of a [`HedgeService`](super::HedgeService).
-    pub struct HedgeFuture<S, Request, R, C>
+    pub struct HedgeFuture<S, Request, R, C, O = ()>
     where
         S: Service<Request>,
         S: Clone,
@@ -33,25 +34,27 @@ pin_project! {
         R: Repeat<Request>,
     {
         #[pin]
-        race: Requested<S, Request, R, C, <S::Error as Flat>::Inner>,
+        race: Requested<S, Request, R, C, <S::Error as Flat>::Inner, O>,
     }
 }
 
-impl<S, Request, R, C> HedgeFuture<S, Request, R, C>
+impl<S, Request, R, C, O> HedgeFuture<S, Request, R, C, O>
 where
+    O: Observe,
     S: Service<Request> + Clone,
     S::Error: Flat,
     R: Repeat<Request>,
 {
-    pub(super) fn new(plan: Arc<Plan>, copies: Requests<S, Request, R>, classify: C) -> Self {
+    pub(super) fn new(plan: Arc<Plan<O>>, copies: Requests<S, Request, R>, classify: C) -> Self {
         Self {
             race: Race::new(plan, copies, Nested(classify), Flat::into_error),
         }
     }
 }
 
-impl<S, Request, R, C> Future for HedgeFuture<S, Request, R, C>
+impl<S, Request, R, C, O> Future for HedgeFuture<S, Request, R, C, O>
 where
+    O: Observe,
     S: Service<Request> + Clone,
     S::Error: Flat,
     R: Repeat<Request>,
@@ -64,7 +67,7 @@ where
     }
 }
 
-impl<S, Request, R, C> fmt::Debug for HedgeFuture<S, Request, R, C>
+impl<S, Request, R, C, O> fmt::Debug for HedgeFuture<S, Request, R, C, O>
 where
     S: Service<Request> + Clone,
     S::Error: Flat,

@@ -1,19 +1,21 @@
 //! [`Hedge`] as a layer.
 
+use derive_where::derive_where;
+use mainstay_core::event::Observe;
 use tower_layer::Layer;
 
 use super::{Hedge, HedgeService};
 use crate::classify::ErrorsFail;
 
 /// Puts a [`Hedge`] around a service.
-#[derive(Clone, Debug)]
-pub struct HedgeLayer<R, C = ErrorsFail> {
-    hedge: Hedge,
+#[derive_where(Clone, Debug; R, C)]
+pub struct HedgeLayer<R, C = ErrorsFail, O: Observe = ()> {
+    hedge: Hedge<O>,
     repeat: R,
     classify: C,
 }
 
-impl Hedge {
+impl<O: Observe> Hedge<O> {
     /// This hedge as a layer. `repeat` marks the idempotent requests: those that it gives a copy of
     /// may be sent twice, all others are sent once. [`Cloned`](super::Cloned) says that all are.
     ///
@@ -24,7 +26,7 @@ impl Hedge {
     /// // Here a request is nothing but its method.
     /// let layer = hedge.layer(|method: &&'static str| (*method == "GET").then_some(*method));
     /// ```
-    pub fn layer<R>(&self, repeat: R) -> HedgeLayer<R> {
+    pub fn layer<R>(&self, repeat: R) -> HedgeLayer<R, ErrorsFail, O> {
         HedgeLayer {
             hedge: self.clone(),
             repeat,
@@ -33,10 +35,10 @@ impl Hedge {
     }
 }
 
-impl<R, C> HedgeLayer<R, C> {
+impl<R, C, O: Observe> HedgeLayer<R, C, O> {
     /// Says what the service's own results mean.
     #[must_use]
-    pub fn classify<D>(self, classify: D) -> HedgeLayer<R, D> {
+    pub fn classify<D>(self, classify: D) -> HedgeLayer<R, D, O> {
         HedgeLayer {
             hedge: self.hedge,
             repeat: self.repeat,
@@ -45,8 +47,8 @@ impl<R, C> HedgeLayer<R, C> {
     }
 }
 
-impl<S, R: Clone, C: Clone> Layer<S> for HedgeLayer<R, C> {
-    type Service = HedgeService<S, R, C>;
+impl<S, R: Clone, C: Clone, O: Observe> Layer<S> for HedgeLayer<R, C, O> {
+    type Service = HedgeService<S, R, C, O>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let Self {

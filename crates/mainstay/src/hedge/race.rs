@@ -4,12 +4,13 @@
 //! the usual race needs no memory; further ones are boxed. A call that is ready at once pays
 //! neither for a timer nor for a clock.
 
-use std::borrow::Borrow;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use mainstay_core::event::Observe;
 use mainstay_core::outcome::Outcome;
 use mainstay_core::time::{Deadline, Instant};
 use pin_project_lite::pin_project;
@@ -58,7 +59,12 @@ struct Flight {
     is_counted: bool,
 }
 
-impl<P: Borrow<Plan>, S: Copies, C, T, X, E> Race<P, S, C, T, X, E> {
+impl<P, O, S, C, T, X, E> Race<P, S, C, T, X, E>
+where
+    P: Deref<Target = Plan<O>>,
+    O: Observe,
+    S: Copies,
+{
     pub(super) const fn new(plan: P, copies: S, classify: C, flat: fn(X) -> Error<E>) -> Self {
         Self {
             first: None,
@@ -84,7 +90,7 @@ impl<P: Borrow<Plan>, S: Copies, C, T, X, E> Race<P, S, C, T, X, E> {
     /// The call begins: it is counted as a request, unless somebody around it has done so.
     fn begin(self: Pin<&mut Self>) {
         let mut this = self.project();
-        let plan: &Plan = (*this.plan).borrow();
+        let plan = &**this.plan;
         let ambient = Ambient::current();
         this.flight.is_counted = ambient.budget == plan.budget.address();
         if !this.flight.is_counted {
@@ -98,9 +104,10 @@ impl<P: Borrow<Plan>, S: Copies, C, T, X, E> Race<P, S, C, T, X, E> {
     }
 }
 
-impl<P, S, C, T, X, E> Race<P, S, C, T, X, E>
+impl<P, O, S, C, T, X, E> Race<P, S, C, T, X, E>
 where
-    P: Borrow<Plan>,
+    P: Deref<Target = Plan<O>>,
+    O: Observe,
     S: Copies,
     S::Future: Future<Output = Result<T, X>>,
     C: Classify<T, Error<E>>,
@@ -145,7 +152,7 @@ where
         result: Result<T, Error<E>>,
     ) -> Option<Result<T, Error<E>>> {
         let mut this = self.project();
-        let plan: &Plan = (*this.plan).borrow();
+        let plan = &**this.plan;
         let outcome = this.classify.classify(result.as_ref());
         this.flight.running -= 1;
         let decides = match plan.config.accept {
@@ -176,7 +183,7 @@ where
     /// Waits for the time of the next copy; ready when one was sent.
     fn poll_timer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        let plan: &Plan = (*this.plan).borrow();
+        let plan = &**this.plan;
         if this.flight.waiting_since.is_none() {
             this.flight.waiting_since = Some(plan.clock.now());
         }
@@ -231,7 +238,7 @@ impl Flight {
     }
 }
 
-impl Plan {
+impl<O: Observe> Plan<O> {
     /// A copy's answer is the call's.
     fn finished(&self, number: u32, outcome: Outcome, flight: &Flight) {
         if number > 1 {
@@ -254,9 +261,10 @@ impl Plan {
     }
 }
 
-impl<P, S, C, T, X, E> Future for Race<P, S, C, T, X, E>
+impl<P, O, S, C, T, X, E> Future for Race<P, S, C, T, X, E>
 where
-    P: Borrow<Plan>,
+    P: Deref<Target = Plan<O>>,
+    O: Observe,
     S: Copies,
     S::Future: Future<Output = Result<T, X>>,
     C: Classify<T, Error<E>>,
@@ -269,7 +277,7 @@ where
         }
         // A retry inside does not count the request a second time.
         let own = Ambient {
-            budget: self.plan.borrow().budget.address(),
+            budget: self.plan.budget.address(),
             ..Ambient::NONE
         };
         loop {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use derive_where::derive_where;
+use mainstay_core::event::Observe;
 use tower_service::Service;
 
 use super::copies::Requests;
@@ -11,16 +13,16 @@ use crate::classify::Classify;
 use crate::error::{Error, Flat};
 
 /// A service whose slow calls are sent twice. Made by [`Hedge::layer`].
-#[derive(Clone, Debug)]
-pub struct HedgeService<S, R, C> {
+#[derive_where(Clone, Debug; S, R, C)]
+pub struct HedgeService<S, R, C, O: Observe = ()> {
     inner: S,
-    hedge: Hedge,
+    hedge: Hedge<O>,
     repeat: R,
     classify: C,
 }
 
-impl<S, R, C> HedgeService<S, R, C> {
-    pub(super) const fn new(inner: S, hedge: Hedge, repeat: R, classify: C) -> Self {
+impl<S, R, C, O: Observe> HedgeService<S, R, C, O> {
+    pub(super) const fn new(inner: S, hedge: Hedge<O>, repeat: R, classify: C) -> Self {
         Self {
             inner,
             hedge,
@@ -30,8 +32,9 @@ impl<S, R, C> HedgeService<S, R, C> {
     }
 }
 
-impl<S, R, C, Request> Service<Request> for HedgeService<S, R, C>
+impl<S, R, C, O, Request> Service<Request> for HedgeService<S, R, C, O>
 where
+    O: Observe,
     S: Service<Request> + Clone,
     S::Error: Flat,
     R: Repeat<Request> + Clone,
@@ -39,7 +42,7 @@ where
 {
     type Response = S::Response;
     type Error = Error<<S::Error as Flat>::Inner>;
-    type Future = HedgeFuture<S, Request, R, C>;
+    type Future = HedgeFuture<S, Request, R, C, O>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(Flat::into_error)

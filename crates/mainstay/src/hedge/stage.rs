@@ -5,6 +5,7 @@
 
 use std::convert::{Infallible, identity};
 
+use mainstay_core::event::Observe;
 use mainstay_core::outcome::Outcome;
 
 use super::copies::Operation;
@@ -20,7 +21,7 @@ use crate::pipeline::{Context, Ended, Next, Optional, Stage};
 ///
 /// A call that may be hedged allocates the race of its copies, so that those which may not are not
 /// three times their size.
-impl Stage for Hedge {
+impl<O: Observe> Stage for Hedge<O> {
     fn run<T, E, N: Next<T, E>>(
         &self,
         cx: Context<'_>,
@@ -35,7 +36,7 @@ impl Stage for Hedge {
     }
 }
 
-impl Hedge {
+impl<O: Observe> Hedge<O> {
     async fn race<T, E, N: Next<T, E>>(&self, mut cx: Context<'_>, next: N) -> Ended<T, E> {
         // As for a call: a copy that a retry around it pays for is not counted twice.
         if cx.count_in(self.0.budget.address()) {

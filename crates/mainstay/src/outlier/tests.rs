@@ -9,16 +9,16 @@ use crate::heard::Heard;
 const RTT: Duration = Duration::from_millis(3);
 const FAILED: Outcome = Outcome::Failure(Reason::Reset);
 
-fn outliers(heard: &Arc<Heard>, config: Config) -> Outliers {
+fn outliers(heard: &Arc<Heard>, config: Config) -> Outliers<Arc<Heard>> {
     Outliers::builder("payment", ["payment-1", "payment-2"])
         .config(config)
-        .observer(Arc::clone(heard) as Arc<dyn Observe>)
+        .observer(Arc::clone(heard))
         .seed(1)
         .build()
         .expect("valid")
 }
 
-fn call(outliers: &Outliers, calls: u32) {
+fn call(outliers: &Outliers<impl Observe>, calls: u32) {
     for _ in 0..calls {
         outliers.record(0, Outcome::Success, RTT);
         outliers.record(1, FAILED, RTT);
@@ -110,7 +110,7 @@ async fn a_replaced_endpoint_takes_calls_at_once() {
 }
 
 /// An observer that calls back.
-struct Asks(Mutex<Option<Outliers>>);
+struct Asks(Mutex<Option<Outliers<Arc<Self>>>>);
 
 impl Observe for Asks {
     fn observe(&self, _: Event) {
@@ -126,7 +126,7 @@ impl Observe for Asks {
 async fn an_observer_may_ask_and_record() {
     let observer = Arc::new(Asks(Mutex::new(None)));
     let outliers = Outliers::builder("payment", ["a", "b"])
-        .observer(Arc::clone(&observer) as Arc<dyn Observe>)
+        .observer(Arc::clone(&observer))
         .build()
         .expect("valid");
     *observer.0.lock().expect("no panic") = Some(outliers.clone());

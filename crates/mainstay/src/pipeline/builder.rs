@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_core::breaker::DURATION_MAX;
+use mainstay_core::event::Observe;
 
 use super::Pipeline;
 use super::canonical::Canonical;
@@ -19,11 +20,12 @@ use crate::rate_limit::{self, RateLimiter};
 use crate::retry::{BackoffConfigError, BudgetConfigError, Retry};
 use crate::throttle::Throttle;
 
-/// Makes a [`Pipeline`]. A stage that is not named is not there.
+/// Makes a [`Pipeline`]. A stage that is not named is not there. All policies have the same kind of
+/// observer `O`.
 #[must_use = "ends with build()"]
-pub struct Builder<C = ErrorsFail> {
+pub struct Builder<C = ErrorsFail, O: Observe = ()> {
     name: Arc<str>,
-    stages: Canonical,
+    stages: Canonical<O>,
     classify: C,
     clock: Option<Clock>,
 }
@@ -71,7 +73,7 @@ pub enum ConfigError {
     Hedge(#[from] hedge::ConfigError),
 }
 
-impl Builder {
+impl<O: Observe> Builder<ErrorsFail, O> {
     pub(super) fn new(name: Arc<str>) -> Self {
         Self {
             name,
@@ -82,7 +84,7 @@ impl Builder {
     }
 }
 
-impl<C> Builder<C> {
+impl<C, O: Observe> Builder<C, O> {
     pub(super) const fn name(&self) -> &Arc<str> {
         &self.name
     }
@@ -95,25 +97,25 @@ impl<C> Builder<C> {
 
     /// Tries again. Its [`total`](crate::retry::Builder::total) counts, too, where it is the
     /// earlier one.
-    pub fn retry(mut self, retry: Retry) -> Self {
+    pub fn retry(mut self, retry: Retry<O>) -> Self {
         self.stages.retry = Some(retry);
         self
     }
 
     /// So many calls per period; a call that is tried again counts once.
-    pub fn rate_limit(mut self, limiter: RateLimiter) -> Self {
+    pub fn rate_limit(mut self, limiter: RateLimiter<O>) -> Self {
         self.stages.rate_limit = Some(limiter);
         self
     }
 
     /// Sends copies of slow attempts of idempotent calls. Give it the budget of the retries.
-    pub fn hedge(mut self, hedge: Hedge) -> Self {
+    pub fn hedge(mut self, hedge: Hedge<O>) -> Self {
         self.stages.hedge = Some(hedge);
         self
     }
 
     /// Turns calls away while the callee fails.
-    pub fn breaker(mut self, breaker: Breaker) -> Self {
+    pub fn breaker(mut self, breaker: Breaker<O>) -> Self {
         self.stages.breaker = Some(breaker);
         self
     }
@@ -125,13 +127,13 @@ impl<C> Builder<C> {
     }
 
     /// As many calls at a time as are answered in time; see [`Terms::priority`](super::Terms).
-    pub fn concurrency_limit(mut self, limit: ConcurrencyLimit) -> Self {
+    pub fn concurrency_limit(mut self, limit: ConcurrencyLimit<O>) -> Self {
         self.stages.concurrency_limit = Some(limit);
         self
     }
 
     /// So many calls at a time.
-    pub fn bulkhead(mut self, bulkhead: Bulkhead) -> Self {
+    pub fn bulkhead(mut self, bulkhead: Bulkhead<O>) -> Self {
         self.stages.bulkhead = Some(bulkhead);
         self
     }
@@ -152,7 +154,7 @@ impl<C> Builder<C> {
     }
 
     /// Says what results mean. Without one, each `Err` is a failure that another attempt may mend.
-    pub fn classify<D>(self, classify: D) -> Builder<D> {
+    pub fn classify<D>(self, classify: D) -> Builder<D, O> {
         let Self {
             name,
             stages,
@@ -179,7 +181,7 @@ impl<C> Builder<C> {
     /// # Errors
     ///
     /// A time limit that cannot work.
-    pub fn build(self) -> Result<Pipeline<Canonical, C>, ConfigError> {
+    pub fn build(self) -> Result<Pipeline<Canonical<O>, C>, ConfigError> {
         checked("deadline", self.stages.deadline)?;
         checked("timeout", self.stages.timeout)?;
         let clock = self.clock.unwrap_or_default();
@@ -203,7 +205,7 @@ fn checked(field: &'static str, value: Option<Duration>) -> Result<(), ConfigErr
     }
 }
 
-impl<C> fmt::Debug for Builder<C> {
+impl<C, O: Observe> fmt::Debug for Builder<C, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("name", &self.name)

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use derive_where::derive_where;
+use mainstay_core::event::Observe;
 use mainstay_core::fault::Fault;
 use mainstay_core::outcome::Outcome;
 
@@ -22,36 +24,36 @@ use crate::retry::Retry;
 use crate::throttle::{self, Throttle};
 
 /// All stages in the order that [`pipeline`](super) gives reasons for; those that are `None` let
-/// everything through.
-#[derive(Clone, Debug, Default)]
-pub struct Canonical {
+/// everything through. All of them tell the same kind of observer.
+#[derive_where(Clone, Debug, Default)]
+pub struct Canonical<O: Observe = ()> {
     pub(super) deadline: Option<Duration>,
-    pub(super) rate_limit: Option<RateLimiter>,
-    pub(super) retry: Option<Retry>,
-    pub(super) hedge: Option<Hedge>,
-    pub(super) breaker: Option<Breaker>,
+    pub(super) rate_limit: Option<RateLimiter<O>>,
+    pub(super) retry: Option<Retry<O>>,
+    pub(super) hedge: Option<Hedge<O>>,
+    pub(super) breaker: Option<Breaker<O>>,
     pub(super) throttle: Option<Throttle>,
-    pub(super) concurrency_limit: Option<ConcurrencyLimit>,
-    pub(super) bulkhead: Option<Bulkhead>,
+    pub(super) concurrency_limit: Option<ConcurrencyLimit<O>>,
+    pub(super) bulkhead: Option<Bulkhead<O>>,
     pub(super) timeout: Option<Duration>,
     pub(super) faults: Option<Faults>,
 }
 
 /// One attempt at a call, as the stages for whole calls see it.
-#[derive(Clone, Copy, Debug)]
-struct Attempt<'a, N> {
-    stages: &'a Canonical,
+#[derive_where(Clone, Copy, Debug; N)]
+struct Attempt<'a, N, O: Observe> {
+    stages: &'a Canonical<O>,
     next: N,
 }
 
 /// One copy of an attempt, as the hedge sees it.
-#[derive(Clone, Copy, Debug)]
-struct Copied<'a, N> {
-    stages: &'a Canonical,
+#[derive_where(Clone, Copy, Debug; N)]
+struct Copied<'a, N, O: Observe> {
+    stages: &'a Canonical<O>,
     next: N,
 }
 
-impl Canonical {
+impl<O: Observe> Canonical<O> {
     /// How exactly the time must be read.
     pub(super) fn grain(&self) -> Grain {
         let retry = self.retry.as_ref().and_then(Retry::total);
@@ -60,7 +62,7 @@ impl Canonical {
 }
 
 /// Whole calls: deadline, rate limit, retry.
-impl Stage for Canonical {
+impl<O: Observe> Stage for Canonical<O> {
     #[expect(
         clippy::manual_async_fn,
         reason = "an async fn keeps its arguments twice, and its caller moves them all"
@@ -97,7 +99,7 @@ impl Stage for Canonical {
 }
 
 /// Attempts: hedge.
-impl<N: Next<T, E>, T, E> Next<T, E> for Attempt<'_, N> {
+impl<N: Next<T, E>, O: Observe, T, E> Next<T, E> for Attempt<'_, N, O> {
     fn run(self, cx: Context<'_>) -> impl Future<Output = Ended<T, E>> {
         let Self { stages, next } = self;
         stages.hedge.run(cx, Copied { stages, next })
@@ -105,16 +107,16 @@ impl<N: Next<T, E>, T, E> Next<T, E> for Attempt<'_, N> {
 }
 
 /// What a copy holds while it runs. Dropped without a result, it says nothing of the callee.
-#[derive(Debug)]
-struct Places<'a> {
-    bulkhead: Option<bulkhead::Permit<'a>>,
-    concurrency_limit: Option<concurrency_limit::Permit<'a>>,
+#[derive_where(Debug)]
+struct Places<'a, O: Observe> {
+    bulkhead: Option<bulkhead::Permit<'a, O>>,
+    concurrency_limit: Option<concurrency_limit::Permit<'a, O>>,
     throttle: Option<throttle::Permit<'a>>,
 }
 
-impl Canonical {
+impl<O: Observe> Canonical<O> {
     /// Takes all places, waiting for them if it must; then the attempt's time begins.
-    async fn enter(&self, cx: &mut Context<'_>) -> Result<Places<'_>, Rejection> {
+    async fn enter(&self, cx: &mut Context<'_>) -> Result<Places<'_, O>, Rejection> {
         let throttle = match &self.throttle {
             None => None,
             Some(throttle) => Some(throttle.try_acquire()?),
@@ -150,7 +152,7 @@ impl Canonical {
     }
 }
 
-impl Places<'_> {
+impl<O: Observe> Places<'_, O> {
     /// The copy ended so.
     fn leave(self, outcome: Outcome) {
         drop(self.bulkhead);
@@ -164,7 +166,7 @@ impl Places<'_> {
 }
 
 /// Copies of an attempt: breaker, throttle, concurrency limit, bulkhead, time limit, faults.
-impl<N: Next<T, E>, T, E> Next<T, E> for Copied<'_, N> {
+impl<N: Next<T, E>, O: Observe, T, E> Next<T, E> for Copied<'_, N, O> {
     #[expect(
         clippy::manual_async_fn,
         reason = "an async fn keeps its arguments twice, and its caller moves them all"

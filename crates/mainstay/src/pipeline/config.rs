@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use mainstay_core::event::Observe;
 
-use super::{Builder, ConfigError, Pipeline};
+use super::{Builder, Canonical, ConfigError, Pipeline};
 use crate::breaker::{self, Breaker};
 use crate::bulkhead::{self, Bulkhead};
+use crate::classify::ErrorsFail;
 use crate::clock::Clock;
 use crate::concurrency_limit::{self, ConcurrencyLimit};
 use crate::hedge::{self, Hedge};
@@ -182,21 +183,21 @@ impl Config {
     ///
     /// The first value that cannot work, with its key.
     pub fn build(&self, name: impl Into<Arc<str>>) -> Result<Pipeline, ConfigError> {
-        self.build_on(name, Clock::new(), Arc::new(()))
+        self.build_on(name, Clock::new(), ())
     }
 
     /// [`build`](Self::build) with the `clock` to read, and the `observer` that hears of
-    /// everything that the policies tell.
+    /// everything that the policies tell: each has a clone of it.
     ///
     /// # Errors
     ///
     /// As [`build`](Self::build).
-    pub fn build_on(
+    pub fn build_on<O: Observe + Clone>(
         &self,
         name: impl Into<Arc<str>>,
         clock: Clock,
-        observer: Arc<dyn Observe>,
-    ) -> Result<Pipeline, ConfigError> {
+        observer: O,
+    ) -> Result<Pipeline<Canonical<O>>, ConfigError> {
         let name = name.into();
         let TimeoutConfig { total, attempt } = self.timeout;
         let mut builder = Pipeline::builder(Arc::clone(&name)).clock(clock);
@@ -213,14 +214,14 @@ impl Config {
             let breaker = Breaker::builder(Arc::clone(&name))
                 .config(config)
                 .clock(clock)
-                .observer(Arc::clone(&observer));
+                .observer(observer.clone());
             builder = builder.breaker(breaker.build()?);
         }
         if let Some(bulkhead) = self.bulkhead {
             let bulkhead = Bulkhead::builder(Arc::clone(&name))
                 .config(bulkhead)
                 .clock(clock)
-                .observer(Arc::clone(&observer));
+                .observer(observer.clone());
             builder = builder.bulkhead(bulkhead.build());
         }
         builder = self.repeating(builder, clock, &observer)?;
@@ -229,12 +230,12 @@ impl Config {
     }
 
     /// What makes a call more than once, from one budget.
-    fn repeating(
+    fn repeating<O: Observe + Clone>(
         &self,
-        mut builder: Builder,
+        mut builder: Builder<ErrorsFail, O>,
         clock: Clock,
-        observer: &Arc<dyn Observe>,
-    ) -> Result<Builder, ConfigError> {
+        observer: &O,
+    ) -> Result<Builder<ErrorsFail, O>, ConfigError> {
         if self.retry.is_none() && self.hedge.is_none() {
             return Ok(builder);
         }
@@ -251,17 +252,17 @@ impl Config {
     }
 
     /// What counts calls per period or at a time.
-    fn limiting(
+    fn limiting<O: Observe + Clone>(
         &self,
-        mut builder: Builder,
+        mut builder: Builder<ErrorsFail, O>,
         clock: Clock,
-        observer: Arc<dyn Observe>,
-    ) -> Result<Builder, ConfigError> {
+        observer: O,
+    ) -> Result<Builder<ErrorsFail, O>, ConfigError> {
         if let Some(config) = self.rate_limit {
             let limiter = RateLimiter::builder(Arc::clone(builder.name()))
                 .config(config)
                 .clock(clock)
-                .observer(Arc::clone(&observer));
+                .observer(observer.clone());
             builder = builder.rate_limit(limiter.build()?);
         }
         if let Some(config) = self.concurrency_limit {
@@ -276,12 +277,12 @@ impl Config {
 }
 
 impl RetryConfig {
-    fn budget(
+    fn budget<O: Observe + Clone>(
         &self,
         name: &Arc<str>,
         clock: Clock,
-        observer: &Arc<dyn Observe>,
-    ) -> Result<RetryBudget, ConfigError> {
+        observer: &O,
+    ) -> Result<RetryBudget<O>, ConfigError> {
         let budget = RetryBudget::builder(Arc::clone(name))
             .config(BudgetConfig {
                 ratio: self.budget,
@@ -289,11 +290,15 @@ impl RetryConfig {
                 ..BudgetConfig::default()
             })
             .clock(clock)
-            .observer(Arc::clone(observer));
+            .observer(observer.clone());
         Ok(budget.build()?)
     }
 
-    fn build(&self, budget: RetryBudget, clock: Clock) -> Result<Retry, ConfigError> {
+    fn build<O: Observe>(
+        &self,
+        budget: RetryBudget<O>,
+        clock: Clock,
+    ) -> Result<Retry<O>, ConfigError> {
         if self.backoff_max < self.backoff {
             return Err(ConfigError::BackoffMax {
                 backoff: self.backoff,

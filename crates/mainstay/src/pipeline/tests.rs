@@ -31,11 +31,16 @@ fn millis(n: u64) -> Duration {
 
 /// Three attempts, backoff up to 100 ms, and a budget that does not run dry.
 fn retry(clock: Clock) -> Retry {
+    retry_heard(clock, ())
+}
+
+fn retry_heard<O: Observe>(clock: Clock, observer: O) -> Retry<O> {
     let budget = RetryBudget::builder("payment")
         .config(BudgetConfig {
             floor: 1_000,
             ..BudgetConfig::default()
         })
+        .observer(observer)
         .clock(clock)
         .build()
         .expect("the test's configuration is valid");
@@ -55,10 +60,10 @@ fn retry(clock: Clock) -> Retry {
 
 /// Opens at the fifth failure in a row, for about ten seconds.
 fn breaker(clock: Clock) -> Breaker {
-    breaker_heard(clock, Arc::new(()))
+    breaker_heard(clock, ())
 }
 
-fn breaker_heard(clock: Clock, observer: Arc<dyn Observe>) -> Breaker {
+fn breaker_heard<O: Observe>(clock: Clock, observer: O) -> Breaker<O> {
     Breaker::builder("payment")
         .config(breaker::Config {
             reopen: millis(10_000),
@@ -73,12 +78,17 @@ fn breaker_heard(clock: Clock, observer: Arc<dyn Observe>) -> Breaker {
 
 /// One call at a time; one may wait for up to 200 ms.
 fn bulkhead(clock: Clock) -> Bulkhead {
+    bulkhead_heard(clock, ())
+}
+
+fn bulkhead_heard<O: Observe>(clock: Clock, observer: O) -> Bulkhead<O> {
     Bulkhead::builder("payment")
         .config(bulkhead::Config {
             in_flight: NonZeroU32::MIN,
             queue: Some(NonZeroU32::MIN),
             queue_wait: millis(200),
         })
+        .observer(observer)
         .clock(clock)
         .build()
 }
@@ -90,7 +100,7 @@ async fn hang() -> Result<(), &'static str> {
     Err("no limit ended it")
 }
 
-fn built<C>(builder: Builder<C>, clock: Clock) -> Pipeline<Canonical, C> {
+fn built<C, O: Observe>(builder: Builder<C, O>, clock: Clock) -> Pipeline<Canonical<O>, C> {
     builder
         .clock(clock)
         .build()
@@ -500,9 +510,9 @@ async fn stages_with_clocks_of_their_own_agree_on_what_time_it_is() {
     let breaker = breaker_heard(early, Arc::<Heard>::clone(&heard));
     let builder = Pipeline::builder("payment")
         .deadline(millis(500))
-        .retry(retry(early))
+        .retry(retry_heard(early, Arc::<Heard>::clone(&heard)))
         .breaker(breaker.clone())
-        .bulkhead(bulkhead(early))
+        .bulkhead(bulkhead_heard(early, Arc::<Heard>::clone(&heard)))
         .timeout(millis(100));
     let pipeline = built(builder, late);
     for _ in 0..2 {

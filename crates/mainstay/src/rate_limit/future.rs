@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use mainstay_core::event::Observe;
 use mainstay_core::time::Deadline;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -15,30 +16,34 @@ use crate::error::{Error, Flat, Rejection};
 
 pin_project! {
     /// The answer of a [`RateLimitService`](super::RateLimitService). Dropped, it leaves the queue.
-    pub struct RateLimitFuture<S, R>
+    pub struct RateLimitFuture<S, R, O = ()>
     where
         S: Service<R>,
+        O: Observe,
     {
         #[pin]
-        admission: Admission<Waiting, Passed, S, R>,
+        admission: Admission<Waiting<O>, Passed, S, R>,
     }
 }
 
 pin_project! {
     /// The wait for the turn.
-    struct Waiting {
+    struct Waiting<O>
+    where
+        O: Observe,
+    {
         #[pin]
-        wait: Wait<RateLimiter>,
+        wait: Wait<RateLimiter<O>, O>,
     }
 }
 
 /// There is nothing to give back.
 struct Passed;
 
-impl<S: Service<R>, R> RateLimitFuture<S, R> {
+impl<S: Service<R>, R, O: Observe> RateLimitFuture<S, R, O> {
     /// `take` takes the ready service along, for a call that has to wait.
     pub(super) fn new(
-        limiter: &RateLimiter,
+        limiter: &RateLimiter<O>,
         service: &mut S,
         request: R,
         take: impl FnOnce(&mut S) -> S,
@@ -65,7 +70,7 @@ impl<S: Service<R>, R> RateLimitFuture<S, R> {
     }
 }
 
-impl Future for Waiting {
+impl<O: Observe> Future for Waiting<O> {
     type Output = Result<Passed, Rejection>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -78,8 +83,9 @@ impl<T, E> Settle<T, E> for Passed {
     fn settle(self, _: Result<&T, &E>) {}
 }
 
-impl<S, R> Future for RateLimitFuture<S, R>
+impl<S, R, O> Future for RateLimitFuture<S, R, O>
 where
+    O: Observe,
     S: Service<R>,
     S::Error: Flat,
 {
@@ -90,7 +96,7 @@ where
     }
 }
 
-impl<S: Service<R>, R> fmt::Debug for RateLimitFuture<S, R> {
+impl<S: Service<R>, R, O: Observe> fmt::Debug for RateLimitFuture<S, R, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("RateLimitFuture")
             .field(&self.admission)

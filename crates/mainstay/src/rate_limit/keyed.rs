@@ -14,11 +14,14 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use derive_where::derive_where;
+use mainstay_core::event::Observe;
 use mainstay_core::limit::rate::{Bucket, Exceeded, Quota};
 use mainstay_core::time::Instant;
 
-use super::Told;
+use super::{passed, refuse_exceeded};
 use crate::error::{Error, Rejection};
+use crate::told::Told;
 
 /// Parts of the map with a lock of their own; more than there are threads that meet in one.
 const SHARDS_MAX: usize = 32;
@@ -41,9 +44,10 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// assert!(per_tenant.try_acquire("first").is_err());
 /// assert!(per_tenant.try_acquire("second").is_ok());
 /// ```
-pub struct KeyedRateLimiter<K>(Arc<Keys<K>>);
+#[derive_where(Clone)]
+pub struct KeyedRateLimiter<K, O = ()>(Arc<Keys<K, O>>);
 
-struct Keys<K> {
+struct Keys<K, O> {
     quota: Quota,
     hasher: RandomState,
     shards: Box<[RwLock<Shard<K>>]>,
@@ -51,7 +55,7 @@ struct Keys<K> {
     per_shard: usize,
     /// Of all keys for which there is no room.
     overflow: Bucket,
-    told: Told,
+    told: Told<O>,
 }
 
 #[expect(
@@ -66,8 +70,8 @@ struct Shard<K> {
     sweep_at: Instant,
 }
 
-impl<K> KeyedRateLimiter<K> {
-    pub(super) fn new(quota: Quota, keys: NonZeroUsize, told: Told) -> Self {
+impl<K, O> KeyedRateLimiter<K, O> {
+    pub(super) fn new(quota: Quota, keys: NonZeroUsize, told: Told<O>) -> Self {
         let hasher = RandomState::new();
         // Never more keys in all shards than `keys`.
         let shards = keys.get().min(SHARDS_MAX);
@@ -97,7 +101,7 @@ impl<K> KeyedRateLimiter<K> {
     }
 }
 
-impl<K: Hash + Eq> KeyedRateLimiter<K> {
+impl<K: Hash + Eq, O: Observe> KeyedRateLimiter<K, O> {
     /// Takes one call of `key` out, if it is time. The key is made its own only when it is new.
     ///
     /// # Errors
@@ -111,10 +115,10 @@ impl<K: Hash + Eq> KeyedRateLimiter<K> {
         let keys = &*self.0;
         match keys.check(key, keys.told.clock.now()) {
             Ok(()) => {
-                keys.told.passed();
+                passed(&keys.told);
                 Ok(())
             },
-            Err(exceeded) => Err(keys.told.refuse_exceeded(exceeded)),
+            Err(exceeded) => Err(refuse_exceeded(&keys.told, exceeded)),
         }
     }
 
@@ -138,7 +142,7 @@ impl<K: Hash + Eq> KeyedRateLimiter<K> {
     }
 }
 
-impl<K: Hash + Eq> Keys<K> {
+impl<K: Hash + Eq, O> Keys<K, O> {
     fn check<Q>(&self, key: &Q, now: Instant) -> Result<(), Exceeded>
     where
         K: Borrow<Q>,
@@ -175,13 +179,7 @@ impl<K: Hash + Eq> Keys<K> {
     }
 }
 
-impl<K> Clone for KeyedRateLimiter<K> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<K> fmt::Debug for KeyedRateLimiter<K> {
+impl<K, O> fmt::Debug for KeyedRateLimiter<K, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedRateLimiter")
             .field("name", &self.0.told.name)

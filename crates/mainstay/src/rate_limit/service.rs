@@ -3,6 +3,8 @@
 use std::mem::replace;
 use std::task::{Context, Poll};
 
+use derive_where::derive_where;
+use mainstay_core::event::Observe;
 use tower_service::Service;
 
 use super::{RateLimitFuture, RateLimiter};
@@ -12,26 +14,27 @@ use crate::error::{Error, Flat};
 ///
 /// A call waits in its own future. The service is cloned only for a call that has to wait: it takes
 /// the one along that is ready.
-#[derive(Clone, Debug)]
-pub struct RateLimitService<S> {
+#[derive_where(Clone, Debug; S)]
+pub struct RateLimitService<S, O = ()> {
     inner: S,
-    limiter: RateLimiter,
+    limiter: RateLimiter<O>,
 }
 
-impl<S> RateLimitService<S> {
-    pub(super) const fn new(inner: S, limiter: RateLimiter) -> Self {
+impl<S, O> RateLimitService<S, O> {
+    pub(super) const fn new(inner: S, limiter: RateLimiter<O>) -> Self {
         Self { inner, limiter }
     }
 }
 
-impl<S, Request> Service<Request> for RateLimitService<S>
+impl<S, O, Request> Service<Request> for RateLimitService<S, O>
 where
+    O: Observe,
     S: Service<Request> + Clone,
     S::Error: Flat,
 {
     type Response = S::Response;
     type Error = Error<<S::Error as Flat>::Inner>;
-    type Future = RateLimitFuture<S, Request>;
+    type Future = RateLimitFuture<S, Request, O>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(Flat::into_error)

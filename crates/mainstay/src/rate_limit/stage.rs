@@ -1,11 +1,13 @@
 //! [`RateLimiter`] as a stage of a pipeline.
 
+use mainstay_core::event::Observe;
+
 use super::RateLimiter;
 use crate::error::Rejection;
 use crate::pipeline::{Context, Ended, Next, Stage};
 
 /// Takes one call out. Outside of a retry that is one for all attempts.
-impl Stage for RateLimiter {
+impl<O: Observe> Stage for RateLimiter<O> {
     async fn run<T, E, N: Next<T, E>>(&self, mut cx: Context<'_>, next: N) -> Ended<T, E> {
         if !self.pass()
             && let Err(rejection) = self.queue(&mut cx).await
@@ -16,7 +18,7 @@ impl Stage for RateLimiter {
     }
 }
 
-impl RateLimiter {
+impl<O: Observe> RateLimiter<O> {
     /// Takes one call out, if it is time and nobody waits for it.
     pub(crate) fn pass(&self) -> bool {
         self.0.pass()

@@ -10,6 +10,7 @@ use tokio::time::{advance, sleep};
 use tower::{ServiceBuilder, ServiceExt as _};
 
 use super::*;
+use crate::clock::Clock;
 use crate::heard::Heard;
 use crate::innermost::InnermostLayer;
 

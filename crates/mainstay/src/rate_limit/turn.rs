@@ -4,26 +4,30 @@
 //! it takes its call out in the moment when it goes. Whoever leaves, at any time, has taken nothing.
 
 use std::borrow::Borrow;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
 use std::thread;
 
+use derive_where::derive_where;
+use mainstay_core::event::Observe;
 use mainstay_core::limit::priority::Priority;
 use mainstay_core::time::{Deadline, Instant};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
-use super::RateLimiter;
+use super::{RateLimiter, passed, refuse};
 use crate::error::{Cause, Rejection};
 use crate::gate::Unpark;
 use crate::waiters::Ticket;
 
 /// A place in the queue. Dropped, it leaves.
-#[derive(Debug)]
-pub(super) struct Turn<L: Borrow<RateLimiter>> {
+#[derive_where(Debug; L)]
+pub(super) struct Turn<L: Borrow<RateLimiter<O>>, O: Observe> {
     limiter: L,
+    observer: PhantomData<O>,
     ticket: Option<Ticket>,
     /// When it leaves the queue unserved.
     until: Instant,
@@ -31,15 +35,18 @@ pub(super) struct Turn<L: Borrow<RateLimiter>> {
 
 pin_project! {
     /// [`Turn`] as a future.
-    #[derive(Debug)]
-    pub(super) struct Wait<L: Borrow<RateLimiter>> {
-        turn: Turn<L>,
+    pub(super) struct Wait<L, O>
+    where
+        L: Borrow<RateLimiter<O>>,
+        O: Observe,
+    {
+        turn: Turn<L, O>,
         #[pin]
         timer: Sleep,
     }
 }
 
-impl<L: Borrow<RateLimiter>> Turn<L> {
+impl<L: Borrow<RateLimiter<O>>, O: Observe> Turn<L, O> {
     /// Takes a call out at once (`None`), or lines up.
     ///
     /// # Errors
@@ -65,20 +72,21 @@ impl<L: Borrow<RateLimiter>> Turn<L> {
         };
         if let Some(cause) = refused {
             drop(line);
-            return Err(told.refuse(cause, Some(wait)));
+            return Err(refuse(told, cause, Some(wait)));
         }
         let ticket = line.push(Priority::Normal);
         limiter.waiting.store(before + 1, Ordering::Relaxed);
         drop(line);
         Ok(Some(Self {
             limiter: handle,
+            observer: PhantomData,
             ticket: Some(ticket),
             until: until.instant(),
         }))
     }
 
     /// Waits as a future. Under a runtime only.
-    pub(super) fn wait(self) -> Wait<L> {
+    pub(super) fn wait(self) -> Wait<L, O> {
         let clock = self.limiter.borrow().0.told.clock;
         Wait {
             timer: tokio::time::sleep_until(clock.timer(self.until)),
@@ -113,10 +121,10 @@ impl<L: Borrow<RateLimiter>> Turn<L> {
         self.leave();
         let told = &self.limiter.borrow().0.told;
         if passes {
-            told.passed();
+            passed(told);
             return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Err(told.refuse(Cause::QueueWait, None)))
+        Poll::Ready(Err(refuse(told, Cause::QueueWait, None)))
     }
 
     /// When to look again, unless woken before: the first in the queue when its turn comes.
@@ -149,13 +157,13 @@ impl<L: Borrow<RateLimiter>> Turn<L> {
     }
 }
 
-impl<L: Borrow<RateLimiter>> Drop for Turn<L> {
+impl<L: Borrow<RateLimiter<O>>, O: Observe> Drop for Turn<L, O> {
     fn drop(&mut self) {
         self.leave();
     }
 }
 
-impl<L: Borrow<RateLimiter>> Future for Wait<L> {
+impl<L: Borrow<RateLimiter<O>>, O: Observe> Future for Wait<L, O> {
     type Output = Result<(), Rejection>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

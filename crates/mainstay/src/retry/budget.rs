@@ -3,22 +3,24 @@
 use std::fmt;
 use std::sync::Arc;
 
-use mainstay_core::edge::Edge;
+use derive_where::derive_where;
 use mainstay_core::event::{Event, Observe};
 use mainstay_core::outcome::Outcome;
 use mainstay_core::retry::{Allowance, Budget, Charge, Tokens};
 use mainstay_core::time::Instant;
 
+use crate::builder;
 use crate::clock::Clock;
 use crate::lane;
+use crate::told::Told;
 
 pub use mainstay_core::retry::{BudgetConfig, BudgetConfigError, TokensConfig};
 
 /// A retry budget, for the retries and the hedges of a service together. Cheap to clone; all
 /// clones share one budget.
 ///
-/// It is a share of the requests ([`config`](Builder::config), the default) or tokens that
-/// failures cost ([`tokens`](Builder::tokens)).
+/// It is a share of the requests ([`BudgetConfig`], the default) or tokens that failures cost
+/// ([`tokens`](Builder::tokens)).
 ///
 /// ```
 /// use mainstay::RetryBudget;
@@ -28,46 +30,30 @@ pub use mainstay_core::retry::{BudgetConfig, BudgetConfigError, TokensConfig};
 /// assert!(budget.withdraw(), "10 retries per second are always allowed");
 /// assert!(budget.level() < 1.0);
 /// ```
-#[derive(Clone)]
-pub struct RetryBudget(Arc<Purse>);
+#[derive_where(Clone)]
+pub struct RetryBudget<O = ()>(Arc<Purse<O>>);
 
-struct Purse {
+struct Purse<O> {
     allowance: Allowance,
-    edge: Edge,
-    service: Arc<str>,
-    clock: Clock,
-    observer: Arc<dyn Observe>,
+    told: Told<O>,
 }
 
-/// Makes a [`RetryBudget`].
-#[must_use = "ends with build()"]
-pub struct Builder {
-    service: Arc<str>,
-    kind: Kind,
-    clock: Option<Clock>,
-    observer: Arc<dyn Observe>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Share(BudgetConfig),
-    Tokens(TokensConfig),
-}
+/// Makes a [`RetryBudget`]: with its configuration, a share of the requests, and some per second.
+/// Its observer hears that the budget ran dry, and that it is restored: one pair per storm, not one
+/// per retry.
+pub type Builder<O = ()> = builder::Builder<BudgetConfig, Option<TokensConfig>, O>;
 
 impl RetryBudget {
     /// The budget of the service called `service`.
     pub fn builder(service: impl Into<Arc<str>>) -> Builder {
-        Builder {
-            service: service.into(),
-            kind: Kind::Share(BudgetConfig::default()),
-            clock: None,
-            observer: Arc::new(()),
-        }
+        Builder::new(service.into(), None)
     }
+}
 
+impl<O: Observe> RetryBudget<O> {
     /// Counts one request: its first attempt, not its retries.
     pub fn deposit(&self) {
-        self.deposit_at(self.0.clock.coarse());
+        self.deposit_at(self.0.told.clock.coarse());
     }
 
     /// [`deposit`](Self::deposit) for a caller that has just read the clock.
@@ -84,7 +70,7 @@ impl RetryBudget {
     /// Charges one retry; `false` when there must be none.
     #[must_use = "without a budget there must be no retry"]
     pub fn withdraw(&self) -> bool {
-        self.withdraw_at(self.0.clock.coarse())
+        self.withdraw_at(self.0.told.clock.coarse())
     }
 
     /// [`withdraw`](Self::withdraw) for a caller that has just read the clock.
@@ -92,23 +78,23 @@ impl RetryBudget {
     pub fn withdraw_at(&self, now: Instant) -> bool {
         let granted = self.0.allowance.withdraw(now);
         if !granted {
-            self.exhausted(now);
+            self.exhausted();
         }
         granted
     }
 
     /// What is left, 0 to 1.
     pub fn level(&self) -> f64 {
-        self.0.allowance.level(self.0.clock.coarse())
+        self.0.allowance.level(self.0.told.clock.coarse())
     }
 
     /// The service whose budget it is.
     pub fn name(&self) -> &Arc<str> {
-        &self.0.service
+        &self.0.told.name
     }
 
     pub(crate) fn clock(&self) -> Clock {
-        self.0.clock
+        self.0.told.clock
     }
 
     /// Tells it from all other budgets as long as it lives.
@@ -116,57 +102,33 @@ impl RetryBudget {
         Arc::as_ptr(&self.0).addr()
     }
 
-    fn exhausted(&self, now: Instant) {
-        if self.0.edge.refused(now) {
-            self.0.observer.observe(Event::RetryBudgetExhausted {
-                service: Arc::clone(&self.0.service),
-            });
-        }
+    fn exhausted(&self) {
+        self.0
+            .told
+            .refused(|service| Event::RetryBudgetExhausted { service });
     }
 
     fn restored(&self, now: Instant) {
-        if !self.0.edge.is_active() || !self.0.allowance.allows(now) {
-            return;
-        }
-        if let Some(denied) = self.0.edge.passed(now) {
-            self.0.observer.observe(Event::RetryBudgetRestored {
-                service: Arc::clone(&self.0.service),
-                denied,
-            });
+        if self.0.told.is_refusing() && self.0.allowance.allows(now) {
+            self.0
+                .told
+                .passed(|service, denied| Event::RetryBudgetRestored { service, denied });
         }
     }
 }
 
 /// A charge on the budget's own clock, whatever the caller's is.
-impl Charge for RetryBudget {
+impl<O: Observe> Charge for RetryBudget<O> {
     fn withdraw(&self, _now: Instant) -> bool {
         Self::withdraw(self)
     }
 }
 
-impl Builder {
-    /// A share of the requests, and some per second.
-    pub fn config(mut self, config: BudgetConfig) -> Self {
-        self.kind = Kind::Share(config);
-        self
-    }
-
-    /// Tokens that failures cost and successes give: no retries while most calls fail.
+impl<O> Builder<O> {
+    /// Instead of a share: tokens that failures cost and successes give. No retries while most
+    /// calls fail.
     pub fn tokens(mut self, config: TokensConfig) -> Self {
-        self.kind = Kind::Tokens(config);
-        self
-    }
-
-    /// Who hears that the budget ran dry and that it is restored: one pair per storm, not one per
-    /// retry.
-    pub fn observer(mut self, observer: Arc<dyn Observe>) -> Self {
-        self.observer = observer;
-        self
-    }
-
-    /// The clock to read. Callers that pass `now` must read the same one.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = Some(clock);
+        self.extra = Some(config);
         self
     }
 
@@ -175,35 +137,21 @@ impl Builder {
     /// # Errors
     ///
     /// A configured value that cannot work.
-    pub fn build(self) -> Result<RetryBudget, BudgetConfigError> {
-        let allowance = match self.kind {
-            Kind::Share(config) => Allowance::Share(Budget::new(&config)?),
-            Kind::Tokens(config) => Allowance::Tokens(Tokens::new(&config)?),
+    pub fn build(self) -> Result<RetryBudget<O>, BudgetConfigError> {
+        let (share, tokens, told) = self.into_parts();
+        let allowance = match tokens {
+            None => Allowance::Share(Budget::new(&share)?),
+            Some(tokens) => Allowance::Tokens(Tokens::new(&tokens)?),
         };
-        Ok(RetryBudget(Arc::new(Purse {
-            allowance,
-            edge: Edge::new(),
-            service: self.service,
-            clock: self.clock.unwrap_or_default(),
-            observer: self.observer,
-        })))
+        Ok(RetryBudget(Arc::new(Purse { allowance, told })))
     }
 }
 
-impl fmt::Debug for RetryBudget {
+impl<O: Observe> fmt::Debug for RetryBudget<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetryBudget")
-            .field("service", &self.0.service)
+            .field("service", &self.0.told.name)
             .field("level", &self.level())
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("service", &self.service)
-            .field("kind", &self.kind)
             .finish_non_exhaustive()
     }
 }

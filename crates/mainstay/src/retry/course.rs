@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use mainstay_core::event::Observe;
 use mainstay_core::outcome::{Outcome, Reason};
 use mainstay_core::retry::{Decision, Failed, GiveUpReason, Sent};
 use mainstay_core::time::Deadline;
@@ -46,7 +47,7 @@ pub(super) enum Next {
 
 impl Course {
     /// A call begins: it is counted as a request, unless somebody around it has done so.
-    pub(super) fn begin(retry: &Retry) -> Result<Self, Rejection> {
+    pub(super) fn begin<O: Observe>(retry: &Retry<O>) -> Result<Self, Rejection> {
         let plan = &*retry.plan;
         let ambient = Ambient::current();
         let is_nested = ambient.attempt != 0 && !plan.even_when_nested;
@@ -116,9 +117,9 @@ impl Course {
     }
 
     /// An attempt ended.
-    pub(super) fn next<T, E>(
+    pub(super) fn next<T, E, O: Observe>(
         &mut self,
-        retry: &Retry,
+        retry: &Retry<O>,
         result: &Result<T, Error<E>>,
         classify: &impl Classify<T, Error<E>>,
     ) -> Next {
@@ -152,9 +153,9 @@ impl Course {
     }
 
     /// The failed attempt; `None` when the result stands.
-    fn failed<E>(
+    fn failed<E, O>(
         &self,
-        retry: &Retry,
+        retry: &Retry<O>,
         error: Option<&Error<E>>,
         outcome: Outcome,
     ) -> Option<Failed> {

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use mainstay_core::event::Observe;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 use tower_service::Service;
@@ -15,20 +16,20 @@ use crate::timeout::Limited;
 
 pin_project! {
     /// The answer of a [`RetryService`](super::RetryService).
-    pub struct RetryFuture<S: Service<Request>, Request, C, R> {
+    pub struct RetryFuture<S: Service<Request>, Request, C, R, O = ()> {
         #[pin]
-        attempts: Limited<Attempts<S, Request, C, R>>,
+        attempts: Limited<Attempts<S, Request, C, R, O>>,
     }
 }
 
 pin_project! {
-    struct Attempts<S: Service<Request>, Request, C, R> {
+    struct Attempts<S: Service<Request>, Request, C, R, O> {
         #[pin]
         state: State<S::Future, Request>,
         service: S,
         // For another attempt; none when the request can be sent only once.
         spare: Option<Request>,
-        retry: Retry,
+        retry: Retry<O>,
         course: Option<Course>,
         classify: Nested<C>,
         repeat: R,
@@ -47,8 +48,13 @@ pin_project! {
     }
 }
 
-impl<S: Service<Request>, Request, C, R: Repeat<Request>> RetryFuture<S, Request, C, R> {
-    pub(super) fn new(service: S, retry: &Retry, keep: (C, R), request: Request) -> Self {
+impl<S, Request, C, R, O> RetryFuture<S, Request, C, R, O>
+where
+    S: Service<Request>,
+    R: Repeat<Request>,
+    O: Observe,
+{
+    pub(super) fn new(service: S, retry: &Retry<O>, keep: (C, R), request: Request) -> Self {
         let (classify, repeat) = keep;
         let begun = Course::begin(retry);
         let course = begun.as_ref().ok().copied();
@@ -79,8 +85,9 @@ impl<S: Service<Request>, Request, C, R: Repeat<Request>> RetryFuture<S, Request
     }
 }
 
-impl<S, Request, C, R> Future for RetryFuture<S, Request, C, R>
+impl<S, Request, C, R, O> Future for RetryFuture<S, Request, C, R, O>
 where
+    O: Observe,
     S: Service<Request>,
     S::Error: Flat,
     C: Classify<S::Response, <S::Error as Flat>::Inner>,
@@ -99,8 +106,9 @@ type Ended<S, Request> = Result<
     Error<<<S as Service<Request>>::Error as Flat>::Inner>,
 >;
 
-impl<S, Request, C, R> Attempts<S, Request, C, R>
+impl<S, Request, C, R, O> Attempts<S, Request, C, R, O>
 where
+    O: Observe,
     S: Service<Request>,
     S::Error: Flat,
     C: Classify<S::Response, <S::Error as Flat>::Inner>,
@@ -138,8 +146,9 @@ where
     }
 }
 
-impl<S, Request, C, R> Future for Attempts<S, Request, C, R>
+impl<S, Request, C, R, O> Future for Attempts<S, Request, C, R, O>
 where
+    O: Observe,
     S: Service<Request>,
     S::Error: Flat,
     C: Classify<S::Response, <S::Error as Flat>::Inner>,
@@ -184,7 +193,7 @@ where
     }
 }
 
-impl<S: Service<Request>, Request, C, R> std::fmt::Debug for RetryFuture<S, Request, C, R> {
+impl<S: Service<Request>, Request, C, R, O> std::fmt::Debug for RetryFuture<S, Request, C, R, O> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RetryFuture").finish_non_exhaustive()
     }

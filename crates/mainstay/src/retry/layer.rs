@@ -1,21 +1,23 @@
 //! [`Retry`] as a layer.
 
+use derive_where::derive_where;
+use mainstay_core::event::Observe;
 use tower_layer::Layer;
 
 use super::{Cloned, Repeat, Retry, RetryService};
 use crate::classify::ErrorsFail;
 
 /// Puts a [`Retry`] around a service.
-#[derive(Clone, Debug)]
-pub struct RetryLayer<C = ErrorsFail, R = Cloned> {
-    retry: Retry,
+#[derive_where(Clone, Debug; C, R)]
+pub struct RetryLayer<C = ErrorsFail, R = Cloned, O: Observe = ()> {
+    retry: Retry<O>,
     classify: C,
     repeat: R,
 }
 
-impl Retry {
+impl<O: Observe> Retry<O> {
     /// These retries as a layer, for requests that can be cloned.
-    pub fn layer(&self) -> RetryLayer {
+    pub fn layer(&self) -> RetryLayer<ErrorsFail, Cloned, O> {
         RetryLayer {
             retry: self.clone(),
             classify: ErrorsFail,
@@ -24,10 +26,10 @@ impl Retry {
     }
 }
 
-impl<C, R> RetryLayer<C, R> {
+impl<C, R, O: Observe> RetryLayer<C, R, O> {
     /// Says what the service's own results mean.
     #[must_use]
-    pub fn classify<D>(self, classify: D) -> RetryLayer<D, R> {
+    pub fn classify<D>(self, classify: D) -> RetryLayer<D, R, O> {
         RetryLayer {
             retry: self.retry,
             classify,
@@ -47,7 +49,7 @@ impl<C, R> RetryLayer<C, R> {
     ///     .repeat(|body: &Vec<u8>| (body.len() < 4_096).then(|| body.clone()));
     /// ```
     #[must_use]
-    pub fn repeat<Request, D: Repeat<Request>>(self, repeat: D) -> RetryLayer<C, D> {
+    pub fn repeat<Request, D: Repeat<Request>>(self, repeat: D) -> RetryLayer<C, D, O> {
         RetryLayer {
             retry: self.retry,
             classify: self.classify,
@@ -56,8 +58,8 @@ impl<C, R> RetryLayer<C, R> {
     }
 }
 
-impl<S, C: Clone, R: Clone> Layer<S> for RetryLayer<C, R> {
-    type Service = RetryService<S, C, R>;
+impl<S, C: Clone, R: Clone, O: Observe> Layer<S> for RetryLayer<C, R, O> {
+    type Service = RetryService<S, C, R, O>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let Self {

@@ -3,6 +3,8 @@
 use std::mem;
 use std::task::{Context, Poll};
 
+use derive_where::derive_where;
+use mainstay_core::event::Observe;
 use tower_service::Service;
 
 use super::{Repeat, Retry, RetryFuture};
@@ -10,16 +12,16 @@ use crate::classify::Classify;
 use crate::error::{Error, Flat};
 
 /// A service whose calls are tried again. Made by [`Retry::layer`].
-#[derive(Clone, Debug)]
-pub struct RetryService<S, C, R> {
+#[derive_where(Clone, Debug; S, C, R)]
+pub struct RetryService<S, C, R, O: Observe = ()> {
     inner: S,
-    retry: Retry,
+    retry: Retry<O>,
     classify: C,
     repeat: R,
 }
 
-impl<S, C, R> RetryService<S, C, R> {
-    pub(super) const fn new(inner: S, retry: Retry, classify: C, repeat: R) -> Self {
+impl<S, C, R, O: Observe> RetryService<S, C, R, O> {
+    pub(super) const fn new(inner: S, retry: Retry<O>, classify: C, repeat: R) -> Self {
         Self {
             inner,
             retry,
@@ -29,8 +31,9 @@ impl<S, C, R> RetryService<S, C, R> {
     }
 }
 
-impl<S, C, R, Request> Service<Request> for RetryService<S, C, R>
+impl<S, C, R, O, Request> Service<Request> for RetryService<S, C, R, O>
 where
+    O: Observe,
     S: Service<Request> + Clone,
     S::Error: Flat,
     C: Classify<S::Response, <S::Error as Flat>::Inner> + Clone,
@@ -38,7 +41,7 @@ where
 {
     type Response = S::Response;
     type Error = Error<<S::Error as Flat>::Inner>;
-    type Future = RetryFuture<S, Request, C, R>;
+    type Future = RetryFuture<S, Request, C, R, O>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(Flat::into_error)

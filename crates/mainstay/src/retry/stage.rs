@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mainstay_core::event::Observe;
 use mainstay_core::retry::{Decision, Failed, GiveUpReason};
 
 use super::course::Mendable;
@@ -10,7 +11,7 @@ use crate::error::Scope;
 use crate::pipeline::{Context, Ended, Next, Repeat, Stage};
 
 /// Stages further in see each attempt. Around another retry, only this one tries again.
-impl Stage for Retry {
+impl<O: Observe> Stage for Retry<O> {
     #[expect(
         clippy::manual_async_fn,
         reason = "an async fn keeps its arguments twice, and its caller moves them all"
@@ -31,7 +32,7 @@ impl Stage for Retry {
     }
 }
 
-impl Retry {
+impl<O: Observe> Retry<O> {
     /// Counts a call, and says whether it may be made twice from here.
     pub(crate) fn begin(&self, cx: &mut Context<'_>) -> Repeat {
         let plan = &*self.plan;
@@ -79,7 +80,7 @@ fn mendable<T, E>(ended: &Ended<T, E>) -> Option<Mendable> {
     Mendable::of(ended.result.as_ref().err(), ended.outcome)
 }
 
-impl Plan {
+impl<O: Observe> Plan<O> {
     /// Counts a call.
     fn begin(&self, cx: &mut Context<'_>) {
         if cx.count_in(self.budget.address()) {

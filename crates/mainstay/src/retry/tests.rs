@@ -18,7 +18,7 @@ fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-fn budget_with(config: BudgetConfig, observer: Arc<dyn Observe>, clock: Clock) -> RetryBudget {
+fn budget_with<O: Observe>(config: BudgetConfig, observer: O, clock: Clock) -> RetryBudget<O> {
     RetryBudget::builder("payment")
         .config(config)
         .observer(observer)
@@ -45,7 +45,7 @@ fn throttled<T, E>(wish: Duration) -> impl Classify<T, E> {
 }
 
 fn builder(clock: Clock) -> Builder {
-    let budget = budget_with(BudgetConfig::default(), Arc::new(()), clock);
+    let budget = budget_with(BudgetConfig::default(), (), clock);
     Retry::builder(budget)
         .backoff(backoff(100))
         .clock(clock)
@@ -264,7 +264,7 @@ async fn a_nested_retry_that_insists_multiplies_and_is_counted_as_one_request_st
         floor: 0,
         ttl: millis(60_000),
     };
-    let budget = budget_with(config, Arc::new(()), clock);
+    let budget = budget_with(config, (), clock);
     let level = || Retry::builder(budget.clone()).backoff(Backoff::IMMEDIATE);
     let (outer, inner) = (level().build(), level().even_when_nested().build());
     let calls = Cell::new(0);
@@ -517,7 +517,7 @@ async fn without_budget_the_last_real_error_is_kept_and_the_storm_is_told_with_t
 #[tokio::test(start_paused = true)]
 async fn retries_of_all_callers_together_keep_to_the_budget() {
     let clock = Clock::new();
-    let budget = budget_with(BudgetConfig::default(), Arc::new(()), clock);
+    let budget = budget_with(BudgetConfig::default(), (), clock);
     let attempts = Cell::new(0);
     for _ in 0..1_000 {
         // Each caller has retries of its own; the budget is what they share.

@@ -76,7 +76,7 @@ fn series(service: &str, state: &str) -> String {
     format!("{name}{{service={service},endpoint=,state={state}}}")
 }
 
-fn breaker(service: &str, metrics: &Arc<Metrics>, clock: Clock) -> Breaker {
+fn breaker(service: &str, metrics: &Arc<Metrics>, clock: Clock) -> Breaker<Arc<Metrics>> {
     Breaker::builder(service)
         .observer(Arc::<Metrics>::clone(metrics))
         .clock(clock)

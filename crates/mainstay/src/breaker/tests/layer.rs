@@ -19,7 +19,7 @@ fn failing() -> Innermost<impl Service<(), Response = u16, Error = &'static str,
 // Pitfall 25: state in `Layer::layer` is reset per request by axum (acton-service #33).
 #[tokio::test(start_paused = true)]
 async fn a_layer_that_is_applied_per_request_keeps_one_state() {
-    let breaker = breaker(Arc::new(()));
+    let breaker = breaker(());
     let layer = breaker.layer();
     for _ in 0..2 {
         let answer = layer.layer(failing()).oneshot(()).await;
@@ -32,7 +32,7 @@ async fn a_layer_that_is_applied_per_request_keeps_one_state() {
 
 #[tokio::test(start_paused = true)]
 async fn an_open_circuit_is_ready_and_answers_without_asking_the_service() {
-    let breaker = breaker(Arc::new(()));
+    let breaker = breaker(());
     breaker.force_open();
     let mut service = ServiceBuilder::new()
         .layer(breaker.layer())
@@ -47,7 +47,7 @@ async fn an_open_circuit_is_ready_and_answers_without_asking_the_service() {
 
 #[tokio::test(start_paused = true)]
 async fn a_layer_classifies_answers_and_not_what_inner_policies_did() {
-    let breaker = breaker(Arc::new(()));
+    let breaker = breaker(());
     let refused = breaker.rejection(Rejected { retry_after: None });
     let by_status = classify::by(|answer: Result<&u16, &&str>| match answer {
         Ok(500..) | Err(_) => Outcome::Failure(Reason::Status),
@@ -66,7 +66,7 @@ async fn a_layer_classifies_answers_and_not_what_inner_policies_did() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_dropped_before_its_end_gives_the_probe_back() {
-    let breaker = probing(Arc::new(())).await;
+    let breaker = probing(()).await;
     let mut service = ServiceBuilder::new()
         .layer(breaker.layer())
         .layer(InnermostLayer)
@@ -85,7 +85,7 @@ fn bug() -> Result<(), &'static str> {
 // Pitfall 10: a panic that a layer outside catches, so that the future is dropped in peace.
 #[tokio::test(start_paused = true)]
 async fn a_service_that_panics_is_a_failure_even_if_the_panic_is_caught() {
-    let breaker = probing(Arc::new(())).await;
+    let breaker = probing(()).await;
     let mut service = ServiceBuilder::new()
         .layer(breaker.layer())
         .layer(InnermostLayer)
@@ -103,8 +103,8 @@ async fn a_service_that_panics_is_a_failure_even_if_the_panic_is_caught() {
 // Pitfall 22: Sentinel #1638 loses the outer slot.
 #[tokio::test(start_paused = true)]
 async fn an_inner_circuit_that_rejects_gives_the_outer_probe_back() {
-    let outer = probing(Arc::new(())).await;
-    let inner = breaker(Arc::new(()));
+    let outer = probing(()).await;
+    let inner = breaker(());
     inner.force_open();
     let service = ServiceBuilder::new()
         .layer(outer.layer())
@@ -119,7 +119,7 @@ async fn an_inner_circuit_that_rejects_gives_the_outer_probe_back() {
 #[tokio::test(start_paused = true)]
 async fn a_layer_needs_no_box_and_no_clone() {
     struct Request(#[expect(dead_code, reason = "it must not be copied")] Cell<u8>);
-    let breaker = breaker(Arc::new(()));
+    let breaker = breaker(());
     let local = std::rc::Rc::new(());
     let service = ServiceBuilder::new()
         .layer(breaker.layer())

@@ -70,7 +70,10 @@ async fn who_insists_tries_again_within_an_attempt() {
 #[tokio::test(start_paused = true)]
 async fn a_pipeline_ends_at_the_ambient_deadline_and_tells_it_to_what_is_inside() {
     let clock = Clock::new();
-    let pipeline = built(Pipeline::builder("payment").deadline(millis(1_000)), clock);
+    let pipeline = built(
+        Pipeline::<Canonical>::builder("payment").deadline(millis(1_000)),
+        clock,
+    );
     let soon = Deadline::after(clock.now(), millis(100));
     let start = clock.now();
     let call = pipeline.call(async |attempt| {
@@ -130,7 +133,10 @@ async fn a_call_under_a_distant_deadline_counts_its_own_limits_from_now() {
     let clock = Clock::new();
     advance(millis(7)).await;
     let far = Deadline::after(clock.now(), Duration::from_hours(1));
-    let pipeline = built(Pipeline::builder("payment").timeout(millis(1_000)), clock);
+    let pipeline = built(
+        Pipeline::<Canonical>::builder("payment").timeout(millis(1_000)),
+        clock,
+    );
     let call = pipeline.call(async |attempt| Ok::<_, &str>(attempt.deadline));
     let seen = deadline::scope(clock, far, call).await;
     assert_eq!(seen, Ok(Deadline::after(clock.now(), millis(1_000))));

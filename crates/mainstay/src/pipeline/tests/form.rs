@@ -157,7 +157,7 @@ async fn the_future_is_send_when_the_call_is() {
 
 #[test]
 fn a_time_limit_of_zero_or_years_is_refused() {
-    let built = Pipeline::builder("payment")
+    let built = Pipeline::<Canonical>::builder("payment")
         .deadline(Duration::ZERO)
         .build();
     let error = built.expect_err("zero never means off");
@@ -165,7 +165,9 @@ fn a_time_limit_of_zero_or_years_is_refused() {
         error.to_string(),
         "deadline is 0ns; set more than zero and at most a year"
     );
-    let built = Pipeline::builder("payment").timeout(Duration::MAX).build();
+    let built = Pipeline::<Canonical>::builder("payment")
+        .timeout(Duration::MAX)
+        .build();
     assert_eq!(
         built.expect_err("a year is a mistake"),
         ConfigError::Limit {

@@ -109,7 +109,10 @@ async fn a_callee_that_hangs_opens_the_circuit_even_when_only_the_total_is_limit
 #[tokio::test(start_paused = true)]
 async fn an_answer_in_the_same_tick_as_the_deadline_wins() {
     let clock = Clock::new();
-    let pipeline = built(Pipeline::builder("payment").timeout(millis(100)), clock);
+    let pipeline = built(
+        Pipeline::<Canonical>::builder("payment").timeout(millis(100)),
+        clock,
+    );
     let answer = pipeline
         .call(async |_| {
             sleep(millis(100)).await;
