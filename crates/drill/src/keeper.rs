@@ -228,15 +228,17 @@ fn frame(options: &Options, plan: &Plan) -> Frame {
     let skipped = (!options.is_isolated)
         .then(|| format!("partitions: {}", network::lacking().unwrap_or_default()));
     let (seed, rounds, members) = (options.seed, options.rounds, options.members);
-    let mut rerun = format!("mainstay drill {SCENARIO} --seed {seed} --rounds {rounds}");
+    let mut rerun = vec![format!(
+        "mainstay drill {SCENARIO} --seed {seed} --rounds {rounds}"
+    )];
     if members != 3 {
-        rerun += &format!(" --members {members}");
+        rerun.push(format!("--members {members}"));
     }
     if options.subject != Subject::Mainstay {
-        rerun += &format!(" --against {}", options.subject.as_str());
+        rerun.push(format!("--against {}", options.subject.as_str()));
     }
     if let Some(plant) = options.plant {
-        rerun += &format!(" --plant {}", plant.as_str());
+        rerun.push(format!("--plant {}", plant.as_str()));
     }
     Frame {
         subject: options.subject.as_str(),
@@ -246,7 +248,7 @@ fn frame(options: &Options, plan: &Plan) -> Frame {
         rounds: [0, plan.rounds.len()],
         faults_planned: plan.faults(),
         skipped: skipped.into_iter().collect(),
-        rerun,
+        rerun: rerun.join(" "),
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use futures_util::future::join_all;
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -20,7 +21,7 @@ use crate::port;
 use crate::process::{self, Process, State, tail};
 
 /// How long the members may take until one leads and all others follow.
-const READY_MAX: Duration = Duration::from_secs(60);
+const READY_MAX: Duration = Duration::from_mins(1);
 
 /// How long one look at a member may take.
 const LOOK_MAX: Duration = Duration::from_millis(500);
@@ -33,7 +34,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// What a member says that it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
+enum Mode {
     /// It leads.
     Leader,
     /// It follows.
@@ -198,9 +199,9 @@ impl Ensemble {
         process.with_context(|| format!("member {} is down", member + 1))
     }
 
-    /// What a member says that it is; `None` when it says nothing or has no leader.
-    pub(crate) async fn mode(&self, member: usize) -> Option<Mode> {
-        mode(self.members[member].client).await
+    /// What each member says that it is; `None` when it says nothing or has no leader.
+    async fn modes(&self) -> Vec<Option<Mode>> {
+        join_all(self.members.iter().map(|member| mode(member.client))).await
     }
 
     /// The member that leads, as soon as one says so.
@@ -210,10 +211,10 @@ impl Ensemble {
     pub(crate) async fn leader(&self) -> anyhow::Result<usize> {
         let until = Instant::now() + READY_MAX;
         while Instant::now() < until {
-            for member in 0..self.len() {
-                if self.mode(member).await == Some(Mode::Leader) {
-                    return Ok(member);
-                }
+            let modes = self.modes().await;
+            let leads = |mode: &Option<Mode>| *mode == Some(Mode::Leader);
+            if let Some(leader) = modes.iter().position(leads) {
+                return Ok(leader);
             }
             sleep(EVERY).await;
         }
@@ -227,11 +228,10 @@ impl Ensemble {
     pub(crate) async fn ready(&self) -> anyhow::Result<()> {
         let until = Instant::now() + READY_MAX;
         loop {
-            let mut modes = Vec::new();
             for member in 0..self.len() {
                 self.still_runs(member)?;
-                modes.push(self.mode(member).await);
             }
+            let modes = self.modes().await;
             let leaders = modes.iter().filter(|mode| **mode == Some(Mode::Leader));
             if leaders.count() == 1 && modes.iter().all(Option::is_some) {
                 return Ok(());

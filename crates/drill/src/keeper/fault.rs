@@ -74,12 +74,11 @@ async fn targets(ensemble: &Ensemble, fault: &PlannedFault) -> anyhow::Result<Ve
     let from = |first: usize, many: usize| (0..many).map(|step| (first + step) % count).collect();
     let leader = ensemble.leader().await?;
     Ok(match fault.kind {
-        Kind::KillOne => vec![choose(count)],
         Kind::KillTwo => from(choose(count), 2),
         Kind::KillAll => from(choose(count), count),
         Kind::CutFollower => vec![(leader + 1 + choose(count - 1)) % count],
         // The member between the halves is a follower or the leader, as it comes.
-        Kind::Bridge => vec![choose(count)],
+        Kind::KillOne | Kind::Bridge => vec![choose(count)],
         Kind::KillLeader
         | Kind::PauseLeader
         | Kind::CutLeader

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use futures_util::future::join_all;
 use mainstay_core::random::Random;
 use tokio::task::JoinSet;
@@ -32,7 +32,7 @@ pub(crate) use locker::LockLog;
 use mainstay_zk_proto::Code;
 
 use super::history::{Answer, Asked, Life, Path};
-use super::session::{Client, Habit, World};
+use super::session::{Client, Habit, Unknown, World};
 
 /// Keys that are in use at a time.
 const KEYS_AT_A_TIME: usize = 6;
@@ -44,7 +44,7 @@ const OPERATIONS_PER_KEY: usize = 120;
 const KEYS: usize = 240;
 
 /// How long clients may take for anything when all members are well.
-const QUIET_MAX: Duration = Duration::from_secs(60);
+const QUIET_MAX: Duration = Duration::from_mins(1);
 
 /// The timeout that most sessions ask for.
 const TIMEOUT_MS: i32 = 6_000;
@@ -118,23 +118,23 @@ impl Clients {
             .faithful
             .get(member)
             .context("there is such a member")?;
+        let ask = async || -> Result<Vec<_>, Unknown> {
+            let mut asks = vec![client.ask(Asked::Sync)];
+            asks.extend(wanted.iter().cloned().map(|asked| client.ask(asked)));
+            let told: Result<Vec<_>, _> = join_all(asks).await.into_iter().collect();
+            Ok(told?.split_off(1))
+        };
+        // When its connection was lost: reads may be asked again.
+        let mut told = Err(Unknown);
         let reading = async {
-            loop {
-                let mut asks = vec![client.ask(Asked::Sync)];
-                asks.extend(wanted.iter().cloned().map(|asked| client.ask(asked)));
-                let told: Result<Vec<_>, _> = join_all(asks).await.into_iter().collect();
-                match told {
-                    Ok(mut told) => {
-                        told.remove(0);
-                        return told;
-                    },
-                    // Its connection was lost: reads may be asked again.
-                    Err(_) => tokio::task::yield_now().await,
-                }
+            while told.is_err() {
+                told = ask().await;
             }
         };
+        let silent = || format!("member {} does not answer reads", member + 1);
         let read = tokio::time::timeout(QUIET_MAX, reading).await;
-        read.with_context(|| format!("member {} does not answer reads", member + 1))
+        read.with_context(silent)?;
+        told.map_err(|Unknown| anyhow!(silent()))
     }
 }
 

@@ -115,7 +115,7 @@ fn seen_write(history: &History) -> Option<(usize, Path, u64)> {
         let done = matches!(answer, Some(Answer::Version { .. }));
         (done && seen.contains(value)).then(|| (at, path.clone(), *value))
     });
-    written.last()
+    written.max_by_key(|(at, ..)| *at)
 }
 
 pub(super) fn forget_write(history: &mut History) {
@@ -132,10 +132,14 @@ pub(super) fn read_the_past(history: &mut History) {
     let of_path = |asked: &Asked| matches!(asked, Asked::Set { path: set, .. } if *set == path);
     let sets = history.entries.iter().filter(|entry| of_path(&entry.asked));
     let older = sets.filter_map(|entry| match (&entry.asked, &entry.reply) {
-        (Asked::Set { value: set, .. }, Some(Reply { zxid, answer, .. })) => match answer {
-            Answer::Version { version, .. } if *set != value => Some((*zxid, *set, *version)),
-            _ => None,
-        },
+        (
+            Asked::Set { value: set, .. },
+            Some(Reply {
+                zxid,
+                answer: Answer::Version { version, .. },
+                ..
+            }),
+        ) if *set != value => Some((*zxid, *set, *version)),
         _ => None,
     });
     let Some((zxid, old, old_version)) = older.min() else {

@@ -238,32 +238,42 @@ fn is_single_kill(seen: &Seen) -> bool {
 }
 
 fn checks(material: &Material) -> Vec<Check> {
-    let (frame, judgement) = (&material.frame, &material.judgement);
+    let mut checks = experiment(material).to_vec();
+    checks.extend(promises(&material.judgement));
+    checks.extend(availability(material));
+    checks
+}
+
+fn none(name: &'static str, count: usize, meaning: &'static str) -> Check {
+    at_most(name, count as f64, 0.0).or(Verdict::Fail, meaning)
+}
+
+/// Whether the drill shows anything.
+fn experiment(material: &Material) -> [Check; 3] {
+    let frame = &material.frame;
     let evident = |seen: &&Seen| seen.inflicted.evidence.is_ok();
     let evident = material.faults.iter().filter(evident).count();
-    let minority = || {
-        let faults = material.faults.iter();
-        faults.filter(|seen| seen.inflicted.kind.leaves_majority())
-    };
-    let went_on = minority().filter(|seen| seen.acknowledged > 0).count();
-    let none =
-        |name, count: usize, meaning| at_most(name, count as f64, 0.0).or(Verdict::Fail, meaning);
     // Rounds that were not run are nobody's evidence; why they were not is a finding.
     let planned = if frame.rounds[0] < frame.rounds[1] {
         material.faults.len()
     } else {
         frame.faults_planned
     };
-    let mut checks = vec![
+    let acknowledged = material.judgement.acknowledged;
+    let unsearched = material.judgement.unsearched;
+    [
         at_least("fault_evidence", evident as f64, planned as f64)
             .or(Verdict::Invalid, "faults that provably bit"),
-        at_least("writes_acknowledged", judgement.acknowledged as f64, 1.0)
+        at_least("writes_acknowledged", acknowledged as f64, 1.0)
             .or(Verdict::Invalid, "writes that could have been lost"),
-        none(
-            "came_back",
-            usize::from(material.stuck.is_some()),
-            "times that members or clients did not come back after a fault",
-        ),
+        at_most("unsearched", unsearched as f64, 0.0)
+            .or(Verdict::Unknown, "searches for an order that gave up"),
+    ]
+}
+
+/// What a store of this protocol promises.
+fn promises(judgement: &Judgement) -> [Check; 8] {
+    [
         none(
             "writes_lost",
             judgement.lost,
@@ -304,14 +314,28 @@ fn checks(material: &Material) -> Vec<Check> {
             judgement.malformed,
             "messages that no server may send",
         ),
-        at_most("unsearched", judgement.unsearched as f64, 0.0)
-            .or(Verdict::Unknown, "searches for an order that gave up"),
+    ]
+}
+
+/// What its clients see of faults.
+fn availability(material: &Material) -> Vec<Check> {
+    let minority = || {
+        let faults = material.faults.iter();
+        faults.filter(|seen| seen.inflicted.kind.leaves_majority())
+    };
+    let went_on = minority().filter(|seen| seen.acknowledged > 0).count();
+    let mut checks = vec![
+        none(
+            "came_back",
+            usize::from(material.stuck.is_some()),
+            "times that members or clients did not come back after a fault",
+        ),
         at_least("writes_went_on", went_on as f64, minority().count() as f64).or(
             Verdict::Fail,
             "faults that left a majority, through which writes went on",
         ),
     ];
-    if frame.keeps_connections {
+    if material.frame.keeps_connections {
         let kills = material.faults.iter().filter(|seen| is_single_kill(seen));
         let lost: usize = kills.map(|seen| seen.lost.len()).sum();
         checks.push(none(

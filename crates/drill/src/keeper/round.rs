@@ -194,24 +194,26 @@ fn understood(keys: &[Path], answers: &[Answer]) -> anyhow::Result<Left> {
     let [elements, presences, values @ ..] = answers else {
         bail!("a member did not answer all that it was asked");
     };
-    let names = |answer: &Answer| match answer {
-        Answer::Names(names) => {
-            let mut names = names.clone();
-            names.sort_unstable();
-            Some(names)
-        },
-        _ => None,
+    // A folder that is gone has no children: what was in it is lost.
+    let names = |answer: &Answer| {
+        let Answer::Names(names) = answer else {
+            return Vec::new();
+        };
+        let mut names = names.clone();
+        names.sort_unstable();
+        names
     };
-    let held = |answer: &Answer| match answer {
-        Answer::Data { value, mzxid, .. } => Some((value.unwrap_or(u64::MAX), *mzxid)),
-        _ => None,
+    let held = |answer: &Answer| {
+        if let Answer::Data { value, mzxid, .. } = answer {
+            return Some((value.unwrap_or(u64::MAX), *mzxid));
+        }
+        None
     };
     let values = keys.iter().cloned().zip(values.iter().map(held));
     Ok(Left {
         values: values.collect::<BTreeMap<_, _>>(),
-        // A folder that is gone has no children: what was in it is lost.
-        elements: names(elements).unwrap_or_default(),
-        presences: names(presences).unwrap_or_default(),
+        elements: names(elements),
+        presences: names(presences),
     })
 }
 

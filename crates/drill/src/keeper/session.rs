@@ -206,9 +206,8 @@ impl Actor {
         let mut member = self.habit.member;
         while !self.jobs.is_closed() {
             let Some(wire) = self.connect(member).await else {
-                if !self.habit.is_faithful {
-                    member = (member + 1) % self.world.members.len();
-                }
+                let step = usize::from(!self.habit.is_faithful);
+                member = (member + step) % self.world.members.len();
                 let pause = self.random.up_to(RETRY_MAX);
                 sleep(pause).await;
                 continue;

@@ -98,13 +98,12 @@ impl Wire {
     pub(crate) async fn next(&mut self) -> io::Result<Vec<u8>> {
         loop {
             let length = frame::length(&self.buffer, MESSAGE_BYTES_MAX);
-            if let Some(length) = length.map_err(io::Error::other)? {
-                let end = PREFIX_BYTES + length;
-                if self.buffer.len() >= end {
-                    let message = self.buffer[PREFIX_BYTES..end].to_vec();
-                    self.buffer.drain(..end);
-                    return Ok(message);
-                }
+            let length = length.map_err(io::Error::other)?;
+            let end = length.map(|length| PREFIX_BYTES + length);
+            if let Some(end) = end.filter(|end| self.buffer.len() >= *end) {
+                let message = self.buffer[PREFIX_BYTES..end].to_vec();
+                self.buffer.drain(..end);
+                return Ok(message);
             }
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -122,6 +121,9 @@ pub(crate) fn append(out: &mut Vec<u8>, xid: i32, request: &Request<'_>) {
     });
 }
 
+/// The flag of a create whose name gets a number; that of an ephemeral node is 1.
+const SEQUENTIAL: i32 = 2;
+
 /// Appends the frame for a question.
 pub(crate) fn ask(out: &mut Vec<u8>, xid: i32, asked: &Asked) {
     let data = |value: &u64| value.to_string().into_bytes();
@@ -129,8 +131,6 @@ pub(crate) fn ask(out: &mut Vec<u8>, xid: i32, asked: &Asked) {
         Life::Persistent => sequential,
         Life::Ephemeral => 1 + sequential,
     };
-    // Flags on the wire: 1 is ephemeral, 2 is sequential.
-    const SEQUENTIAL: i32 = 2;
     let made = |path, value: &[u8], flags, out: &mut Vec<u8>| {
         let (data, acl) = (Some(value), vec![Acl::OPEN]);
         let create = Create {

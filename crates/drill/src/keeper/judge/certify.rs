@@ -33,14 +33,12 @@ impl Writes {
             closed: BTreeSet::new(),
             resolved: BTreeMap::new(),
         };
-        let asked = history
-            .entries
-            .iter()
-            .filter_map(|entry| match &entry.asked {
-                Asked::Exists { path } => Some(path.clone()),
-                _ => None,
-            });
-        let shown: BTreeSet<Path> = asked.collect();
+        let mut shown = BTreeSet::new();
+        for entry in &history.entries {
+            if let Asked::Exists { path } = &entry.asked {
+                shown.insert(path.clone());
+            }
+        }
         for entry in &history.entries {
             writes.take(entry, &shown);
         }
@@ -50,10 +48,8 @@ impl Writes {
     fn take(&mut self, entry: &Entry, shown: &BTreeSet<Path>) {
         let answer = entry.reply.as_ref().map(|reply| &reply.answer);
         let (path, value, life) = match (&entry.asked, answer) {
-            (Asked::Create { path, value, life }, None | Some(Answer::Made { .. })) => {
-                (path, value, life)
-            },
-            (Asked::Append { value, life, .. }, Some(Answer::Made { path, .. })) => {
+            (Asked::Create { path, value, life }, None | Some(Answer::Made { .. }))
+            | (Asked::Append { value, life, .. }, Some(Answer::Made { path, .. })) => {
                 (path, value, life)
             },
             (
@@ -102,7 +98,7 @@ pub(super) fn check(records: &[Record], left: &Left) -> Certificate {
 /// All records, in the order of the history.
 pub(super) fn records(history: &History, writes: &Writes, subject: &Subject) -> Vec<Record> {
     let carried = carried(history);
-    let mut records = Records {
+    let mut certifier = Certifier {
         writes,
         subject,
         seen: BTreeMap::new(),
@@ -111,18 +107,18 @@ pub(super) fn records(history: &History, writes: &Writes, subject: &Subject) -> 
         records: Vec::with_capacity(history.entries.len()),
     };
     for (at, entry) in history.entries.iter().enumerate() {
-        records.is_carried = carried.contains(&at);
-        records.take(entry);
+        certifier.is_carried = carried.contains(&at);
+        certifier.take(entry);
     }
     // The nodes of a session that ended without a word may go at any time from then on.
     let ended = history.ended.iter();
     for (&session, &from) in ended.filter(|(session, _)| !writes.closed.contains(*session)) {
         for path in writes.ephemerals(session) {
             let (key, value) = (path.clone(), None);
-            records.push(session, from, Act::Write { key, value }, None);
+            certifier.push(session, from, Act::Write { key, value }, None);
         }
     }
-    records.records
+    certifier.records
 }
 
 /// Entries that watch for a node which is not there, and whose connection was lost before it was
@@ -166,7 +162,7 @@ fn carried(history: &History) -> BTreeSet<usize> {
     carried
 }
 
-struct Records<'h> {
+struct Certifier<'h> {
     writes: &'h Writes,
     subject: &'h Subject,
     /// The greatest zxid that each session has been shown in data or in its own writes.
@@ -178,7 +174,7 @@ struct Records<'h> {
     records: Vec<Record>,
 }
 
-impl Records<'_> {
+impl Certifier<'_> {
     fn push(&mut self, session: u64, invoked: Time, act: Act<Path, u64>, reply: Option<Stamp>) {
         self.records.push(Record {
             session,
@@ -199,12 +195,8 @@ impl Records<'_> {
         let at = reply.at;
         match (&entry.asked, &reply.answer) {
             (Asked::Create { path, value, .. }, Answer::Made { .. })
-            | (Asked::Set { path, value, .. }, Answer::Version { .. }) => {
-                let (key, value) = (path.clone(), Some(*value));
-                let stamp = self.stamp_write(session, (at, zxid));
-                self.push(session, invoked, Act::Write { key, value }, Some(stamp));
-            },
-            (Asked::Append { value, .. }, Answer::Made { path, .. }) => {
+            | (Asked::Set { path, value, .. }, Answer::Version { .. })
+            | (Asked::Append { value, .. }, Answer::Made { path, .. }) => {
                 let (key, value) = (path.clone(), Some(*value));
                 let stamp = self.stamp_write(session, (at, zxid));
                 self.push(session, invoked, Act::Write { key, value }, Some(stamp));

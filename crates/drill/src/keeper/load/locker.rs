@@ -44,6 +44,13 @@ impl LockLog {
         self.ticks
     }
 
+    /// The store confirmed that the lock was given back.
+    fn release(&mut self, held: Option<usize>, began: u64) {
+        if let Some(hold) = held.and_then(|held| self.holds.get_mut(held)) {
+            hold.released = Some(began);
+        }
+    }
+
     /// The resource: takes the token or turns it away.
     fn use_resource(&mut self, client: u64, token: u64) {
         let invoked = self.tick();
@@ -207,11 +214,7 @@ async fn release(client: &Client, stage: &Stage, ticket: &Ticket, held: Option<u
         let path = ticket.path.clone();
         match client.ask(Asked::Delete { path }).await {
             Ok(Answer::Done) => {
-                with(stage, |log| {
-                    if let Some(hold) = held.and_then(|held| log.holds.get_mut(held)) {
-                        hold.released = Some(began);
-                    }
-                });
+                with(stage, |log| log.release(held, began));
                 return;
             },
             Ok(Answer::Refused(Code::NoNode)) => return,
