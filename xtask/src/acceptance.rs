@@ -9,6 +9,7 @@ mod curator;
 mod java;
 mod kazoo;
 mod outcome;
+mod patroni;
 mod python;
 mod sandbox;
 mod server;
@@ -34,9 +35,17 @@ enum Suite {
     Curator(server::Choice),
     /// ZooKeeper's command line, typed at by a script; ten seconds for each subject.
     Zkcli(server::Choice),
+    /// Patroni keeps a PostgreSQL cluster while its primaries are killed.
+    Patroni(patroni::Args),
     /// What `java` is while a suite runs; called by the suites, not by hand.
     #[command(hide = true)]
     Java(java::Call),
+}
+
+/// Kazoo's suite against ours alone: passed, failed and skipped.
+pub(crate) fn kazoo_on_ours() -> Result<(usize, usize, usize)> {
+    let counts = kazoo::ours()?;
+    Ok((counts.passed, counts.failed, counts.skipped))
 }
 
 /// Runs one suite and says whether it gave what it has to.
@@ -46,6 +55,7 @@ pub(crate) fn run(args: Args) -> Result<bool> {
         Suite::CClient(choice) => c_client::run(&choice),
         Suite::Curator(choice) => curator::run(&choice),
         Suite::Zkcli(choice) => zkcli::run(&choice),
+        Suite::Patroni(args) => patroni::run(&args),
         Suite::Java(call) => java::become_it(&call),
     }
 }
