@@ -10,6 +10,7 @@ mod java;
 mod kazoo;
 mod oracle;
 mod outcome;
+mod patroni;
 mod python;
 mod sandbox;
 mod server;
@@ -37,9 +38,17 @@ enum Suite {
     Zkcli(server::Choice),
     /// One random stream of requests to the keeper and to ZooKeeper, every answer compared.
     Oracle(oracle::Args),
+    /// Patroni keeps a PostgreSQL cluster while its primaries are killed.
+    Patroni(patroni::Args),
     /// What `java` is while a suite runs; called by the suites, not by hand.
     #[command(hide = true)]
     Java(java::Call),
+}
+
+/// Kazoo's suite against ours alone: passed, failed and skipped.
+pub(crate) fn kazoo_on_ours() -> Result<(usize, usize, usize)> {
+    let counts = kazoo::ours()?;
+    Ok((counts.passed, counts.failed, counts.skipped))
 }
 
 /// Runs one suite and says whether it gave what it has to.
@@ -50,6 +59,7 @@ pub(crate) fn run(args: Args) -> Result<bool> {
         Suite::Curator(choice) => curator::run(&choice),
         Suite::Zkcli(choice) => zkcli::run(&choice),
         Suite::Oracle(args) => oracle::run(&args),
+        Suite::Patroni(args) => patroni::run(&args),
         Suite::Java(call) => java::become_it(&call),
     }
 }

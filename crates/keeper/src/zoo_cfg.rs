@@ -318,7 +318,8 @@ impl ZooCfg {
         if self.data_dir.as_os_str().is_empty() {
             wrong("dataDir", "is missing");
         }
-        if self.client_port.is_none() && self.secure_client_port.is_none() {
+        let by_member = self.members.values().any(|member| member.client.is_some());
+        if self.client_port.is_none() && self.secure_client_port.is_none() && !by_member {
             wrong("clientPort", "is missing, and so is secureClientPort");
         }
         if self.tick_ms == 0 {
@@ -347,6 +348,23 @@ impl ZooCfg {
             )));
         }
         Ok(tls)
+    }
+
+    /// Where this member's clients come to: the address, if one is named, and the port.
+    ///
+    /// A list of members that may change names both behind a semicolon; then the keys of the file
+    /// are absent.
+    pub fn clients_of(&self, member: i64) -> (Option<String>, Option<u16>) {
+        let own = self.members.get(&member);
+        let Some(client) = own.and_then(|own| own.client.as_deref()) else {
+            return (self.client_address.clone(), self.client_port);
+        };
+        let (host, port) = match client.rsplit_once(':') {
+            Some((host, port)) => (Some(host.trim_matches(['[', ']']).to_owned()), port),
+            None => (None, client),
+        };
+        let address = self.client_address.clone().or(host);
+        (address, self.client_port.or_else(|| port.parse().ok()))
     }
 
     /// What the client edge has to know. `users` are those of the JAAS file.
@@ -378,7 +396,7 @@ impl ZooCfg {
         let log_dir = self.data_log_dir.as_ref().unwrap_or(&self.data_dir);
         let connections = self.connections_of_address_max.map_or(0, NonZeroUsize::get);
         let mut lines = vec![
-            format!("clientPort={}", port(self.client_port)),
+            format!("clientPort={}", port(self.clients_of(member).1)),
             format!("secureClientPort={}", port(self.secure_client_port)),
             format!("dataDir={dir}"),
             format!("dataLogDir={}", log_dir.display()),
@@ -481,6 +499,20 @@ mod tests {
         let edge = config.settings(1, Users::new());
         assert!(edge.words.is_some_and(|words| words.contains("srvr")));
         assert!(!edge.standalone);
+    }
+
+    #[test]
+    fn a_member_is_found_by_its_clients_where_its_line_or_the_file_says() {
+        let members = "dataDir=/d\nserver.1=a:1:2;10.0.0.1:7\nserver.2=b:1:2;8\n\
+            server.3=c:1:2;[::1]:9";
+        let config = ZooCfg::read(members).expect("a good file");
+        let clients = |config: &ZooCfg, member| config.clients_of(member);
+        assert_eq!(clients(&config, 1), (Some("10.0.0.1".into()), Some(7)));
+        assert_eq!(clients(&config, 2), (None, Some(8)));
+        assert_eq!(clients(&config, 3), (Some("::1".into()), Some(9)));
+        let file = "dataDir=/d\nclientPort=5\nclientPortAddress=h\nserver.1=a:1:2";
+        let config = ZooCfg::read(file).expect("a good file");
+        assert_eq!(clients(&config, 1), (Some("h".into()), Some(5)));
     }
 
     #[test]

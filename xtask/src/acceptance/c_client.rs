@@ -14,7 +14,7 @@ use anyhow::Result;
 
 use super::outcome::{Counts, Report, Run, Verdict};
 use super::sandbox::{self, Sandboxed};
-use super::server::{Choice, Installed, Subject};
+use super::server::{Choice, Java, Subject};
 use super::{java, source};
 use crate::debian;
 use crate::process::Scratch;
@@ -56,7 +56,7 @@ pub(super) fn run(choice: &Choice) -> Result<bool> {
 
 fn against(choice: &Choice, subject: Subject) -> Result<Run> {
     let folder = Scratch::new(&format!("c-client-{}", subject.name()))?;
-    let installed = choice.provide(subject, &folder)?;
+    let (installed, java_program) = choice.servers_and_tools(subject, &folder)?;
     debian::provide_files(&[
         ("/usr/bin/autoreconf".into(), "autoconf"),
         ("/usr/bin/automake".into(), "automake"),
@@ -70,7 +70,7 @@ fn against(choice: &Choice, subject: Subject) -> Result<Run> {
         ("/usr/share/doc/libsasl2-modules".into(), "libsasl2-modules"),
         ("/usr/bin/pkg-config".into(), "pkg-config"),
     ])?;
-    let source = source::provide("zookeeper", |source| build(source, &installed))?;
+    let source = source::provide("zookeeper", |source| build(source, &java_program))?;
     java::install(folder.path(), &installed)?;
     let (tests, seconds) = wait::timed(|| -> Result<_> {
         let mut tests = BTreeMap::new();
@@ -87,14 +87,14 @@ fn against(choice: &Choice, subject: Subject) -> Result<Run> {
     })
 }
 
-fn build(source: &Path, installed: &Installed) -> Result<()> {
+fn build(source: &Path, java: &Java) -> Result<()> {
     eprintln!("building the C client and its tests");
     let client = source.join(CLIENT);
     let generated = client.join("generated");
     fs::create_dir_all(&generated)?;
     source::run(
-        Command::new(&installed.java)
-            .args(["-cp", &installed.class_path])
+        Command::new(&java.program)
+            .args(["-cp", &java.class_path])
             .args(["org.apache.jute.compiler.generated.Rcc", "-l", "c"])
             .arg(source.join("zookeeper-jute/src/main/resources/zookeeper.jute"))
             .current_dir(&generated),

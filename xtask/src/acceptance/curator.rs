@@ -13,7 +13,7 @@ use anyhow::{Result, bail};
 
 use super::outcome::{Counts, Report, Run, Verdict};
 use super::sandbox::{self, Sandboxed};
-use super::server::{self, Choice, Installed, Subject};
+use super::server::{self, Choice, Java, Subject};
 use super::{java, source};
 use crate::debian::{self, Program};
 use crate::process::Scratch;
@@ -49,7 +49,7 @@ pub(super) fn run(choice: &Choice) -> Result<bool> {
 
 fn against(choice: &Choice, subject: Subject) -> Result<Run> {
     let folder = Scratch::new(&format!("curator-{}", subject.name()))?;
-    let installed = choice.provide(subject, &folder)?;
+    let (installed, java_program) = choice.servers_and_tools(subject, &folder)?;
     debian::provide(&[Program {
         name: "javac",
         package: "default-jdk-headless",
@@ -58,10 +58,10 @@ fn against(choice: &Choice, subject: Subject) -> Result<Run> {
         "/usr/share/java/curator-recipes.jar".into(),
         "libcurator-recipes-java",
     )])?;
-    let class_path = compile(folder.path(), &installed)?;
+    let class_path = compile(folder.path(), &java_program)?;
     java::install(folder.path(), &installed)?;
     eprintln!("curator on {}: running", subject.name());
-    let (tests, seconds) = wait::timed(|| execute(folder.path(), &installed, &class_path));
+    let (tests, seconds) = wait::timed(|| execute(folder.path(), &java_program, &class_path));
     Ok(Run {
         subject,
         seconds,
@@ -69,8 +69,8 @@ fn against(choice: &Choice, subject: Subject) -> Result<Run> {
     })
 }
 
-fn compile(folder: &Path, installed: &Installed) -> Result<String> {
-    let jars = format!("{}:{}", installed.class_path, server::class_path(JARS)?);
+fn compile(folder: &Path, java: &Java) -> Result<String> {
+    let jars = format!("{}:{}", java.class_path, server::class_path(JARS)?);
     let sources = folder.join("curator");
     fs::create_dir(&sources)?;
     let mut javac = Command::new("javac");
@@ -83,16 +83,12 @@ fn compile(folder: &Path, installed: &Installed) -> Result<String> {
     Ok(format!("{}:{jars}", folder.display()))
 }
 
-fn execute(
-    folder: &Path,
-    installed: &Installed,
-    class_path: &str,
-) -> Result<BTreeMap<String, Verdict>> {
+fn execute(folder: &Path, java: &Java, class_path: &str) -> Result<BTreeMap<String, Verdict>> {
     let temporary = folder.join("tmp");
     fs::create_dir(&temporary)?;
     let mut command = sandbox::command(&temporary)?;
     command
-        .arg(&installed.java)
+        .arg(&java.program)
         .args(["-cp", class_path, "Recipes"])
         .arg(folder.join("servers"))
         .current_dir(folder)

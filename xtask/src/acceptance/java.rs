@@ -6,6 +6,7 @@
 //! `exec`, so that the process which the suite signals and waits for is the server.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -28,11 +29,11 @@ pub(super) struct Call {
     /// Our binary, where it takes the place of the servers.
     #[arg(long, value_name = "FILE")]
     keeper: Option<PathBuf>,
-    /// The real Java.
+    /// The real Java, for everything else.
     #[arg(long, value_name = "FILE")]
-    java: PathBuf,
+    java: Option<PathBuf>,
     /// What takes the place of every class path.
-    #[arg(long)]
+    #[arg(long, default_value = "")]
     class_path: String,
     /// What `java` was called with.
     #[arg(last = true)]
@@ -43,17 +44,17 @@ pub(super) struct Call {
 pub(super) fn install(folder: &Path, installed: &Installed) -> Result<()> {
     let this = std::env::current_exe().context("this program has a file")?;
     let this = server::aside(&this, folder)?;
-    let keeper = installed
-        .keeper
-        .as_ref()
-        .map_or_else(String::new, |keeper| {
-            format!("--keeper '{}'", keeper.display())
-        });
+    let mut options = String::new();
+    if let Some(keeper) = &installed.keeper {
+        let _infallible = write!(options, "--keeper '{}' ", keeper.display());
+    }
+    if let Some(java) = &installed.java {
+        let (program, class_path) = (java.program.display(), &java.class_path);
+        let _infallible = write!(options, "--java '{program}' --class-path '{class_path}' ");
+    }
     let script = format!(
-        "#!/bin/sh\nexec '{}' acceptance java {keeper} --java '{}' --class-path '{}' -- \"$@\"\n",
-        this.display(),
-        installed.java.display(),
-        installed.class_path,
+        "#!/bin/sh\nexec '{}' acceptance java {options}-- \"$@\"\n",
+        this.display()
     );
     let java = folder.join("java");
     fs::write(&java, script)?;
@@ -70,12 +71,12 @@ pub(super) fn first_in_path(folder: &Path) -> Result<OsString> {
 
 /// Becomes the program that was called for; returns only when that does not start.
 pub(super) fn become_it(call: &Call) -> Result<bool> {
-    let (program, arguments) = translate(call);
+    let (program, arguments) = translate(call)?;
     let error = Command::new(&program).args(arguments).exec();
     Err(error).with_context(|| format!("{} does not start", program.display()))
 }
 
-fn translate(call: &Call) -> (PathBuf, Vec<String>) {
+fn translate(call: &Call) -> Result<(PathBuf, Vec<String>)> {
     let is_server = call
         .arguments
         .iter()
@@ -89,9 +90,15 @@ fn translate(call: &Call) -> (PathBuf, Vec<String>) {
             {
                 arguments.extend(["--java-prop".to_owned(), property.to_owned()]);
             }
-            (keeper.clone(), arguments)
+            Ok((keeper.clone(), arguments))
         },
-        (Some(_) | None, Some(_) | None) => (call.java.clone(), with_class_path(call)),
+        (Some(_) | None, Some(_) | None) => {
+            let java = call
+                .java
+                .clone()
+                .context("this is no server, and there is no Java")?;
+            Ok((java, with_class_path(call)))
+        },
     }
 }
 
@@ -115,14 +122,14 @@ mod tests {
     fn call(keeper: Option<&str>, line: &str) -> Call {
         Call {
             keeper: keeper.map(PathBuf::from),
-            java: PathBuf::from("/usr/bin/java"),
+            java: Some(PathBuf::from("/usr/bin/java")),
             class_path: "zookeeper.jar".to_owned(),
             arguments: line.split(' ').map(str::to_owned).collect(),
         }
     }
 
     fn translated(keeper: Option<&str>, line: &str) -> String {
-        let (program, arguments) = translate(&call(keeper, line));
+        let (program, arguments) = translate(&call(keeper, line)).expect("there is Java");
         format!("{} {}", program.display(), arguments.join(" "))
     }
 

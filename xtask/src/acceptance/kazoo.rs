@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
 use super::outcome::{Counts, Report, Run, Verdict};
@@ -28,7 +28,7 @@ const REQUIREMENTS: &[&str] = &[
 /// The version that the suite takes the server for: it leaves out tests of what came later.
 const ZOOKEEPER_VERSION: &str = "3.8.0";
 /// Debian's ZooKeeper 3.8 passes all but what needs a Kerberos server or kazoo's own CI.
-pub(super) const EXPECTED: Counts = Counts {
+const EXPECTED: Counts = Counts {
     passed: 490,
     failed: 0,
     skipped: 3,
@@ -42,6 +42,53 @@ const TELL_EVERY: usize = 50;
 const PLUGIN: &str = include_str!("pytest_report.py");
 const PLUGIN_NAME: &str = "pytest_report";
 
+/// Tests that ours does not pass yet, and what it lacks. A test that passes after all is told.
+const LACKING: &[(&str, &str)] = &[
+    (
+        "test_client.py::TestReconfig::test_add_remove_observer",
+        "members cannot be changed",
+    ),
+    (
+        "test_client.py::TestSSLClient::test_create",
+        "no TLS for clients",
+    ),
+    (
+        "test_connection.py::TestReadOnlyMode::test_read_only",
+        "no read-only mode",
+    ),
+];
+
+/// Runs the suite against ours and gives its counts; prints why tests failed.
+///
+/// Tests that ours is known not to pass count as skipped, by name. An error means that the suite
+/// did not run, or not all of it.
+pub(super) fn ours() -> Result<Counts> {
+    let mut run = against(&Choice::ours(), Subject::Mainstay)?;
+    for (test, lacks) in LACKING {
+        let verdict = run.tests.get_mut(*test);
+        let verdict = verdict.with_context(|| format!("{test} is no test of this suite"))?;
+        match verdict {
+            Verdict::Failed(_) => *verdict = Verdict::Skipped((*lacks).to_owned()),
+            Verdict::Passed | Verdict::Skipped(_) => {
+                eprintln!("kazoo: {test} does not fail any more; take it off the list");
+            },
+        }
+    }
+    for (test, verdict) in &run.tests {
+        if let Verdict::Failed(reason) = verdict {
+            eprintln!("\n== {test}\n{reason}");
+        }
+    }
+    let all = EXPECTED.passed + EXPECTED.skipped;
+    let counts = run.counts();
+    ensure!(
+        run.tests.len() == all && counts.skipped <= EXPECTED.skipped + LACKING.len(),
+        "kazoo has {all} tests, of which {} are skipped: it gave {counts:?}",
+        EXPECTED.skipped
+    );
+    Ok(counts)
+}
+
 /// Runs the suite against the chosen servers and prints the report.
 pub(super) fn run(choice: &Choice) -> Result<bool> {
     let runs = choice
@@ -53,7 +100,7 @@ pub(super) fn run(choice: &Choice) -> Result<bool> {
 
 fn against(choice: &Choice, subject: Subject) -> Result<Run> {
     let folder = Scratch::new(&format!("kazoo-{}", subject.name()))?;
-    let installed = choice.provide(subject, &folder)?;
+    let installed = choice.servers(subject, &folder)?;
     let environment = python::environment("kazoo", REQUIREMENTS)?;
     eprintln!("kazoo on {}: running", subject.name());
     let (tests, seconds) =

@@ -96,6 +96,15 @@ pub(super) struct Choice {
 }
 
 impl Choice {
+    /// Ours alone, as this tree builds it.
+    pub(super) const fn ours() -> Self {
+        Self {
+            against: Against::Mainstay,
+            json: false,
+            mainstay: None,
+        }
+    }
+
     /// The servers, in the order in which they are run.
     pub(super) fn subjects(&self) -> &'static [Subject] {
         match self.against {
@@ -105,13 +114,60 @@ impl Choice {
         }
     }
 
-    /// Everything that starting this server takes, kept aside in `folder`.
-    pub(super) fn provide(&self, subject: Subject, folder: &Scratch) -> Result<Installed> {
-        let keeper = match (subject, &self.mainstay) {
-            (Subject::Mainstay, Some(file)) => Some(aside(file, folder.path())?),
-            (Subject::Mainstay, None) => Some(aside(&build()?, folder.path())?),
-            (Subject::Zookeeper, _) => None,
-        };
+    /// What starting this server takes, kept aside in `folder`; ours takes no Java.
+    pub(super) fn servers(&self, subject: Subject, folder: &Scratch) -> Result<Installed> {
+        let built = || self.mainstay.clone().map_or_else(build, Ok);
+        match subject {
+            Subject::Mainstay => Ok(Installed {
+                keeper: Some(aside(&built()?, folder.path())?),
+                java: None,
+            }),
+            Subject::Zookeeper => Ok(Installed {
+                keeper: None,
+                java: Some(Java::provide()?),
+            }),
+        }
+    }
+
+    /// The same, and ZooKeeper's tools for either.
+    pub(super) fn servers_and_tools(
+        &self,
+        subject: Subject,
+        folder: &Scratch,
+    ) -> Result<(Installed, Java)> {
+        let servers = self.servers(subject, folder)?;
+        let java = servers.java.clone().map_or_else(Java::provide, Ok)?;
+        let java_too = Some(java.clone());
+        Ok((
+            Installed {
+                java: java_too,
+                ..servers
+            },
+            java,
+        ))
+    }
+}
+
+/// What is there to start servers and tools from.
+#[derive(Debug)]
+pub(super) struct Installed {
+    /// Our binary, where ours is the subject.
+    pub keeper: Option<PathBuf>,
+    /// For everything else.
+    pub java: Option<Java>,
+}
+
+/// Java, and Debian's ZooKeeper for it.
+#[derive(Clone, Debug)]
+pub(super) struct Java {
+    /// The real one.
+    pub program: PathBuf,
+    /// Of ZooKeeper's server and tools.
+    pub class_path: String,
+}
+
+impl Java {
+    fn provide() -> Result<Self> {
         let java = Program {
             name: "java",
             package: "default-jre-headless",
@@ -121,23 +177,11 @@ impl Choice {
             (Path::new(JARS).join("zookeeper.jar"), "libzookeeper-java"),
             (Path::new(JARS).join("log4j-1.2.jar"), "liblog4j1.2-java"),
         ])?;
-        Ok(Installed {
-            keeper,
-            java: debian::find(java.name).context("java was just installed")?,
+        Ok(Self {
+            program: debian::find(java.name).context("java was just installed")?,
             class_path: class_path(ZOOKEEPER_JARS)?,
         })
     }
-}
-
-/// What is there to start servers from.
-#[derive(Debug)]
-pub(super) struct Installed {
-    /// Our binary, where ours is the subject.
-    pub keeper: Option<PathBuf>,
-    /// The real one.
-    pub java: PathBuf,
-    /// Of Debian's ZooKeeper, for its server and for its tools.
-    pub class_path: String,
 }
 
 /// The class path of Debian's jars with these names.

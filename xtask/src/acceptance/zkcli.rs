@@ -51,7 +51,7 @@ pub(super) fn run(choice: &Choice) -> Result<bool> {
 
 fn against(choice: &Choice, subject: Subject) -> Result<Run> {
     let folder = Scratch::new(&format!("zkcli-{}", subject.name()))?;
-    let installed = choice.provide(subject, &folder)?;
+    let (installed, _java) = choice.servers_and_tools(subject, &folder)?;
     java::install(folder.path(), &installed)?;
     eprintln!("zkcli on {}: running", subject.name());
     let (printed, seconds) = wait::timed(|| execute(folder.path()));

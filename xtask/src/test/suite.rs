@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::Need;
 use super::tally::Tally;
 use crate::debian::Program;
-use crate::workspace;
+use crate::{acceptance, workspace};
 
 /// Tests that would be skipped because a program is missing fail instead.
 const NO_SKIP_VARIABLE: &str = "MAINSTAY_TESTS_NO_SKIP";
@@ -25,6 +25,8 @@ pub(super) enum Suite {
     Unit,
     /// Every interleaving of the lock-free state, by loom.
     Loom,
+    /// The test suite of kazoo, the Python client, against three keepers, release build.
+    Kazoo,
     /// The drill on real processes, release build, one seed.
     Drill,
     /// The drill of an ensemble of the keeper, release build, one seed; and one that has to fail.
@@ -33,13 +35,20 @@ pub(super) enum Suite {
 
 impl Suite {
     /// All suites, fastest answer first.
-    pub(super) const ALL: &'static [Self] = &[Self::Unit, Self::Loom, Self::Drill, Self::Keeper];
+    pub(super) const ALL: &'static [Self] = &[
+        Self::Unit,
+        Self::Loom,
+        Self::Kazoo,
+        Self::Drill,
+        Self::Keeper,
+    ];
 
     /// Its name in the summary.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Unit => "unit+integration",
             Self::Loom => "loom",
+            Self::Kazoo => "kazoo",
             Self::Drill => "drill",
             Self::Keeper => "drill of the keeper",
         }
@@ -54,6 +63,13 @@ impl Suite {
                     package: "chromium",
                 },
                 tests: "dashboard in a browser",
+            }],
+            Self::Kazoo => &[Need {
+                program: Program {
+                    name: "python3",
+                    package: "python3",
+                },
+                tests: "kazoo",
             }],
             Self::Loom | Self::Drill => &[],
             Self::Keeper => &[
@@ -80,6 +96,7 @@ impl Suite {
         let command = match self {
             Self::Unit => unit(no_skip),
             Self::Loom => loom()?,
+            Self::Kazoo => return kazoo(),
             Self::Drill => return drill(),
             Self::Keeper => return keeper(no_skip),
         };
@@ -149,6 +166,15 @@ fn pass_on(output: impl Read, copy: &mut impl Write) -> Result<Tally> {
         line.clear();
     }
     Ok(total)
+}
+
+fn kazoo() -> Result<Tally> {
+    let (passed, failed, skipped) = acceptance::kazoo_on_ours()?;
+    Ok(Tally {
+        passed: passed as u64,
+        failed: failed as u64,
+        skipped: skipped as u64,
+    })
 }
 
 fn drill() -> Result<Tally> {

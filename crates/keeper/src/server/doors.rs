@@ -33,8 +33,9 @@ impl Doors {
             Some(port) => Some(listen(host, port, "secureClientPort").await?),
             None => None,
         };
-        let host = zoo.client_address.as_deref();
-        let plain = match (zoo.client_port, &secure) {
+        let (host, port) = zoo.clients_of(config.member);
+        let host = host.as_deref();
+        let plain = match (port, &secure) {
             (None, Some(_)) => None,
             (port, _) => Some(listen(host, port.unwrap_or(CLIENT_PORT), "clientPort").await?),
         };
