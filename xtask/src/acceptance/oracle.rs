@@ -176,7 +176,7 @@ fn tell_of(found: &Finding) {
 }
 
 fn start(subject: Subject, choice: &Choice, scratch: &Scratch) -> Result<(Owned, SocketAddr)> {
-    let installed = choice.provide(subject, scratch)?;
+    let installed = choice.servers(subject, scratch)?;
     let name = subject.name();
     let folder = scratch.path().join(format!("{name}-data"));
     fs::create_dir_all(folder.join("data"))?;
@@ -226,13 +226,21 @@ fn program(installed: &server::Installed, file: &Path) -> Vec<String> {
             .chain(properties)
             .collect();
     }
-    let java = installed.java.display().to_string();
-    let head = [&java, "-Xmx1g", "-cp", &installed.class_path];
+    let java = installed.java.iter();
+    let head = java.flat_map(|java| {
+        let program = java.program.display().to_string();
+        [
+            program,
+            "-Xmx1g".to_owned(),
+            "-cp".to_owned(),
+            java.class_path.clone(),
+        ]
+    });
     let properties = properties.map(|(key, value)| format!("-D{key}={value}"));
     // What is on its disk is not what is compared.
     let fast = ["-Dzookeeper.forceSync=no", "-Dfile.encoding=UTF-8"];
     let tail = ["org.apache.zookeeper.server.quorum.QuorumPeerMain", &file];
-    let head = head.into_iter().map(str::to_owned).chain(properties);
+    let head = head.chain(properties);
     head.chain(fast.into_iter().chain(tail).map(str::to_owned))
         .collect()
 }
