@@ -383,11 +383,8 @@ impl<D: SharedDisk> Parts<D> {
         let notices =
             survey::notice_removal(Arc::clone(&roster), Arc::clone(&self.pulse), removed_is);
         tasks.spawn(own(notices));
-        tasks.spawn(own(bound_log(
-            raft.clone(),
-            store.clone(),
-            member.snapshots,
-        )));
+        let bounds = bound_log(raft.clone(), store.clone(), member.snapshots);
+        tasks.spawn(own(bounds));
         let chokes = Arc::new(AtomicBool::new(false));
         let watch = watchdog::watch(member.member, raft.clone(), store.clone(), chokes.clone());
         tasks.spawn(own(async move { match watch.await {} }));
