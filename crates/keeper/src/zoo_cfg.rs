@@ -385,7 +385,6 @@ impl ZooCfg {
             voters_min: self.voters_min,
             without_quorum: self.without_quorum,
             container_check_ms: self.container_check_ms,
-            ..Settings::default()
         }
     }
 
