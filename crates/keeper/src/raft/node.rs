@@ -380,8 +380,7 @@ impl<D: SharedDisk> Parts<D> {
         };
         tasks.spawn(own(Arc::clone(&barriers).serve(rounds)));
         let (removed_is, removed) = watch::channel(false);
-        let notices =
-            survey::notice_removal(Arc::clone(&roster), Arc::clone(&self.pulse), removed_is);
+        let notices = survey::notice_removal(roster, Arc::clone(&self.pulse), removed_is);
         tasks.spawn(own(notices));
         let bounds = bound_log(raft.clone(), store.clone(), member.snapshots);
         tasks.spawn(own(bounds));

@@ -229,6 +229,9 @@ impl<D: SharedDisk> Roster<D> {
         if !change.is_allowed {
             return Err(Refused::Code(Code::NoAuth));
         }
+        if !next.has_numbers() {
+            return Err(Refused::Code(Code::BadArguments));
+        }
         Ok(Plan::new(present, &next))
     }
 
