@@ -145,6 +145,7 @@ async fn start(folder: &std::path::Path, id: u64, port: u16) -> Running {
         members: (1..=MEMBERS).map(|id| (id, peer(id))).collect(),
         log: Limits::default(),
         snapshots: Snapshots::default(),
+        enforce_quota: false,
         seed: id,
         time_ms,
     };

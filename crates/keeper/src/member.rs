@@ -36,6 +36,8 @@ pub struct MemberConfig {
     pub log: Limits,
     /// When snapshots are taken.
     pub snapshots: Snapshots,
+    /// Whether hard limits of quotas are kept, while this member leads.
+    pub enforce_quota: bool,
     /// Random; the same twice is no harm beyond members that act in step.
     pub seed: u64,
     /// The wall clock, milliseconds since 1970.

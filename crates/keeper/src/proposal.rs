@@ -95,6 +95,8 @@ pub struct Batch<'a> {
 pub struct Entry<'a> {
     /// Wall time at the leader, milliseconds since 1970.
     pub time_ms: i64,
+    /// Whether the leader keeps hard limits of quotas.
+    pub enforce_quota: bool,
     /// The batches, each in its own encoding.
     pub batches: Vec<&'a [u8]>,
 }
@@ -129,7 +131,7 @@ impl<'a> Batch<'a> {
 }
 
 impl<'a> Jute<'a> for Entry<'a> {
-    const SIZE_MIN: usize = 16;
+    const SIZE_MIN: usize = 17;
 
     fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let form: i32 = reader.read()?;
@@ -141,6 +143,7 @@ impl<'a> Jute<'a> for Entry<'a> {
         }
         Ok(Self {
             time_ms: reader.read()?,
+            enforce_quota: reader.read()?,
             batches: reader.read()?,
         })
     }
@@ -148,6 +151,7 @@ impl<'a> Jute<'a> for Entry<'a> {
     fn write(&self, out: &mut Vec<u8>) {
         FORM.write(out);
         self.time_ms.write(out);
+        self.enforce_quota.write(out);
         self.batches.write(out);
     }
 }
@@ -320,6 +324,7 @@ mod tests {
 
         let entry = Entry {
             time_ms: 1_700_000_000_000,
+            enforce_quota: true,
             batches: vec![&bytes, &bytes],
         };
         let mut out = Vec::new();

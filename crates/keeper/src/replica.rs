@@ -154,6 +154,7 @@ impl<S: Sink + Send + 'static> Replica for Solo<S> {
         let mut entry = Vec::new();
         Entry {
             time_ms: (self.time_ms)(),
+            enforce_quota: false,
             batches: vec![&batch],
         }
         .write(&mut entry);

@@ -278,6 +278,7 @@ impl Server {
             members: config.peers(),
             log: Limits::default(),
             snapshots: Snapshots::default(),
+            enforce_quota: zoo.enforce_quota,
             seed: u64::from_ne_bytes(seed),
             time_ms: wall_ms,
         };

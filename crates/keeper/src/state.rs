@@ -182,6 +182,7 @@ impl State {
         let entry = Entry::read(entry)?;
         // A leader whose clock is behind does not take time back.
         self.time_ms = self.time_ms.max(entry.time_ms);
+        self.tree.enforce_quotas(entry.enforce_quota);
         for batch in entry.batches {
             let batch = Batch::read(batch)?;
             for operation in &batch.operations {

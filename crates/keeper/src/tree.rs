@@ -23,6 +23,7 @@ mod frozen;
 mod multi;
 mod nodes;
 mod path;
+mod quota;
 mod read;
 mod transfer;
 
@@ -37,6 +38,7 @@ pub(crate) use transfer::ForeignNode;
 
 use access::Lists;
 use nodes::{Facts, Node, Nodes};
+use quota::Quotas;
 
 /// What the log says about an entry: nobody who applies it looks at a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +82,7 @@ pub struct Tree {
     digest: u64,
     /// Bytes of all names and data.
     bytes: u64,
+    quotas: Quotas,
 }
 
 impl Default for Tree {
@@ -113,6 +116,7 @@ impl Tree {
             ..facts
         };
         tree.add(proc, "config", Some(b""), config);
+        tree.count_quotas();
         tree
     }
 
@@ -141,6 +145,7 @@ impl Tree {
             mortal: BTreeSet::new(),
             digest: 0,
             bytes: 0,
+            quotas: Quotas::default(),
         };
         tree.restamp(NodeId::ROOT);
         tree
@@ -211,11 +216,13 @@ impl Tree {
             },
         }
         self.restamp(id);
+        self.quota_put(id);
         id
     }
 
     /// Unlinks a node without children and counts it out; its access list is still in use.
     fn take(&mut self, id: NodeId) -> (NodeId, Node) {
+        self.quota_take(id);
         let (parent, node) = self.nodes.remove(id);
         self.bytes -= weight(&node);
         self.digest = self.digest.wrapping_sub(node.digest);
@@ -244,6 +251,13 @@ impl Tree {
 
     /// Replaces a node's data; the old are returned.
     fn replace(&mut self, id: NodeId, data: Option<Arc<[u8]>>) -> Option<Arc<[u8]>> {
+        let after = quota::bytes_of(data.as_deref());
+        let old = self.swap_data(id, data);
+        self.quota_replace(id, after - quota::bytes_of(old.as_deref()));
+        old
+    }
+
+    fn swap_data(&mut self, id: NodeId, data: Option<Arc<[u8]>>) -> Option<Arc<[u8]>> {
         let node = self.nodes.at_mut(id);
         let before = weight(node);
         let old = std::mem::replace(&mut node.data, data);

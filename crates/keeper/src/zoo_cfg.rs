@@ -55,6 +55,8 @@ pub struct ZooCfg {
     pub without_quorum: WithoutQuorum,
     /// Where the list of members is, if in a file of its own.
     pub dynamic_config: Option<PathBuf>,
+    /// Whether hard limits of quotas are kept.
+    pub enforce_quota: bool,
     /// Whether this member has no vote.
     pub is_observer: bool,
     /// Longest message, in bytes.
@@ -218,6 +220,7 @@ impl ZooCfg {
             voters_min: edge.voters_min,
             without_quorum: edge.without_quorum,
             dynamic_config: None,
+            enforce_quota: false,
             is_observer: false,
             message_bytes_max: edge.message_bytes_max,
             super_digest: None,
@@ -251,6 +254,7 @@ impl ZooCfg {
             "initLimit" => self.init_limit = line.number()?,
             "syncLimit" => self.sync_limit = line.number()?,
             "4lw.commands.whitelist" => self.words = words(line.value),
+            "enforceQuota" => self.enforce_quota = line.switch()?,
             "reconfigEnabled" => self.reconfig_enabled = line.switch()?,
             "standaloneEnabled" => self.voters_min = if line.switch()? { 2 } else { 1 },
             "readonlymode.enabled" => {

@@ -370,6 +370,7 @@ fn corrupt(member: &ensemble::TestMember) {
     let mut entry = Vec::new();
     Entry {
         time_ms: 1,
+        enforce_quota: true,
         batches: vec![&bytes],
     }
     .write(&mut entry);

@@ -354,7 +354,8 @@ impl<D: SharedDisk> Parts<D> {
         } = self;
         let links = roster.links.clone();
         let outbox = Arc::new(Outbox::new(origin));
-        tasks.spawn(own(Arc::clone(&scribe).write(raft.clone(), member.time_ms)));
+        let stamping = (member.time_ms, member.enforce_quota);
+        tasks.spawn(own(Arc::clone(&scribe).write(raft.clone(), stamping)));
         let courier = Courier {
             member: member.member,
             outbox: Arc::clone(&outbox),

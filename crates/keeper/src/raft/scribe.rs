@@ -67,12 +67,12 @@ impl Scribe {
     pub(super) async fn write<D: SharedDisk>(
         self: Arc<Self>,
         raft: Raft<Engine, Machine<D>>,
-        time_ms: fn() -> i64,
+        (time_ms, enforce_quota): (fn() -> i64, bool),
     ) {
         let mut entries = FuturesUnordered::new();
         loop {
             while entries.len() < ENTRIES_MAX
-                && let Some(entry) = self.begin(&raft, time_ms).await
+                && let Some(entry) = self.begin(&raft, (time_ms, enforce_quota)).await
             {
                 entries.push(entry);
             }
@@ -87,7 +87,7 @@ impl Scribe {
     async fn begin<D: SharedDisk>(
         &self,
         raft: &Raft<Engine, Machine<D>>,
-        time_ms: fn() -> i64,
+        (time_ms, enforce_quota): (fn() -> i64, bool),
     ) -> Option<impl Future<Output = ()> + Send + use<D>> {
         let waiting = self.take();
         if waiting.is_empty() {
@@ -95,7 +95,7 @@ impl Scribe {
         }
         let (responder, written) = ProgressResponder::complete_only();
         // When it fails, the responder is dropped, which says so.
-        let payload = entry(&waiting, time_ms());
+        let payload = entry(&waiting, time_ms(), enforce_quota);
         drop(raft.client_write_ff(payload, Some(responder)).await);
         Some(async move {
             let fate = match written.await {
@@ -110,9 +110,10 @@ impl Scribe {
     }
 }
 
-fn entry(waiting: &[Waiting], time_ms: i64) -> Payload {
+fn entry(waiting: &[Waiting], time_ms: i64, enforce_quota: bool) -> Payload {
     let entry = Entry {
         time_ms,
+        enforce_quota,
         batches: waiting.iter().map(|one| &*one.batch).collect(),
     };
     let mut bytes = Vec::new();

@@ -113,6 +113,7 @@ impl Replica for Held {
         let mut entry = Vec::new();
         Entry {
             time_ms: 1,
+            enforce_quota: true,
             batches: vec![&batch],
         }
         .write(&mut entry);

@@ -64,6 +64,7 @@ fn apply(state: &mut State, origin: Origin, operations: &[(i64, Action<'_>)]) ->
     batch.write(&mut bytes);
     let entry = Entry {
         time_ms: 1,
+        enforce_quota: true,
         batches: vec![&bytes],
     };
     let mut out = Vec::new();

@@ -10,7 +10,7 @@ use mainstay_zk_proto::{Code, Stat};
 
 use super::multi::{Journal, Part};
 use super::nodes::{Facts, NodeId};
-use super::{Event, Stamp, Tree, access, path};
+use super::{Event, Stamp, Tree, access, path, quota};
 
 /// Any version will do.
 const ANY: i32 = -1;
@@ -226,7 +226,8 @@ impl Tree {
         let number = mode.sequential.then_some(creates);
         let numbered = number.map(|number| format!("{name}{number:010}"));
         let name = numbered.as_deref().unwrap_or(name);
-        path::validate(&join(above, name))?;
+        let path = join(above, name);
+        path::validate(&path)?;
         // Only the root's name is empty, and the root is there.
         if name.is_empty() || self.nodes.child(parent, name).is_some() {
             return Err(Code::NodeExists);
@@ -235,6 +236,7 @@ impl Tree {
         if matches!(of_parent, Owner::Session(_)) {
             return Err(Code::NoChildrenForEphemerals);
         }
+        self.within_quota(&path, 1, quota::bytes_of(create.data))?;
         let Stamp { zxid, time_ms } = cx.stamp;
         let facts = Facts {
             czxid: zxid,
@@ -255,13 +257,13 @@ impl Tree {
         above_facts.creates = creates.wrapping_add(1);
         above_facts.pzxid = zxid;
         self.restamp(parent);
-        cx.journal
-            .event(EventKind::Created, &join(above, name), self.acl_of(id));
+        cx.journal.event(EventKind::Created, &path, self.acl_of(id));
         cx.journal.event(
             EventKind::ChildrenChanged,
             root_or(above),
             self.acl_of(parent),
         );
+        self.quota_created(id);
         let stat = self.nodes.at(id).stat();
         Ok(Done::Created { number, stat })
     }
@@ -303,7 +305,10 @@ impl Tree {
         path::validate(set.path)?;
         let id = self.nodes.find(set.path).ok_or(Code::NoNode)?;
         self.allows(id, perms::WRITE, cx.identities)?;
-        let facts = self.nodes.at(id).facts;
+        let node = self.nodes.at(id);
+        let more = quota::bytes_of(set.data) - quota::bytes_of(node.data.as_deref());
+        let facts = node.facts;
+        self.within_quota(set.path, 0, more)?;
         expect(set.version, facts.version)?;
         let old = self.replace(id, set.data.map(Into::into));
         cx.journal.data(id, old);

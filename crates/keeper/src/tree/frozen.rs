@@ -164,7 +164,8 @@ impl TreeLoader {
 
     /// The tree, if its content is what `digest` says.
     pub(crate) fn finish(self, digest: u64) -> Option<Tree> {
-        let (tree, _) = self.grown?;
+        let (mut tree, _) = self.grown?;
+        tree.count_quotas();
         (tree.digest == digest).then_some(tree)
     }
 

@@ -57,6 +57,8 @@ impl Tree {
             let id = tree.add(parent, name, data.as_deref(), facts);
             ids.insert(path, id);
         }
+        tree.count_quotas();
+        tree.recount_quotas();
         Ok(tree)
     }
 

@@ -240,6 +240,7 @@ impl Ensemble {
                 ahead_bytes: 16 * 1_024,
             },
             snapshots: self.snapshots,
+            enforce_quota: true,
             seed: self.seed,
             time_ms,
         };

@@ -98,6 +98,7 @@ impl Ensemble {
                 ahead_bytes: 16 * 1_024,
             },
             snapshots: Snapshots::default(),
+            enforce_quota: true,
             seed: self.seed,
             time_ms: wall_ms,
         };

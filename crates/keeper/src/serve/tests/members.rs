@@ -189,3 +189,39 @@ async fn who_comes_back_just_then_is_over_or_goes_on_and_not_both() {
         assert_eq!(ensemble.has_session(2, *session), *goes_on);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_outlives_its_leader_is_done_once_and_its_answer_is_what_became_of_it() {
+    let ensemble = Ensemble::of_three(39).await;
+    let old = ensemble.leader().await;
+    let (mut client, _, _) = ensemble.begin_with(old, 8 * TIMEOUT).await;
+    ensemble.cut_off(old);
+    // The old leader has these in its log, and nobody else has them.
+    client.ask(1, &create("/number-", 2)).await;
+    client.ask(2, &create("/taken", 0)).await;
+    client.ask(3, &get("/taken", false)).await;
+    let other = old % 3 + 1;
+    until("another one leads", || {
+        let leader = ensemble.running[&other].member.standing().leader;
+        leader.is_some_and(|leader| leader != old)
+    })
+    .await;
+    let (mut quicker, _, _) = ensemble.begin_with(other, 8 * TIMEOUT).await;
+    quicker.ask(1, &create("/taken", 0)).await;
+    quicker.ask(2, &set("/taken", b"by the quicker one")).await;
+    assert_eq!(quicker.next_of(2).await, ["1", "2"]);
+    ensemble.network.heal();
+    assert_eq!(client.next_of(2).await, ["1", "2 NodeExists"]);
+    assert_eq!(client.next().await, "3");
+    assert_eq!(client.data(4, "/taken").await, b"by the quicker one");
+    until("all have it, once", || {
+        (1..=3).all(|id| {
+            let numbers = |name: &&str| name.starts_with("number-");
+            ensemble.see(id, |state| {
+                let listed = state.tree().children("/", &[]).expect("it is open");
+                listed.names.iter().filter(|name| numbers(name)).count() == 1
+            })
+        })
+    })
+    .await;
+}
