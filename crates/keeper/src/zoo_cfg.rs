@@ -17,6 +17,10 @@ mod member;
 pub use member::Member;
 
 /// What `zoo.cfg` says.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the file"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZooCfg {
     /// The unit of time, in milliseconds.

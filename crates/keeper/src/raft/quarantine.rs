@@ -9,11 +9,11 @@ use std::io;
 use crc32c::crc32c;
 use openraft::Raft;
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 
 use super::engine::Engine;
 use super::machine::Machine;
 use crate::disk::{Disk, DiskFile as _, SharedDisk};
+use crate::process::blocking;
 
 const NAME: &str = "quarantine";
 
@@ -30,7 +30,7 @@ pub(super) async fn isolate<D: SharedDisk>(
     };
     drop(raft.shutdown().await);
     // Without the mark it is found out again, at the next comparison.
-    drop(spawn_blocking(move || mark(&disk, index)).await);
+    drop(blocking(move || mark(&disk, index)).await);
     isolated.send_replace(Some(index));
 }
 

@@ -23,6 +23,10 @@ const ENTRIES_MAX: usize = 2;
 /// No entry gets longer, but by its last batch.
 const ENTRY_BYTES_MAX: usize = 1_024 * 1_024;
 
+/// Bytes of batches that wait beyond which no more are taken: members send a few at a time, of which
+/// each is at most a little longer than an entry.
+const WAITING_BYTES_MAX: usize = 64 * 1_024 * 1_024;
+
 /// Where in the log a batch went; `None` when this member did not write it, or does not know.
 pub(super) type Fate = Option<u64>;
 
@@ -44,6 +48,11 @@ impl Scribe {
     pub(super) fn submit(&self, batch: Arc<[u8]>) -> oneshot::Receiver<Fate> {
         let (told, fate) = oneshot::channel();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: usize = waiting.iter().map(|one| one.batch.len()).sum();
+        if bytes > WAITING_BYTES_MAX {
+            // Whoever asked keeps it, and tries again.
+            return fate;
+        }
         waiting.push(Waiting { batch, told });
         drop(waiting);
         self.submitted.notify_one();
@@ -119,4 +128,31 @@ fn entry(waiting: &[Waiting], time_ms: i64, enforce_quota: bool) -> Payload {
     let mut bytes = Vec::new();
     entry.write(&mut bytes);
     Payload(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn when_too_much_waits_a_batch_is_refused_and_nothing_of_it_is_kept() {
+        let scribe = Scribe::default();
+        let batch: Arc<[u8]> = vec![0; 1_024 * 1_024].into();
+        let mut waiting: Vec<oneshot::Receiver<Fate>> = Vec::new();
+        while waiting.last_mut().is_none_or(is_waiting) {
+            waiting.push(scribe.submit(Arc::clone(&batch)));
+            assert!(waiting.len() <= 66, "it is bounded");
+        }
+        assert_eq!(
+            waiting.len(),
+            66,
+            "64 MiB, and one that goes beyond, and one too many"
+        );
+        assert_eq!(scribe.take().len(), 1, "an entry holds as much");
+        assert!(is_waiting(&mut scribe.submit(batch)), "there is room again");
+    }
+
+    fn is_waiting(fate: &mut oneshot::Receiver<Fate>) -> bool {
+        fate.try_recv() == Err(oneshot::error::TryRecvError::Empty)
+    }
 }

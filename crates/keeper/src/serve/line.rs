@@ -137,7 +137,8 @@ impl Pending {
                 then: Then::Members,
                 ..
             } => 0,
-            Self::Answer(frame) => frame.len(),
+            // Small, and counted among the requests.
+            Self::Answer(_) => 0,
         }
     }
 }
@@ -386,4 +387,78 @@ pub(super) fn answer(out: &mut Vec<u8>, xid: i32, zxid: i64, result: Result<Repl
             reply.write(out);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(sequence: i64, bytes: usize) -> Pending {
+        Pending::Write {
+            sequence,
+            xid: 0,
+            bytes,
+            since: Instant::now(),
+        }
+    }
+
+    #[test]
+    fn no_more_is_read_while_too_many_requests_wait() {
+        let mut outbox = Outbox::default();
+        let mut count = 0;
+        while outbox.has_room() {
+            count += 1;
+            outbox.wait(write(count, 10));
+        }
+        assert_eq!(count, 1_000);
+        assert!(outbox.written(1).is_some());
+        assert!(outbox.has_room(), "one was answered");
+    }
+
+    #[test]
+    fn no_more_is_read_while_too_many_bytes_wait() {
+        let mut outbox = Outbox::default();
+        for sequence in 1..=4 {
+            assert!(outbox.has_room());
+            outbox.wait(write(sequence, 1 << 20));
+        }
+        assert!(!outbox.has_room());
+        assert!(outbox.written(3).is_some());
+        assert!(
+            outbox.has_room(),
+            "a write that was done waits for its turn only"
+        );
+    }
+
+    #[test]
+    fn what_waits_is_counted_until_it_was_answered_in_whatever_order() {
+        let mut outbox = Outbox::default();
+        outbox.wait(write(1, 100));
+        outbox.wait(write(2, 200));
+        outbox.wait(write(3, 300));
+        for sequence in [2, 3] {
+            let written = outbox.written(sequence).expect("it waits");
+            written.out.extend_from_slice(&[0; 5_000]);
+            assert!(outbox.first().is_none(), "the first is not over");
+        }
+        assert_eq!(outbox.pending_bytes, 100);
+        assert!(outbox.written(1).is_some() && outbox.first().is_none());
+        assert_eq!((outbox.pending_bytes, outbox.pending_len()), (0, 0));
+        assert_eq!(outbox.out.len(), 10_000);
+    }
+
+    #[test]
+    fn who_does_not_read_is_asked_nothing_more_and_in_the_end_let_go() {
+        let mut outbox = Outbox::default();
+        let answer = vec![0; 1 << 20];
+        outbox.out().expect("open").extend_from_slice(&answer);
+        assert!(!outbox.has_room(), "requests are not read any more");
+        let mut events = 0;
+        while let Some(out) = outbox.out() {
+            out.extend_from_slice(&answer);
+            events += 1;
+            assert!(events <= 64, "it is bounded");
+        }
+        assert_eq!((outbox.stage(), outbox.out.len()), (Stage::Gone, 0));
+    }
 }

@@ -60,7 +60,7 @@ impl Numbers {
                 (key == wanted).then(|| words.next()?.parse().ok())?
             });
             // Where a key stands twice, the last one counts.
-            values.last().unwrap_or(-1)
+            values.fold(-1, |_, value| value)
         };
         Self {
             count: number("count"),

@@ -214,14 +214,12 @@ async fn a_write_that_outlives_its_leader_is_done_once_and_its_answer_is_what_be
     assert_eq!(client.next_of(2).await, ["1", "2 NodeExists"]);
     assert_eq!(client.next().await, "3");
     assert_eq!(client.data(4, "/taken").await, b"by the quicker one");
-    until("all have it, once", || {
-        (1..=3).all(|id| {
-            let numbers = |name: &&str| name.starts_with("number-");
-            ensemble.see(id, |state| {
-                let listed = state.tree().children("/", &[]).expect("it is open");
-                listed.names.iter().filter(|name| numbers(name)).count() == 1
-            })
+    let numbers_at = |id| {
+        ensemble.see(id, |state| {
+            let listed = state.tree().children("/", &[]).expect("it is open");
+            let names = listed.names.iter();
+            names.filter(|name| name.starts_with("number-")).count()
         })
-    })
-    .await;
+    };
+    until("all have it, once", || [1, 2, 3].map(numbers_at) == [1; 3]).await;
 }
