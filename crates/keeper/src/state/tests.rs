@@ -225,7 +225,17 @@ fn a_session_that_came_back_in_time_does_not_end_for_its_silence_before() {
     let mut state = State::new();
     apply(&mut state, HERE, &[(1, OPEN)]);
     let password = [7; 16];
-    apply(&mut state, THERE, &[(1, Action::Attach { password })]);
+    apply(
+        &mut state,
+        THERE,
+        &[(
+            1,
+            Action::Attach {
+                password,
+                timeout_ms: 4_000,
+            },
+        )],
+    );
     assert_eq!(
         apply(&mut state, HERE, &[(2, expire(TERM, 1))]),
         ["3 #2 Err(SessionMoved)"]
@@ -244,7 +254,10 @@ fn states_that_differ_in_anything_have_another_digest() {
     let password = [7; 16];
     for (sequence, action) in (1..).zip([
         OPEN,
-        Action::Attach { password },
+        Action::Attach {
+            password,
+            timeout_ms: 4_000,
+        },
         create(&body),
         // It does nothing, but it was applied.
         create(&body),
