@@ -56,6 +56,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         plain: Some(plain),
         secure,
         tls,
+        admin: None,
     };
     let mut end = signal(SignalKind::terminate())?;
     tokio::select! {

@@ -17,7 +17,7 @@
 //! | `tls` | that nobody else listens, and who asks by certificate |
 //! | `expiry` | who was silent for too long |
 //! | `pulse` | who was heard, told to the leader |
-//! | `word`, `tally` | what operators ask |
+//! | `word`, `admin`, `tally` | what operators ask |
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -32,6 +32,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep, timeout};
 
+mod admin;
 mod connection;
 mod cut_off;
 mod desk;
@@ -50,6 +51,7 @@ pub mod tls;
 mod word;
 mod write;
 
+pub use admin::METRICS;
 pub use desk::{Desk, Teller};
 pub use expiry::{Crowd, Expiry, Overdue, Turn};
 pub use identity::digest;
@@ -85,6 +87,8 @@ pub struct Listeners {
     pub secure: Option<TcpListener>,
     /// How they come by TLS.
     pub tls: Option<Arc<Tls>>,
+    /// Where operators come to, by HTTP.
+    pub admin: Option<TcpListener>,
 }
 
 impl From<TcpListener> for Listeners {
@@ -114,7 +118,12 @@ pub async fn serve<R: Replica>(
     replica: Arc<R>,
     listeners: impl Into<Listeners>,
 ) -> Infallible {
-    let Listeners { plain, secure, tls } = listeners.into();
+    let Listeners {
+        plain,
+        secure,
+        tls,
+        admin,
+    } = listeners.into();
     let plain_door = match &tls {
         Some(tls) if tls.is_unified() => Door::Either(Arc::clone(tls)),
         Some(_) | None => Door::Plain,
@@ -122,6 +131,7 @@ pub async fn serve<R: Replica>(
     let secure = secure.zip(tls.clone());
     let plain = plain.map(|listener| accept(&desk, &replica, listener, plain_door));
     let secure = secure.map(|(listener, tls)| accept(&desk, &replica, listener, Door::Secure(tls)));
+    let admin = admin.map(|listener| admin::serve(&desk, &replica, listener));
     let fresh = tls
         .as_ref()
         .map(|tls| tls.keep_fresh(|wrong| desk.fault(&wrong)));
@@ -132,6 +142,7 @@ pub async fn serve<R: Replica>(
         never = forever(plain) => never,
         never = forever(secure) => never,
         never = forever(fresh) => never,
+        never = forever(admin) => never,
     }
 }
 
@@ -213,6 +224,7 @@ async fn greet_secure<R: Replica>(
         },
         Err(_) => return place.desk.fault(&format_args!("{peer}: no TLS in time")),
     };
+    place.line.secure();
     let mut identities = place.line.identities();
     for (scheme, id) in tls.identities(&stream) {
         if identities.add(scheme, &id).is_err() {

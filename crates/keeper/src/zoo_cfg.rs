@@ -37,8 +37,12 @@ pub struct ZooCfg {
     pub secure_client_port: Option<u16>,
     /// The address of that port.
     pub secure_client_address: Option<String>,
-    /// The port of the page for operators; zero for none.
-    pub admin_port: u16,
+    /// The port of the page for operators; zero for none, `None` for ZooKeeper's if that is free.
+    pub admin_port: Option<u16>,
+    /// The address of that port.
+    pub admin_address: Option<String>,
+    /// The file's own text, without passwords.
+    pub text: String,
     /// Most connections of one address; `None` for any number.
     pub connections_of_address_max: Option<NonZeroUsize>,
     /// Shortest timeout of sessions, in milliseconds.
@@ -150,6 +154,12 @@ impl ZooCfg {
     /// All mistakes.
     pub fn read_with(text: &str, properties: &[(String, String)]) -> Result<Self, Vec<Mistake>> {
         let mut config = Self::new(PathBuf::new());
+        let is_open = |line: &&str| !line.to_ascii_lowercase().contains("password");
+        config.text = text
+            .lines()
+            .filter(is_open)
+            .map(|line| line.to_owned() + "\n")
+            .collect();
         let mut mistakes = Vec::new();
         let mut timeouts = (None, None);
         let lines = text.lines().zip(1..).filter_map(|(line, number)| {
@@ -215,7 +225,9 @@ impl ZooCfg {
             client_address: None,
             secure_client_port: None,
             secure_client_address: None,
-            admin_port: 8_080,
+            admin_port: None,
+            admin_address: None,
+            text: String::new(),
             connections_of_address_max: edge.connections_of_address_max,
             timeout_min_ms: edge.timeout_min_ms,
             timeout_max_ms: edge.timeout_max_ms,
@@ -254,7 +266,15 @@ impl ZooCfg {
             "secureClientPortAddress" => {
                 self.secure_client_address = Some(line.value.to_owned());
             },
-            "admin.serverPort" => self.admin_port = line.number()?,
+            // Once switched off, a port does not switch it on again.
+            "admin.serverPort" if self.admin_port == Some(0) => {},
+            "admin.serverPort" => self.admin_port = Some(line.number()?),
+            "admin.serverAddress" => self.admin_address = Some(line.value.to_owned()),
+            "admin.enableServer" => {
+                if !line.switch()? {
+                    self.admin_port = Some(0);
+                }
+            },
             "maxClientCnxns" => self.connections_of_address_max = NonZeroUsize::new(line.number()?),
             "minSessionTimeout" => timeouts.0 = Some(line.number()?).filter(|&ms| ms != -1),
             "maxSessionTimeout" => timeouts.1 = Some(line.number()?).filter(|&ms| ms != -1),
@@ -385,6 +405,7 @@ impl ZooCfg {
             voters_min: self.voters_min,
             without_quorum: self.without_quorum,
             container_check_ms: self.container_check_ms,
+            initial_configuration: self.text.clone(),
         }
     }
 
@@ -403,6 +424,7 @@ impl ZooCfg {
             format!("maxClientCnxns={connections}"),
             format!("minSessionTimeout={}", self.timeout_min_ms),
             format!("maxSessionTimeout={}", self.timeout_max_ms),
+            "clientPortListenBacklog=-1".to_owned(),
             format!("serverId={member}"),
         ];
         if !self.members.is_empty() {

@@ -199,7 +199,7 @@ fn start(subject: Subject, choice: &Choice, scratch: &Scratch) -> Result<(Owned,
 fn configuration(folder: &Path, address: SocketAddr) -> String {
     format!(
         "dataDir={}\nclientPort={}\nclientPortAddress={}\ntickTime=50000\n\
-         minSessionTimeout=100000\nmaxSessionTimeout=1000000\nmaxClientCnxns=0\n\
+         minSessionTimeout=1000000\nmaxSessionTimeout=2000000\nmaxClientCnxns=0\n\
          admin.enableServer=false\n4lw.commands.whitelist=*\n",
         folder.join("data").display(),
         address.port(),

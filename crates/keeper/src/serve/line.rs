@@ -54,6 +54,8 @@ pub(super) struct Line {
     outbox: Mutex<Outbox>,
     /// Who its client is now.
     identities: Mutex<Identities>,
+    /// Whether nobody else can listen.
+    is_secure: AtomicBool,
     /// There is something to send, or to end.
     pub(super) ready: Notify,
     /// Something was sent or answered.
@@ -178,6 +180,7 @@ impl Line {
             reads_only: AtomicBool::new(false),
             outbox: Mutex::default(),
             identities: Mutex::new(Identities::at(peer.ip())),
+            is_secure: AtomicBool::new(false),
             ready: Notify::new(),
             room: Notify::new(),
             over: Notify::new(),
@@ -186,6 +189,15 @@ impl Line {
 
     pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its client came by TLS.
+    pub(super) fn secure(&self) {
+        self.is_secure.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_secure(&self) -> bool {
+        self.is_secure.load(Ordering::Relaxed)
     }
 
     /// Who its client is now.

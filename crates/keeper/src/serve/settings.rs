@@ -37,6 +37,8 @@ pub struct Settings {
     pub words: Option<BTreeSet<String>>,
     /// What the word `conf` tells, line by line.
     pub conf: String,
+    /// The text of `zoo.cfg`, without passwords.
+    pub initial_configuration: String,
     /// Where data lie: for the word `dirs`.
     pub data_dir: Option<std::path::PathBuf>,
     /// Whether there are no other members.
@@ -63,6 +65,7 @@ impl Default for Settings {
             users: Users::new(),
             words: Some(["srvr".to_owned()].into()),
             conf: String::new(),
+            initial_configuration: String::new(),
             data_dir: None,
             standalone: true,
             reconfig_enabled: false,

@@ -84,10 +84,10 @@ impl Tally {
         self.last_xid.load(Ordering::Relaxed)
     }
 
-    /// The last operation's name.
-    pub(super) fn last_operation(&self) -> String {
+    /// The last operation, in ZooKeeper's four letters.
+    pub(super) fn last_operation(&self) -> &'static str {
         let opcode = Opcode::from_wire(self.last_opcode.load(Ordering::Relaxed));
-        opcode.map_or_else(|_| "NA".to_owned(), |opcode| format!("{opcode:?}"))
+        opcode.map_or("NA", letters)
     }
 
     pub(super) fn receive(&self) {
@@ -147,5 +147,37 @@ impl Tally {
             count.store(0, Ordering::Relaxed);
         }
         self.latency_min.store(u64::MAX, Ordering::Relaxed);
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "for all others ZooKeeper has no letters"
+)]
+const fn letters(opcode: Opcode) -> &'static str {
+    match opcode {
+        Opcode::Create | Opcode::CreateContainer | Opcode::CreateTtl | Opcode::Create2 => "CREA",
+        Opcode::Delete => "DELE",
+        Opcode::Exists => "EXIS",
+        Opcode::GetData => "GETD",
+        Opcode::SetData => "SETD",
+        Opcode::GetAcl => "GETA",
+        Opcode::SetAcl => "SETA",
+        Opcode::GetChildren | Opcode::GetChildren2 => "GETC",
+        Opcode::Sync => "SYNC",
+        Opcode::Ping => "PING",
+        Opcode::Multi => "MULT",
+        Opcode::MultiRead => "MLTR",
+        Opcode::Reconfig => "RECO",
+        Opcode::CheckWatches => "CHKW",
+        Opcode::RemoveWatches => "REMW",
+        Opcode::SetWatches => "SETW",
+        Opcode::SetWatches2 => "STW2",
+        Opcode::AddWatch => "ADDW",
+        Opcode::GetEphemerals => "GETE",
+        Opcode::GetAllChildrenNumber => "GETACN",
+        Opcode::WhoAmI => "HOMI",
+        Opcode::CloseSession => "CLOS",
+        _ => "NA",
     }
 }

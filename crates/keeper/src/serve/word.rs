@@ -87,9 +87,24 @@ fn tell<R: Replica>(
         Word::Ruok => write!(out, "imok"),
         Word::Srvr | Word::Stat => standing(desk, replica, word, out),
         Word::Mntr => monitor(desk, replica, out),
-        Word::Conf => write!(out, "{}", desk.settings.conf),
+        Word::Conf => {
+            let bytes = desk.settings.data_dir.as_deref().map_or(0, bytes_below);
+            for line in desk.settings.conf.lines() {
+                writeln!(out, "{line}")?;
+                // Their sizes are said behind the folders.
+                if line.starts_with("dataDir=") {
+                    writeln!(out, "dataDirSize={bytes}")?;
+                } else if line.starts_with("dataLogDir=") {
+                    writeln!(out, "dataLogSize={bytes}")?;
+                }
+            }
+            Ok(())
+        },
         Word::Cons => connections(desk, out),
-        Word::Envi => environment(out),
+        Word::Envi => {
+            writeln!(out, "Environment:")?;
+            facts().try_for_each(|(name, value)| writeln!(out, "{name}={value}"))
+        },
         Word::Dump => sessions(desk, replica, out),
         Word::Wchs | Word::Wchc | Word::Wchp => watches(desk, word, out),
         Word::Isro => {
@@ -123,7 +138,7 @@ fn tell<R: Replica>(
     }
 }
 
-const fn mode(desk: &Desk, standing: &Standing) -> &'static str {
+pub(super) const fn mode(desk: &Desk, standing: &Standing) -> &'static str {
     match standing {
         _ if desk.settings.standalone => "standalone",
         Standing {
@@ -169,7 +184,8 @@ fn standing<R: Replica>(desk: &Desk, replica: &R, word: Word, out: &mut String) 
     Ok(())
 }
 
-fn outstanding(desk: &Desk) -> usize {
+/// Requests that wait for their answer.
+pub(super) fn outstanding(desk: &Desk) -> usize {
     let lines = desk.connections();
     lines.iter().map(|line| line.outbox().pending_len()).sum()
 }
@@ -208,37 +224,55 @@ fn connections(desk: &Desk, out: &mut String) -> fmt::Result {
     writeln!(out)
 }
 
+/// What the word `mntr` tells.
+pub(super) fn monitor_text<R: Replica>(desk: &Desk, replica: &R) -> String {
+    let mut out = String::new();
+    monitor(desk, replica, &mut out).unwrap_or_default();
+    out
+}
+
 fn monitor<R: Replica>(desk: &Desk, replica: &R, out: &mut String) -> fmt::Result {
     let latency = desk.tally.latency();
     let standing = replica.standing();
     let watches = desk.watches().counts().watches;
-    writeln!(out, "zk_version\t{VERSION}")?;
-    writeln!(out, "zk_server_state\t{}", mode(desk, &standing))?;
-    let facts = read(replica.state(), |state: &State| {
+    let (zxid, znodes, ephemerals, bytes, sessions) = read(replica.state(), |state: &State| {
         let tree = state.tree();
-        [
-            ("znode_count", tree.len() as u64),
-            ("ephemerals_count", tree.ephemerals_len() as u64),
-            ("approximate_data_size", tree.data_bytes()),
-            ("global_sessions", state.sessions().len() as u64),
-            ("last_processed_zxid", state.zxid().cast_unsigned()),
-        ]
+        let sessions = state.sessions().len();
+        let (len, ephemerals) = (tree.len(), tree.ephemerals_len());
+        (state.zxid(), len, ephemerals, tree.data_bytes(), sessions)
     });
-    for (name, value) in facts {
-        writeln!(out, "zk_{name}\t{value}")?;
-    }
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let open = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    let open = open.and_then(|open| open.split_whitespace().next());
+    let descriptors = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     let uptime_ms = wall_ms().saturating_sub(desk.started_ms());
-    for (name, value) in [
-        ("watch_count", watches as u64),
-        ("num_alive_connections", desk.connections_len() as u64),
-        ("outstanding_requests", outstanding(desk) as u64),
-        ("packets_received", desk.tally.received()),
-        ("packets_sent", desk.tally.sent()),
-        ("min_latency", latency.min),
-        ("max_latency", latency.max),
-        ("uptime", uptime_ms.cast_unsigned()),
-        ("term", standing.term),
-    ] {
+    // In ZooKeeper's order, as far as it has them.
+    let lines: [(&str, &dyn fmt::Display); 21] = [
+        ("version", &VERSION),
+        ("server_state", &mode(desk, &standing)),
+        ("ephemerals_count", &ephemerals),
+        ("num_alive_connections", &desk.connections_len()),
+        ("avg_latency", &format!("{:.4}", latency.mean)),
+        ("outstanding_requests", &outstanding(desk)),
+        ("znode_count", &znodes),
+        ("global_sessions", &sessions),
+        ("packets_sent", &desk.tally.sent()),
+        ("packets_received", &desk.tally.received()),
+        ("connection_drop_probability", &"0.0"),
+        ("watch_count", &watches),
+        ("min_latency", &latency.min),
+        ("max_file_descriptor_count", &open.unwrap_or("0")),
+        ("approximate_data_size", &bytes),
+        ("open_file_descriptor_count", &descriptors),
+        ("local_sessions", &0),
+        ("uptime", &uptime_ms),
+        ("max_latency", &latency.max),
+        ("last_processed_zxid", &zxid),
+        ("term", &standing.term),
+    ];
+    for (name, value) in lines {
         writeln!(out, "zk_{name}\t{value}")?;
     }
     let overdue = desk.silences.overdue();
@@ -253,29 +287,49 @@ fn monitor<R: Replica>(desk: &Desk, replica: &R, out: &mut String) -> fmt::Resul
     }
     let (faults, last) = desk.faults();
     writeln!(out, "zk_connection_faults\t{faults}")?;
-    writeln!(out, "zk_connection_fault_last\t{last}")?;
-    writeln!(out, "zk_avg_latency\t{:.4}", latency.mean)?;
-    let descriptors = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-    writeln!(out, "zk_open_file_descriptor_count\t{descriptors}")
+    writeln!(out, "zk_connection_fault_last\t{last}")
 }
 
-fn environment(out: &mut String) -> fmt::Result {
-    writeln!(out, "Environment:")?;
-    writeln!(out, "zookeeper.version={VERSION}")?;
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
-    let host = host.as_deref().map_or("<NA>", str::trim);
-    writeln!(out, "host.name={host}")?;
-    // There is no Java here, but tools look for these lines.
-    for name in [
-        "java.version",
-        "java.vendor",
-        "java.home",
-        "java.class.path",
-    ] {
-        writeln!(out, "{name}=<NA>")?;
-    }
-    writeln!(out, "os.name={}", std::env::consts::OS)?;
-    writeln!(out, "os.arch={}", std::env::consts::ARCH)
+/// What the word `envi` tells. There is no Java here, but tools look for its lines.
+pub(super) fn facts() -> impl Iterator<Item = (String, String)> {
+    const NONE: &str = "<NA>";
+    let file = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
+    let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| NONE.to_owned());
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let megabytes = |name: &str| {
+        let line = memory.lines().find_map(|line| line.strip_prefix(name));
+        let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+        format!("{}MB", kilobytes.unwrap_or_default() / 1_024)
+    };
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        arch => arch,
+    };
+    let folder = std::env::current_dir().map(|folder| folder.display().to_string());
+    let or_none = |value: Result<String, std::io::Error>| value.unwrap_or_else(|_| NONE.to_owned());
+    let facts = [
+        ("zookeeper.version", VERSION.to_owned()),
+        ("host.name", or_none(file("/proc/sys/kernel/hostname"))),
+        ("java.version", NONE.to_owned()),
+        ("java.vendor", NONE.to_owned()),
+        ("java.home", NONE.to_owned()),
+        ("java.class.path", NONE.to_owned()),
+        ("java.library.path", NONE.to_owned()),
+        ("java.io.tmpdir", std::env::temp_dir().display().to_string()),
+        ("java.compiler", NONE.to_owned()),
+        ("os.name", "Linux".to_owned()),
+        ("os.arch", arch.to_owned()),
+        ("os.version", or_none(file("/proc/sys/kernel/osrelease"))),
+        ("user.name", variable("USER")),
+        ("user.home", variable("HOME")),
+        ("user.dir", or_none(folder)),
+        ("os.memory.free", megabytes("MemAvailable")),
+        ("os.memory.max", megabytes("MemTotal")),
+        ("os.memory.total", megabytes("MemTotal")),
+    ];
+    facts
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
 }
 
 fn sessions<R: Replica>(desk: &Desk, replica: &R, out: &mut String) -> fmt::Result {
@@ -298,7 +352,13 @@ fn sessions<R: Replica>(desk: &Desk, replica: &R, out: &mut String) -> fmt::Resu
         Ok(())
     })?;
     writeln!(out, "Connections dump:")?;
-    writeln!(out, "Connections Sets (1)/({}):", desk.connections_len())
+    let lines = desk.connections();
+    writeln!(out, "Connections Sets (1)/({}):", lines.len())?;
+    for line in lines {
+        let (peer, session) = (line.peer, line.session());
+        writeln!(out, "\tip: /{peer} sessionId: {session:#x}")?;
+    }
+    Ok(())
 }
 
 fn watches(desk: &Desk, word: Word, out: &mut String) -> fmt::Result {
@@ -340,7 +400,7 @@ fn watches(desk: &Desk, word: Word, out: &mut String) -> fmt::Result {
 }
 
 /// Bytes of the files in a folder and one level below it.
-fn bytes_below(folder: &Path) -> u64 {
+pub(super) fn bytes_below(folder: &Path) -> u64 {
     let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
     let bytes = |entry: std::fs::DirEntry| entry.metadata().map_or(0, |facts| facts.len());
     entries(folder)

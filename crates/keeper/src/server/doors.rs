@@ -15,6 +15,9 @@ use crate::serve::tls::Tls;
 /// ZooKeeper's port for clients.
 const CLIENT_PORT: u16 = 2_181;
 
+/// ZooKeeper's port for operators.
+const ADMIN_PORT: u16 = 8_080;
+
 /// What is listened on.
 #[derive(Debug)]
 pub(super) struct Doors {
@@ -39,11 +42,23 @@ impl Doors {
             (None, Some(_)) => None,
             (port, _) => Some(listen(host, port.unwrap_or(CLIENT_PORT), "clientPort").await?),
         };
+        let host = zoo.admin_address.as_deref();
+        let admin = match zoo.admin_port {
+            Some(0) => None,
+            Some(port) => Some(listen(host, port, "admin.serverPort").await?),
+            // Several members on one machine share the port that nobody asked for.
+            None => listen(host, ADMIN_PORT, "admin.serverPort").await.ok(),
+        };
         let bound = plain.as_ref().or(secure.as_ref());
         let bound = bound.and_then(|listener| listener.local_addr().ok());
         Ok(Self {
             address: bound.unwrap_or_else(|| SocketAddr::from(([0; 4], 0))),
-            clients: Listeners { plain, secure, tls },
+            clients: Listeners {
+                plain,
+                secure,
+                tls,
+                admin,
+            },
         })
     }
 }

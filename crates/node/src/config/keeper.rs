@@ -53,6 +53,8 @@ pub(super) fn read(section: &Section<'_, '_>, data_dir: &Path) -> Option<ServerC
         timeout_max_ms,
         message_bytes_max: message_bytes_max?,
         members,
+        // The node has a page of its own.
+        admin_port: Some(0),
         ..ZooCfg::new(data_dir.join(FOLDER))
     };
     Some(ServerConfig {

@@ -23,7 +23,8 @@ pub(super) const MEANT: &[Meant] = &[
         explains: |ask, ours, theirs| {
             let is_yes = theirs.starts_with("ok ") && theirs.ends_with(": done");
             let is_known = is_yes || theirs.starts_with("Marshalling");
-            ask.opcode == Opcode::CheckWatches && ours.starts_with("NoWatcher") && is_known
+            let is_refused = ours.starts_with("NoWatcher") && is_known;
+            ask.opcode == Opcode::CheckWatches && (is_refused || ask.path == "!")
         },
     },
     Meant {

@@ -27,6 +27,8 @@ pub(super) struct World {
     address: SocketAddr,
     pub(super) sight: Sight,
     clients: [Client; CLIENTS + 1],
+    /// Sessions that nobody comes back to. They are ended by hand, for time is not compared.
+    abandoned: Vec<(i64, Vec<u8>)>,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +54,7 @@ impl World {
             address,
             sight: Sight::new(root),
             clients: std::array::from_fn(|_| Client::default()),
+            abandoned: Vec::new(),
         }
     }
 
@@ -149,8 +152,11 @@ impl World {
             Deed::Ask(_) => Ok(Vec::new()),
             Deed::Connect { timeout_ms } => {
                 self.cut(client);
-                self.clients[client].session = 0;
-                self.clients[client].zxid_seen = 0;
+                let leaving = &mut self.clients[client];
+                let password = std::mem::take(&mut leaving.password);
+                self.abandoned.push((leaving.session, password));
+                leaving.session = 0;
+                leaving.zxid_seen = 0;
                 self.shake(client, *timeout_ms, &[0; PASSWORD_BYTES])
             },
             Deed::Cut => {
@@ -236,15 +242,37 @@ impl World {
 
     /// Ends the session of everybody but the [`KEEPER`]; what went with them is gone then.
     pub(super) fn close_all(&mut self) -> Result<()> {
-        for client in 0..CLIENTS {
-            if self.clients[client].connection.is_none() && self.clients[client].session != 0 {
-                self.come_back(client, &Watched::default())?;
+        for (session, password) in std::mem::take(&mut self.abandoned) {
+            if session != 0 {
+                self.cut(KEEPER - 1);
+                let client = &mut self.clients[KEEPER - 1];
+                let own = (
+                    client.session,
+                    std::mem::replace(&mut client.password, password),
+                );
+                client.session = session;
+                self.close(KEEPER - 1)?;
+                (
+                    self.clients[KEEPER - 1].session,
+                    self.clients[KEEPER - 1].password,
+                ) = own;
             }
-            let close = Ask::new(Opcode::CloseSession, "", 0);
-            self.send(client, 0, &[&close])?;
-            self.hear(client)?;
-            self.cut(client);
         }
+        for client in 0..CLIENTS {
+            self.close(client)?;
+        }
+        Ok(())
+    }
+
+    /// Ends a client's session.
+    fn close(&mut self, client: usize) -> Result<()> {
+        if self.clients[client].connection.is_none() {
+            self.come_back(client, &Watched::default())?;
+        }
+        let close = Ask::new(Opcode::CloseSession, "", 0);
+        self.send(client, 0, &[&close])?;
+        self.hear(client)?;
+        self.cut(client);
         Ok(())
     }
 }

@@ -53,6 +53,7 @@ async fn served(settings: TlsSettings, set: &mut JoinSet<()>) -> (Arc<Tls>, [Soc
         plain: Some(plain),
         secure: Some(secure),
         tls: Some(Arc::clone(&tls)),
+        admin: None,
     };
     set.spawn(async move { match serve(desk, replica, listeners).await {} });
     (tls, addresses)
