@@ -224,19 +224,7 @@ impl Certifier<'_> {
                 let stamp = self.stamp_write(session, (at, zxid));
                 self.push(session, invoked, Act::Write { key, value }, Some(stamp));
             },
-            (Asked::Close, Answer::Done) => {
-                let stamp = self.stamp_write(session, (at, zxid));
-                // What is gone already does not go again, and what may not be there need not.
-                let writes = self.writes;
-                for (path, is_certain) in writes.ephemerals(session) {
-                    if self.gone.contains(path) {
-                        continue;
-                    }
-                    let (key, value) = (path.clone(), None);
-                    let stamp = Some(stamp).filter(|_| *is_certain);
-                    self.push(session, invoked, Act::Write { key, value }, stamp);
-                }
-            },
+            (Asked::Close, Answer::Done) => self.take_close((session, invoked), (at, zxid)),
             (Asked::Sync, Answer::Done) => {
                 if self.subject.promises_linearizable_sync() {
                     self.push(session, invoked, Act::Sync, Some(Stamp { at, zxid }));
@@ -254,6 +242,21 @@ impl Certifier<'_> {
                 );
             },
             _ => self.take_read(entry, reply),
+        }
+    }
+
+    /// A closed session takes its nodes with it. What is gone already does not go again, and what
+    /// may not be there need not.
+    fn take_close(&mut self, (session, invoked): (u64, Time), reply: (Time, Zxid)) {
+        let stamp = self.stamp_write(session, reply);
+        let writes = self.writes;
+        for (path, is_certain) in writes.ephemerals(session) {
+            if self.gone.contains(path) {
+                continue;
+            }
+            let (key, value) = (path.clone(), None);
+            let stamp = Some(stamp).filter(|_| *is_certain);
+            self.push(session, invoked, Act::Write { key, value }, stamp);
         }
     }
 
