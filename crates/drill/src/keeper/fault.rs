@@ -12,11 +12,14 @@ use tokio::time::sleep;
 use super::ensemble::Ensemble;
 use super::network::Cuts;
 use super::plan::{Kind, PlannedFault};
-use crate::clock::Clock;
+use super::session::World;
 use crate::process::{State, comes_true};
 
 /// How long evidence may take to show.
 const EVIDENCE_MAX: Duration = Duration::from_secs(2);
+
+/// How long writes may take to go on while a majority is well.
+const PROGRESS_MAX: Duration = Duration::from_secs(15);
 
 /// What a fault did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,23 +43,24 @@ pub(crate) struct Inflicted {
 pub(crate) async fn inflict(
     ensemble: &mut Ensemble,
     fault: &PlannedFault,
-    clock: Clock,
+    world: &World,
 ) -> anyhow::Result<Inflicted> {
     sleep(Duration::from_millis(fault.lead_ms)).await;
     let members = targets(ensemble, fault).await?;
-    let began_us = clock.now_us();
+    let began_us = world.clock.now_us();
+    let last = last(fault, world, began_us);
     let evidence = match fault.kind {
         Kind::KillOne | Kind::KillLeader | Kind::KillTwo | Kind::KillAll => {
-            kill(ensemble, fault, &members).await
+            kill(ensemble, (fault, &members), last).await
         },
-        Kind::PauseLeader => pause(ensemble, fault, members[0]).await,
+        Kind::PauseLeader => pause(ensemble, members[0], last).await,
         Kind::CutLeader
         | Kind::CutFollower
         | Kind::DeafLeader
         | Kind::MuteLeader
-        | Kind::Bridge => cut(ensemble, fault, members[0]).await,
+        | Kind::Bridge => cut(ensemble, (fault, members[0]), last).await,
     };
-    let ended_us = clock.now_us();
+    let ended_us = world.clock.now_us();
     ensemble.start_missing()?;
     Ok(Inflicted {
         kind: fault.kind,
@@ -65,6 +69,17 @@ pub(crate) async fn inflict(
         ended_us,
         evidence: evidence.map_err(|missing| format!("{missing:#}")),
     })
+}
+
+/// Waits as long as `fault` lasts. One that leaves a majority lasts until a write was asked for and
+/// acknowledged in it, so that a busy machine is not taken for a store that stands still.
+async fn last(fault: &PlannedFault, world: &World, began_us: u64) {
+    sleep(Duration::from_millis(fault.for_ms)).await;
+    if fault.kind.leaves_majority() {
+        let wrote = || world.notes.wrote_since(began_us);
+        // What it came to is in the history.
+        comes_true(PROGRESS_MAX, wrote).await;
+    }
 }
 
 /// The members that `fault` hits, in the order in which it does.
@@ -89,8 +104,8 @@ async fn targets(ensemble: &Ensemble, fault: &PlannedFault) -> anyhow::Result<Ve
 
 async fn kill(
     ensemble: &mut Ensemble,
-    fault: &PlannedFault,
-    members: &[usize],
+    (fault, members): (&PlannedFault, &[usize]),
+    last: impl Future<Output = ()>,
 ) -> anyhow::Result<String> {
     let mut gone = Vec::new();
     for (place, &member) in members.iter().enumerate() {
@@ -99,15 +114,19 @@ async fn kill(
         }
         gone.push(ensemble.kill(member).await?.to_string());
     }
-    sleep(Duration::from_millis(fault.for_ms)).await;
+    last.await;
     Ok(format!("process {} gone", gone.join(", ")))
 }
 
-async fn pause(ensemble: &Ensemble, fault: &PlannedFault, member: usize) -> anyhow::Result<String> {
+async fn pause(
+    ensemble: &Ensemble,
+    member: usize,
+    last: impl Future<Output = ()>,
+) -> anyhow::Result<String> {
     let process = ensemble.process(member)?;
     process.signal(Signal::STOP)?;
     let stopped = comes_true(EVIDENCE_MAX, || process.state() == State::Stopped).await;
-    sleep(Duration::from_millis(fault.for_ms)).await;
+    last.await;
     let until_the_end = process.state() == State::Stopped;
     process.signal(Signal::CONT)?;
     let id = process.id();
@@ -115,10 +134,14 @@ async fn pause(ensemble: &Ensemble, fault: &PlannedFault, member: usize) -> anyh
     Ok(format!("process {id} in state T until the end"))
 }
 
-async fn cut(ensemble: &Ensemble, fault: &PlannedFault, member: usize) -> anyhow::Result<String> {
+async fn cut(
+    ensemble: &Ensemble,
+    (fault, member): (&PlannedFault, usize),
+    last: impl Future<Output = ()>,
+) -> anyhow::Result<String> {
     let network = ensemble.network().context("there is no network to cut")?;
     network.cut(&cuts(fault.kind, member, ensemble.len()))?;
-    sleep(Duration::from_millis(fault.for_ms)).await;
+    last.await;
     let dropped = network.heal()?;
     if dropped == 0 {
         bail!("not one packet was dropped");

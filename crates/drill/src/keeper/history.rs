@@ -147,6 +147,33 @@ pub(crate) struct Entry {
     pub(crate) reply: Option<Reply>,
 }
 
+impl Entry {
+    /// Whether it changed the tree, by the store's own word.
+    pub(crate) fn is_done_write(&self) -> bool {
+        let reply = self.reply.as_ref();
+        let done = reply.is_some_and(|reply| !matches!(reply.answer, Answer::Refused(_)));
+        done && self.asked.is_write()
+    }
+}
+
+impl Asked {
+    /// Whether it changes the tree.
+    pub(crate) const fn is_write(&self) -> bool {
+        match self {
+            Self::Create { .. }
+            | Self::Append { .. }
+            | Self::Set { .. }
+            | Self::Delete { .. }
+            | Self::Close => true,
+            Self::Get { .. }
+            | Self::Exists { .. }
+            | Self::Children { .. }
+            | Self::Sync
+            | Self::Event { .. } => false,
+        }
+    }
+}
+
 /// A connection that ended although its client did not want it to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lost {
@@ -187,6 +214,13 @@ impl Notes {
     /// Writes one entry down.
     pub(crate) fn push(&self, entry: Entry) {
         self.open().entries.push(entry);
+    }
+
+    /// Whether a write was asked for after `began` and is acknowledged.
+    pub(crate) fn wrote_since(&self, began: Time) -> bool {
+        let open = self.open();
+        let done = |entry: &&Entry| entry.invoked > began && entry.is_done_write();
+        open.entries.iter().rev().any(|entry| done(&entry))
     }
 
     /// Takes what is there; new entries go to a new history. How far each session had seen goes

@@ -180,7 +180,7 @@ fn counted(entries: &[Entry]) -> Judgement {
         if matches!(reply.answer, Answer::Refused(_)) {
             continue;
         }
-        if is_write(&entry.asked) {
+        if entry.asked.is_write() {
             judgement.acknowledged += 1;
         }
         if matches!(entry.asked, Asked::Get { synced: true, .. }) {
@@ -188,22 +188,6 @@ fn counted(entries: &[Entry]) -> Judgement {
         }
     }
     judgement
-}
-
-/// Whether a question changes the tree.
-pub(crate) const fn is_write(asked: &Asked) -> bool {
-    match asked {
-        Asked::Create { .. }
-        | Asked::Append { .. }
-        | Asked::Set { .. }
-        | Asked::Delete { .. }
-        | Asked::Close => true,
-        Asked::Get { .. }
-        | Asked::Exists { .. }
-        | Asked::Children { .. }
-        | Asked::Sync
-        | Asked::Event { .. } => false,
-    }
 }
 
 /// Sorts broken promises by kind, and tells the first ones with the records that contradict.

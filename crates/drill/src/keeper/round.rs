@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::ensemble::Ensemble;
 use super::fault::{self, Inflicted};
 use super::history::{Answer, Asked, History, Path};
-use super::judge::{Evidence, Left, is_write};
+use super::judge::{Evidence, Left};
 use super::load::{Clients, Load, Stage};
 use super::plan::{Kind, PlannedFault, Round};
 use super::session::World;
@@ -110,19 +110,17 @@ async fn inflict(
     fault: &PlannedFault,
     setting: &Setting,
 ) -> anyhow::Result<(Inflicted, u64)> {
-    let clock = setting.world.clock;
-    let inflicted = fault::inflict(ensemble, fault, clock).await?;
+    let inflicted = fault::inflict(ensemble, fault, &setting.world).await?;
     let after = || format!("after {}", fault.kind);
     ensemble.ready().await.with_context(after)?;
-    Ok((inflicted, clock.now_us()))
+    Ok((inflicted, setting.world.clock.now_us()))
 }
 
 fn seen(history: &History, inflicted: Inflicted, whole_us: u64) -> Seen {
     let (began, ended) = (inflicted.began_us, inflicted.ended_us);
     let writes = history.entries.iter().filter_map(|entry| {
         let reply = entry.reply.as_ref()?;
-        let done = is_write(&entry.asked) && !matches!(reply.answer, Answer::Refused(_));
-        done.then_some((entry.invoked, reply.at))
+        entry.is_done_write().then_some((entry.invoked, reply.at))
     });
     let mut acks: Vec<u64> = Vec::new();
     let mut acknowledged = 0;

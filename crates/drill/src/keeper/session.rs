@@ -28,6 +28,9 @@ const PIPELINE_MAX: usize = 32;
 /// Questions that wait for a connection at most.
 const JOBS_MAX: usize = 64;
 
+/// A member that is silent for less is not left: a busy machine keeps everybody waiting.
+const SILENCE_MIN: Duration = Duration::from_secs(4);
+
 /// The longest pause before the next member is tried.
 const RETRY_MAX: Duration = Duration::from_millis(50);
 
@@ -302,6 +305,7 @@ impl<'a> Connection<'a> {
         let timeout = Duration::from_millis(timeout.into());
         let mut pings = interval(timeout / 4);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let silence_max = SILENCE_MIN.max(timeout * 2 / 3);
         loop {
             tokio::select! {
                 message = self.wire.next() => {
@@ -317,7 +321,7 @@ impl<'a> Connection<'a> {
                     None => return Ok(End::Over),
                 },
                 _ = pings.tick() => {
-                    if self.heard.elapsed() > timeout * 2 / 3 {
+                    if self.heard.elapsed() > silence_max {
                         return Err("the member is silent".to_owned());
                     }
                     let mut out = Vec::new();

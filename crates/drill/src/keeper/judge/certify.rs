@@ -17,12 +17,22 @@ pub(super) type Record = certificate::Record<Path, u64>;
 pub(super) struct Writes {
     /// The only value that nodes hold which are never set.
     values: BTreeMap<Path, u64>,
-    /// Ephemeral nodes of each session.
-    ephemerals: BTreeMap<u64, Vec<Path>>,
+    /// Ephemeral nodes of each session, and whether each is certain to be there until it is
+    /// deleted: not if nobody knows whether it was made, or whether it was deleted.
+    ephemerals: BTreeMap<u64, Vec<(Path, bool)>>,
     /// Sessions that were closed with the store's word.
     closed: BTreeSet<u64>,
     /// Names of nodes whose makers were not told: who else asked for them knew.
     resolved: BTreeMap<Path, Path>,
+}
+
+/// What other entries tell of a node.
+#[derive(Default)]
+struct Shown {
+    /// Nodes that somebody asked for by their full name.
+    paths: BTreeSet<Path>,
+    /// Nodes that may have been deleted: nobody knows.
+    deleted: BTreeSet<Path>,
 }
 
 impl Writes {
@@ -33,10 +43,13 @@ impl Writes {
             closed: BTreeSet::new(),
             resolved: BTreeMap::new(),
         };
-        let mut shown = BTreeSet::new();
+        let mut shown = Shown::default();
         for entry in &history.entries {
             if let Asked::Exists { path } = &entry.asked {
-                shown.insert(path.clone());
+                shown.paths.insert(path.clone());
+            }
+            if let (Asked::Delete { path }, None) = (&entry.asked, &entry.reply) {
+                shown.deleted.insert(path.clone());
             }
         }
         for entry in &history.entries {
@@ -45,7 +58,7 @@ impl Writes {
         writes
     }
 
-    fn take(&mut self, entry: &Entry, shown: &BTreeSet<Path>) {
+    fn take(&mut self, entry: &Entry, shown: &Shown) {
         let answer = entry.reply.as_ref().map(|reply| &reply.answer);
         let (path, value, life) = match (&entry.asked, answer) {
             (Asked::Create { path, value, life }, None | Some(Answer::Made { .. }))
@@ -60,7 +73,7 @@ impl Writes {
                 },
                 None,
             ) => {
-                let path = shown.range::<Path, _>(prefix..).next();
+                let path = shown.paths.range::<Path, _>(prefix..).next();
                 let Some(path) = path.filter(|path| path.starts_with(&**prefix)) else {
                     return;
                 };
@@ -76,11 +89,12 @@ impl Writes {
         self.values.insert(path.clone(), *value);
         if *life == Life::Ephemeral {
             let own = self.ephemerals.entry(entry.session).or_default();
-            own.push(path.clone());
+            let is_certain = entry.reply.is_some() && !shown.deleted.contains(path);
+            own.push((path.clone(), is_certain));
         }
     }
 
-    fn ephemerals(&self, session: u64) -> &[Path] {
+    fn ephemerals(&self, session: u64) -> &[(Path, bool)] {
         self.ephemerals.get(&session).map_or(&[], Vec::as_slice)
     }
 }
@@ -103,6 +117,7 @@ pub(super) fn records(history: &History, writes: &Writes, subject: &Subject) -> 
         subject,
         seen: BTreeMap::new(),
         untold: BTreeSet::new(),
+        gone: BTreeSet::new(),
         is_carried: false,
         records: Vec::with_capacity(history.entries.len()),
     };
@@ -113,7 +128,7 @@ pub(super) fn records(history: &History, writes: &Writes, subject: &Subject) -> 
     // The nodes of a session that ended without a word may go at any time from then on.
     let ended = history.ended.iter();
     for (&session, &from) in ended.filter(|(session, _)| !writes.closed.contains(*session)) {
-        for path in writes.ephemerals(session) {
+        for (path, _) in writes.ephemerals(session) {
             let (key, value) = (path.clone(), None);
             certifier.push(session, from, Act::Write { key, value }, None);
         }
@@ -169,6 +184,8 @@ struct Certifier<'h> {
     seen: BTreeMap<u64, Zxid>,
     /// Watches of reads that are left out; so are their events.
     untold: BTreeSet<(u64, Path)>,
+    /// Nodes that were deleted, whose names do not come again.
+    gone: BTreeSet<Path>,
     /// Whether the entry at hand is among those of [`carried`].
     is_carried: bool,
     records: Vec<Record>,
@@ -202,17 +219,12 @@ impl Certifier<'_> {
                 self.push(session, invoked, Act::Write { key, value }, Some(stamp));
             },
             (Asked::Delete { path }, Answer::Done) => {
+                self.gone.insert(path.clone());
                 let (key, value) = (path.clone(), None);
                 let stamp = self.stamp_write(session, (at, zxid));
                 self.push(session, invoked, Act::Write { key, value }, Some(stamp));
             },
-            (Asked::Close, Answer::Done) => {
-                let stamp = self.stamp_write(session, (at, zxid));
-                for path in self.writes.ephemerals(session) {
-                    let (key, value) = (path.clone(), None);
-                    self.push(session, invoked, Act::Write { key, value }, Some(stamp));
-                }
-            },
+            (Asked::Close, Answer::Done) => self.take_close((session, invoked), (at, zxid)),
             (Asked::Sync, Answer::Done) => {
                 if self.subject.promises_linearizable_sync() {
                     self.push(session, invoked, Act::Sync, Some(Stamp { at, zxid }));
@@ -230,6 +242,21 @@ impl Certifier<'_> {
                 );
             },
             _ => self.take_read(entry, reply),
+        }
+    }
+
+    /// A closed session takes its nodes with it. What is gone already does not go again, and what
+    /// may not be there need not.
+    fn take_close(&mut self, (session, invoked): (u64, Time), reply: (Time, Zxid)) {
+        let stamp = self.stamp_write(session, reply);
+        let writes = self.writes;
+        for (path, is_certain) in writes.ephemerals(session) {
+            if self.gone.contains(path) {
+                continue;
+            }
+            let (key, value) = (path.clone(), None);
+            let stamp = Some(stamp).filter(|_| *is_certain);
+            self.push(session, invoked, Act::Write { key, value }, stamp);
         }
     }
 
@@ -293,7 +320,7 @@ impl Certifier<'_> {
                 self.push(session, invoked, Act::Write { key, value }, None);
             },
             Asked::Close => {
-                for path in self.writes.ephemerals(session) {
+                for (path, _) in self.writes.ephemerals(session) {
                     let (key, value) = (path.clone(), None);
                     self.push(session, invoked, Act::Write { key, value }, None);
                 }

@@ -256,6 +256,35 @@ fn a_node_that_came_and_went_between_two_connections_may_be_missed_and_no_other(
 }
 
 #[test]
+fn a_closed_session_takes_what_it_has_and_nothing_else() {
+    let path = |number| -> Path { format!("{ROOT}/presence/{number}").into() };
+    let create = |number| Asked::Create {
+        path: path(number),
+        value: number,
+        life: Life::Ephemeral,
+    };
+    let watch = |story: &mut Story, number| {
+        let exists = Asked::Exists { path: path(number) };
+        story.told(2, exists, 3, Answer::Refused(Code::NoNode));
+    };
+    let mut story = Story::default();
+    let made = Answer::Made {
+        path: path(1),
+        czxid: 2,
+    };
+    story.told(1, create(1), 2, made);
+    story.told(1, Asked::Delete { path: path(1) }, 3, Answer::Done);
+    story.unknown(1, create(2));
+    // Neither is there when the session is closed, so nothing is told.
+    watch(&mut story, 1);
+    watch(&mut story, 2);
+    story.told(1, Asked::Close, 4, Answer::Done);
+    story.told(2, Asked::Sync, 4, Answer::Done);
+    let judged = story.judged(Some((0, 1)));
+    assert!(judged.is_kept(), "{judged:?}");
+}
+
+#[test]
 fn an_element_of_the_set_is_there_once() {
     let mut story = Story::default();
     for (value, number) in [(7, 0), (8, 1)] {
