@@ -78,10 +78,11 @@ impl Default for Snapshots {
     fn default() -> Self {
         Self {
             entries: 100_000,
-            bytes: 256 * 1_024 * 1_024,
+            // What is not in a snapshot yet is in memory as well; at full speed ten seconds of writes.
+            bytes: 64 * 1_024 * 1_024,
             // A restart of a minute at a thousand entries a second.
             kept_entries: 50_000,
-            kept_bytes: 128 * 1_024 * 1_024,
+            kept_bytes: 16 * 1_024 * 1_024,
         }
     }
 }

@@ -21,6 +21,7 @@ mod access;
 mod change;
 mod frozen;
 mod multi;
+mod name;
 mod nodes;
 mod path;
 mod quota;

@@ -44,7 +44,8 @@ pub(super) fn check(files: &[TextFile]) -> Vec<Finding> {
 /// Written by others or by a machine.
 fn is_foreign(file: &TextFile) -> bool {
     let generated = is_lock(&file.path) || file.path.starts_with("docs/reference/");
-    generated || file.path.starts_with("LICENSE") || file.path.contains("/vendor/")
+    let foreign = file.path.starts_with("vendor/") || file.path.contains("/vendor/");
+    generated || file.path.starts_with("LICENSE") || foreign
 }
 
 /// Of the workspace, or of the one that the peers have.

@@ -10,9 +10,6 @@ use mainstay_observe::log::Log;
 
 use super::{FAILED, USAGE, complain};
 
-/// Threads of a member: one answers clients while the other applies.
-const THREADS: usize = 2;
-
 /// Which member, by the files that ZooKeeper's operators have.
 #[derive(Debug, Args)]
 #[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
@@ -103,8 +100,9 @@ fn with(files: &Files, command: impl FnOnce(ServerConfig) -> anyhow::Result<()>)
 fn serve(config: ServerConfig) -> anyhow::Result<()> {
     let name = format!("keeper-{}", config.member);
     let observer = Observer::with_log(&name, Log::stderr(keeper::LOG))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(THREADS)
+    // One thread does everything but the log's own writes and snapshots: most of what a request
+    // costs is waking other threads, and a second one takes more than it gives.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     Ok(runtime.block_on(keeper::run(config, observer))?)

@@ -86,7 +86,8 @@ impl<D: SharedDisk> Machine<D> {
         };
         for name in snapshot::names(&machine.disk)? {
             let disk = machine.disk.clone();
-            if machine.load(&Finished { disk, name }).is_ok() {
+            if let Ok(loaded) = load(&Finished { disk, name }) {
+                machine.go_on_from(loaded);
                 break;
             }
         }
@@ -132,16 +133,12 @@ impl<D: SharedDisk> Machine<D> {
         });
     }
 
-    fn load(&mut self, snapshot: &Finished<D>) -> io::Result<()> {
-        let reader = Reader::open(&snapshot.disk, &snapshot.name).map_err(io::Error::other)?;
-        let meta = engine::to_meta(reader.meta()).map_err(io::Error::other)?;
-        let state = reader.load().map_err(io::Error::other)?;
+    fn go_on_from(&mut self, (meta, state): (SnapshotMetaOf<Engine>, State)) {
         *self.write() = state;
         self.last = meta.last_log_id;
         self.members = meta.last_membership;
         self.note_point();
         self.tell_progress();
-        Ok(())
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
@@ -154,6 +151,13 @@ impl<D: SharedDisk> Machine<D> {
             last_membership: self.members.clone(),
         }
     }
+}
+
+fn load<D: SharedDisk>(snapshot: &Finished<D>) -> io::Result<(SnapshotMetaOf<Engine>, State)> {
+    let reader = Reader::open(&snapshot.disk, &snapshot.name).map_err(io::Error::other)?;
+    let meta = engine::to_meta(reader.meta()).map_err(io::Error::other)?;
+    let state = reader.load().map_err(io::Error::other)?;
+    Ok((meta, state))
 }
 
 impl<D: SharedDisk> RaftSnapshotBuilder<Engine> for Builder<D> {
@@ -240,7 +244,10 @@ impl<D: SharedDisk> RaftStateMachine<Engine> for Machine<D> {
         _: &SnapshotMetaOf<Engine>,
         snapshot: Finished<D>,
     ) -> io::Result<()> {
-        self.load(&snapshot)?;
+        // A large one takes seconds, in which others want to hear of this member.
+        let source = snapshot.clone();
+        let loaded = blocking(move || load(&source)).await;
+        self.go_on_from(loaded.map_err(io::Error::other)??);
         {
             let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
             self.sink.replaced(&state);

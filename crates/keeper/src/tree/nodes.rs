@@ -17,6 +17,7 @@ use mainstay_zk_proto::Stat;
 use mainstay_zk_proto::mode::Owner;
 
 use super::access::ListId;
+use super::name::Name;
 
 /// A node's place. Valid on this member only, and only while the node is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,7 +54,7 @@ pub(super) struct Facts {
 /// One node. Cheap to copy: what is long is shared.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    name: Arc<str>,
+    name: Name,
     pub(super) data: Option<Arc<[u8]>>,
     pub(super) facts: Facts,
     /// A number for the path, the same on every member.
@@ -70,7 +71,7 @@ pub(super) struct Node {
 impl Node {
     pub(super) fn new(name: &str, data: Option<&[u8]>, facts: Facts, path_hash: u64) -> Self {
         Self {
-            name: name.into(),
+            name: Name::new(name),
             data: data.map(Into::into),
             facts,
             path_hash,
@@ -84,7 +85,7 @@ impl Node {
     }
 
     pub(super) fn name(&self) -> &str {
-        &self.name
+        self.name.as_str()
     }
 
     pub(super) const fn children(&self) -> u32 {
@@ -188,7 +189,7 @@ impl Nodes {
     /// The child of `parent` called `name`.
     pub(super) fn child(&self, parent: NodeId, name: &str) -> Option<NodeId> {
         self.edges
-            .find(self.hash(parent, name), |&id| {
+            .find(self.hash(parent, name.as_bytes()), |&id| {
                 self.is_edge(id, parent, name)
             })
             .copied()
@@ -234,7 +235,7 @@ impl Nodes {
         node.parent = parent;
         node.next = first;
         node.previous = NodeId::NONE;
-        let hash = self.hash(parent, &node.name);
+        let hash = self.hash(parent, node.name.as_bytes());
         let id = self.place(node);
         if let Some(first) = first.some() {
             self.at_mut(first).previous = id;
@@ -250,7 +251,9 @@ impl Nodes {
         } = self;
         edges.insert_unique(hash, id, |&id| {
             let node = slot(chunks, id);
-            node.map_or(0, |node| hash_edge(hashing, node.parent, &node.name))
+            node.map_or(0, |node| {
+                hash_edge(hashing, node.parent, node.name.as_bytes())
+            })
         });
         id
     }
@@ -260,7 +263,7 @@ impl Nodes {
         let index = id.0 as usize;
         let node = self.at(id);
         let (parent, next, previous) = (node.parent, node.next, node.previous);
-        let hash = self.hash(parent, &node.name);
+        let hash = self.hash(parent, node.name.as_bytes());
         match previous.some() {
             Some(previous) => self.at_mut(previous).next = next,
             None => self.at_mut(parent).first = next,
@@ -312,10 +315,10 @@ impl Nodes {
 
     fn is_edge(&self, id: NodeId, parent: NodeId, name: &str) -> bool {
         let node = self.at(id);
-        node.parent == parent && *node.name == *name
+        node.parent == parent && node.name.as_bytes() == name.as_bytes()
     }
 
-    fn hash(&self, parent: NodeId, name: &str) -> u64 {
+    fn hash(&self, parent: NodeId, name: &[u8]) -> u64 {
         hash_edge(&self.hashing, parent, name)
     }
 }
@@ -350,6 +353,6 @@ fn slot(chunks: &[Arc<Chunk>], id: NodeId) -> Option<&Node> {
 }
 
 /// Random per process: names are chosen by clients.
-fn hash_edge(hashing: &DefaultHashBuilder, parent: NodeId, name: &str) -> u64 {
+fn hash_edge(hashing: &DefaultHashBuilder, parent: NodeId, name: &[u8]) -> u64 {
     hashing.hash_one((parent, name))
 }
