@@ -30,7 +30,9 @@ pub(super) fn check(files: &[TextFile]) -> Vec<Finding> {
 }
 
 fn lints(file: &TextFile) -> Option<Finding> {
-    let manifest = file.path == "Cargo.toml" || file.path.ends_with("/Cargo.toml");
+    // What others wrote follows their rules.
+    let own = !file.path.starts_with("vendor/");
+    let manifest = own && (file.path == "Cargo.toml" || file.path.ends_with("/Cargo.toml"));
     let package = file.text.lines().any(|line| line.trim() == "[package]");
     if !manifest || !package {
         return None;
@@ -111,6 +113,7 @@ mod tests {
     fn a_package_takes_the_lints_of_the_workspace() {
         assert_eq!(findings(&[("crates/a/Cargo.toml", LINTED)]), [""; 0]);
         assert_eq!(findings(&[("Cargo.toml", "[workspace]\n")]), [""; 0]);
+        assert_eq!(findings(&[("vendor/a/Cargo.toml", "[package]\n")]), [""; 0]);
         let own = "[package]\n[lints]\nclippy.all = \"allow\"\n";
         assert_eq!(
             findings(&[("crates/a/Cargo.toml", own)]),

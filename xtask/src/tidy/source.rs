@@ -217,5 +217,6 @@ mod tests {
             findings("crates/admin/assets/vendor/chart.js", &long),
             [""; 0]
         );
+        assert_eq!(findings("vendor/a/src/lib.rs", &long), [""; 0]);
     }
 }
