@@ -20,7 +20,12 @@ use mainstay_core::time::Instant;
 use crate::builder;
 use crate::told::Told;
 
+mod layer;
+mod service;
+
+pub use layer::OutlierLayer;
 pub use mainstay_core::outlier::{Config, ConfigError, ENDPOINTS_MAX, Evident, SHARE_MIN};
+pub use service::{OutlierFuture, OutlierService};
 
 /// The endpoints of one service, each known by its place in the list. Cheap to clone; all clones
 /// compare the same endpoints.

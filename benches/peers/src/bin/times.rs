@@ -30,8 +30,10 @@ fn main() {
             let first = round % group.len();
             let (before, from) = group.split_at_mut(first);
             for one in from.iter_mut().chain(before) {
-                let nanos = peers::nanos_per_call(&mut one.workers, time);
-                one.nanos.push(nanos);
+                match peers::nanos_per_call(&mut one.workers, time) {
+                    Some(nanos) => one.nanos.push(nanos),
+                    None => one.is_disturbed = true,
+                }
             }
         }
     }
@@ -47,6 +49,8 @@ struct Running {
     subject: Subject,
     workers: Vec<Worker>,
     nanos: Vec<f64>,
+    /// The machine was too busy in one round, so that its rounds are not those of the others.
+    is_disturbed: bool,
 }
 
 impl Running {
@@ -55,11 +59,17 @@ impl Running {
             subject,
             workers: subject.start(),
             nanos: Vec::new(),
+            is_disturbed: false,
         }
     }
 
     fn print(&self) {
         let Subject { case, name, .. } = self.subject;
+        if self.is_disturbed {
+            let case = case.name();
+            println!("missing {case} {name} its threads hardly ever ran at the same time");
+            return;
+        }
         print!("{} {} {name} ns", peers::PRINTED_AS, case.name());
         for nanos in &self.nanos {
             print!(" {nanos}");

@@ -2,9 +2,11 @@
 
 use mainstay_core::outcome::Reason;
 use tokio::time::advance;
+use tower::{Service as _, ServiceBuilder, ServiceExt as _};
 
 use super::*;
 use crate::heard::Heard;
+use crate::innermost::InnermostLayer;
 
 const RTT: Duration = Duration::from_millis(3);
 const FAILED: Outcome = Outcome::Failure(Reason::Reset);
@@ -162,4 +164,48 @@ fn threads_that_record_together_eject_once() {
     outliers.evaluate();
     assert!(outliers.is_ejected(1) && !outliers.is_ejected(0));
     assert_eq!(heard.names(), ["endpoint_ejected"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_reports_the_calls_of_its_endpoint_and_those_of_no_other() {
+    let heard = Heard::new();
+    let outliers = outliers(&heard, Config::default());
+    let service = |endpoint: usize, answer: Result<(), &'static str>| {
+        ServiceBuilder::new()
+            .layer(outliers.layer(endpoint))
+            .layer(InnermostLayer)
+            .service_fn(move |()| async move {
+                tokio::time::sleep(RTT).await;
+                answer
+            })
+    };
+    let (mut good, mut bad) = (service(0, Ok(())), service(1, Err("reset")));
+    for _ in 0..5 {
+        let ready = good.ready().await.expect("always ready");
+        assert!(ready.call(()).await.is_ok());
+        let ready = bad.ready().await.expect("always ready");
+        assert!(ready.call(()).await.is_err());
+    }
+    assert!(outliers.is_ejected(1) && !outliers.is_ejected(0));
+    assert_eq!(heard.names(), ["endpoint_ejected"]);
+
+    // It lets calls pass: who picks endpoints leaves this one out.
+    let ready = bad.ready().await.expect("always ready");
+    assert_eq!(ready.call(()).await, Err(crate::Error::Inner("reset")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_says_nothing_of_its_endpoint() {
+    let heard = Heard::new();
+    let outliers = outliers(&heard, Config::default());
+    let mut service = ServiceBuilder::new()
+        .layer(outliers.layer(1))
+        .layer(InnermostLayer)
+        .service_fn(|()| std::future::pending::<Result<(), &str>>());
+    for _ in 0..50 {
+        drop(service.ready().await.expect("always ready").call(()));
+        outliers.record(0, Outcome::Success, RTT);
+    }
+    outliers.evaluate();
+    assert_eq!(outliers.ejected(), 0);
 }
