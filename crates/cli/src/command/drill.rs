@@ -89,7 +89,7 @@ fn drill(arguments: Arguments) -> anyhow::Result<Verdict> {
         mainstay: std::env::current_exe()?,
     };
     interruptible(async |shutdown| {
-        let report = mainstay_drill::run(options, shutdown).await?;
+        let report = Box::pin(mainstay_drill::run(options, shutdown)).await?;
         Ok(report.verdict)
     })
 }
