@@ -15,8 +15,11 @@ use anyhow::{Context as _, Result, ensure};
 use crate::wait;
 
 /// Lets the loopback begin and puts a folder in place of `/tmp`, where suites write under fixed
-/// names, then becomes the program that follows.
-const BEGIN: &str = r#"ip link set lo up && mount --bind "$0" /tmp && exec "$@""#;
+/// names, then runs the program that follows.
+///
+/// The shell stays: as the first process it inherits what lost its parent, and somebody has to take
+/// note of those ends. A server that is a zombie for good looks as if it ran.
+const BEGIN: &str = r#"ip link set lo up && mount --bind "$0" /tmp && "$@"; exit $?"#;
 
 /// A program inside, with everything that it starts; ended when dropped.
 #[derive(Debug)]
