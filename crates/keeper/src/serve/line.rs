@@ -135,12 +135,12 @@ impl Pending {
                 then: Then::Path(path),
                 ..
             } => path.len(),
+            // Answers are small, and counted among the requests.
             Self::Barrier {
                 then: Then::Members,
                 ..
-            } => 0,
-            // Small, and counted among the requests.
-            Self::Answer(_) => 0,
+            }
+            | Self::Answer(_) => 0,
         }
     }
 }
