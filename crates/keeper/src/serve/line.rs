@@ -135,7 +135,7 @@ impl Pending {
                 then: Then::Path(path),
                 ..
             } => path.len(),
-            // Small, and counted among the requests.
+            // Answers are small, and counted among the requests.
             Self::Barrier {
                 then: Then::Members,
                 ..
