@@ -1,4 +1,4 @@
-//! The project's own tooling: `cargo xtask test | verify | tidy | bench | acceptance`.
+//! The project's own tooling: `cargo xtask test | sim | verify | tidy | bench | acceptance`.
 //!
 //! Prevents rules that live in a document only, and figures that nobody can repeat: what the
 //! project asks of a change is a command here, one file per command. Everything a command starts
@@ -13,6 +13,7 @@ mod acceptance;
 mod bench;
 mod debian;
 mod process;
+mod sim;
 mod test;
 mod tidy;
 mod verify;
@@ -34,6 +35,8 @@ struct Cli {
 enum Command {
     /// Runs every test; installs what the tests need, or says what it skips.
     Test(test::Args),
+    /// Runs the keeper in virtual time, seed after seed.
+    Sim(sim::Args),
     /// Formatting, lints, documentation and the rules of `tidy`.
     Verify,
     /// The rules that no other tool knows: edges between crates, files, generated documents.
@@ -47,6 +50,7 @@ enum Command {
 fn main() -> ExitCode {
     let passed = match Cli::parse().command {
         Command::Test(args) => Ok(test::run(args)),
+        Command::Sim(args) => sim::run(&args),
         Command::Verify => verify::run(),
         Command::Tidy(args) => tidy::run(args),
         Command::Bench(args) => bench::run(&args),

@@ -12,6 +12,8 @@ use crate::log::{EntryKind, LogId, Vote};
 pub struct Inspection {
     /// Whom it follows, or asked to be followed.
     pub vote: Option<Vote>,
+    /// The last vote that was made durable since the start: one that others may count with.
+    pub promised: Option<Vote>,
     /// Whether it leads, as far as it knows.
     pub leads: bool,
     /// The last entry that it knows to be committed.

@@ -15,6 +15,7 @@
 //! | [`process`] | the real one, and one that stops, jumps and ends on purpose |
 //! | [`member`] | one member of an ensemble |
 //! | `touch` | which sessions were heard, on the way to the leader |
+//! | [`planted`] | bugs on purpose, in builds of the simulation only |
 //! | [`replica`] | a member of the ensemble, as those see it who serve clients |
 //! | `raft` | the consensus: openraft behind our own words |
 //! | [`watch`] | who watches what at this member |
@@ -29,6 +30,7 @@ pub mod inspection;
 pub mod log;
 pub mod member;
 pub mod network;
+pub mod planted;
 pub mod process;
 pub mod proposal;
 mod raft;

@@ -136,7 +136,7 @@ fn current() -> Option<Process> {
 }
 
 /// Makes `future` a part of the process that it is made in.
-pub(crate) fn own<F: Future>(future: F) -> Owned<F> {
+pub fn own<F: Future>(future: F) -> Owned<F> {
     Owned {
         process: current(),
         future: Some(future),

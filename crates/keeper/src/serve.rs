@@ -64,6 +64,7 @@ pub use crate::process::wall_ms;
 use desk::{Waiter, read as look};
 use tls::Tls;
 
+use crate::planted::{self, Bug};
 use crate::proposal::Action;
 use crate::replica::{Proposal, Replica};
 
@@ -294,6 +295,9 @@ async fn keep_time<R: Replica>(desk: &Desk, replica: &R) -> Infallible {
         let now = ticks.tick().await;
         let standing = replica.standing();
         let turn = expiry.step(now, standing.is_leader.then_some(standing.term));
+        if planted::is(Bug::ExpiryByWallClock) {
+            expiry.follow_wall_clock(wall_ms());
+        }
         let changes = desk.changes();
         match turn {
             Turn::Rest => continue,

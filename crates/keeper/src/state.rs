@@ -11,6 +11,7 @@ use mainstay_zk_proto::opcode::Opcode;
 use mainstay_zk_proto::{Code, Request};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::planted::{self, Bug};
 use crate::proposal::{Action, Batch, Entry, Operation, Origin, Password};
 use crate::session::{Session, Sessions};
 #[cfg(doc)]
@@ -245,7 +246,7 @@ impl State {
         }
         let is_next = sequence == progress.sequence + 1;
         progress.sequence += i64::from(is_next);
-        is_next
+        is_next || planted::is(Bug::DuplicateApply) && sequence <= progress.sequence
     }
 
     fn once(&mut self, origin: Origin, operation: &Operation<'_>, term: i64, sink: &mut dyn Sink) {
@@ -328,6 +329,10 @@ impl State {
                 let is_there = |session: &Session| session.attached == *attached;
                 if *noticed != term || !self.sessions.get(id).is_none_or(is_there) {
                     return Err(Code::SessionMoved);
+                }
+                if planted::is(Bug::EphemeralKept) {
+                    self.sessions.close(id);
+                    return Ok(Effect::Gone);
                 }
                 self.end(id, stamp)
             },

@@ -14,6 +14,8 @@ use hashbrown::HashMap;
 use mainstay_zk_proto::Stat;
 use mainstay_zk_proto::watch::{AddWatchMode, EventKind, SetWatches2, WatcherKind};
 
+use crate::planted::{self, Bug};
+
 /// A connection, by number.
 pub type Watcher = u64;
 
@@ -86,6 +88,9 @@ impl Watches {
     }
 
     fn fire_once(&mut self, kind: Kind, path: &str) -> BTreeSet<Watcher> {
+        if planted::is(Bug::WatchFiresTwice) {
+            return self.at(kind, path).collect();
+        }
         let fired = self.tables[kind as usize].remove(path).unwrap_or_default();
         for &watcher in &fired {
             self.forget(watcher, kind, path);

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::Need;
 use super::tally::Tally;
 use crate::debian::Program;
-use crate::{acceptance, workspace};
+use crate::{acceptance, sim, workspace};
 
 /// Tests that would be skipped because a program is missing fail instead.
 const NO_SKIP_VARIABLE: &str = "MAINSTAY_TESTS_NO_SKIP";
@@ -25,6 +25,8 @@ pub(super) enum Suite {
     Unit,
     /// Every interleaving of the lock-free state, by loom.
     Loom,
+    /// The keeper in virtual time, two hundred seeds.
+    Sim,
     /// The test suite of kazoo, the Python client, against three keepers, release build.
     Kazoo,
     /// The drill on real processes, release build, one seed.
@@ -38,6 +40,7 @@ impl Suite {
     pub(super) const ALL: &'static [Self] = &[
         Self::Unit,
         Self::Loom,
+        Self::Sim,
         Self::Kazoo,
         Self::Drill,
         Self::Keeper,
@@ -48,6 +51,7 @@ impl Suite {
         match self {
             Self::Unit => "unit+integration",
             Self::Loom => "loom",
+            Self::Sim => "sim",
             Self::Kazoo => "kazoo",
             Self::Drill => "drill",
             Self::Keeper => "drill of the keeper",
@@ -71,7 +75,7 @@ impl Suite {
                 },
                 tests: "kazoo",
             }],
-            Self::Loom | Self::Drill => &[],
+            Self::Loom | Self::Sim | Self::Drill => &[],
             Self::Keeper => &[
                 Need {
                     program: Program {
@@ -96,6 +100,7 @@ impl Suite {
         let command = match self {
             Self::Unit => unit(no_skip),
             Self::Loom => loom()?,
+            Self::Sim => return sim(),
             Self::Kazoo => return kazoo(),
             Self::Drill => return drill(),
             Self::Keeper => return keeper(no_skip),
@@ -166,6 +171,16 @@ fn pass_on(output: impl Read, copy: &mut impl Write) -> Result<Tally> {
         line.clear();
     }
     Ok(total)
+}
+
+fn sim() -> Result<Tally> {
+    let summary = sim::suite()?;
+    let missing = summary.missing.len() as u64;
+    Ok(Tally {
+        passed: summary.passed,
+        failed: summary.failed.len() as u64 + missing,
+        skipped: 0,
+    })
 }
 
 fn kazoo() -> Result<Tally> {

@@ -23,7 +23,7 @@ const fn address(place: u8) -> IpAddr {
 const HUB: u8 = 254;
 
 /// The rules' table in each member's namespace.
-const TABLE: &str = "mainstay_drill";
+const TABLE: &str = "drill_partition";
 
 /// The programs that partitions need, with the Debian packages that have them.
 const PROGRAMS: [(&str, &str); 4] = [

@@ -91,6 +91,8 @@ pub enum Failing {
     Hang,
     /// Each write that makes a file longer fails: the disk is full.
     Full,
+    /// No sync fails, and none does anything: a disk that lies.
+    Lie,
     /// Everything fails: the machine that had it is off.
     Gone,
 }
@@ -340,6 +342,9 @@ impl Disk for SimulatedDisk {
         hang(&self.0);
         let platter = &mut *lock(&self.0);
         let over = platter.sync()?;
+        if platter.failing == Some(Failing::Lie) {
+            return Ok(());
+        }
         for view in &mut platter.views {
             view.span.settle(over);
         }
@@ -387,6 +392,9 @@ impl DiskFile for SimulatedFile {
         hang(&self.platter);
         let platter = &mut *lock(&self.platter);
         let over = platter.sync()?;
+        if platter.failing == Some(Failing::Lie) {
+            return Ok(());
+        }
         for write in &mut platter.inodes[self.inode].pending {
             write.span.settle(over);
         }

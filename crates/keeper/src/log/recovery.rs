@@ -81,6 +81,15 @@ pub(super) fn open<D: Disk>(
             old.push_back(OldSegment { name, index_max });
         }
     }
+    // Files whose entries were all purged are gone, and the record that says so comes later.
+    if let Some(first) = recovered.entries.front()
+        && recovered
+            .purged
+            .is_some_and(|purged| purged.index + 1 < first.id.index)
+    {
+        let name = last.as_ref().map_or(NEW, |last| &last.name);
+        return Err(damaged(name, 0, "entries before those in it are missing"));
+    }
     let kept = Kept {
         vote: recovered.vote,
         committed: recovered.committed,
@@ -221,9 +230,16 @@ fn replay(records: &[u8], recovered: &mut Recovered) -> Option<u64> {
             },
             Record::Entry { id, kind, payload } => {
                 let last = recovered.entries.back().map(|entry| entry.id);
-                let last = last.or(recovered.purged);
-                // The first file may begin in the middle of what was purged.
-                if last.is_some_and(|last| last.index + 1 != id.index) {
+                let is_next = |last: LogId| last.index + 1 == id.index;
+                // The first file that is left may begin behind what had been purged when it was
+                // begun, and in the middle of what was purged since.
+                let is_next = match last {
+                    Some(last) => is_next(last),
+                    None => recovered
+                        .purged
+                        .is_none_or(|purged| purged.index < id.index),
+                };
+                if !is_next {
                     return recovered
                         .purged
                         .filter(|purged| id.index <= purged.index)

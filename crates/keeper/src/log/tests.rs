@@ -152,6 +152,30 @@ fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
 }
 
 #[test]
+fn a_log_whose_first_files_went_is_opened_whatever_was_purged_when_the_next_one_began() {
+    for purged in [10, 60, 61, 62, 63, 64, 65, 100, 129, 130] {
+        let disk = SimulatedDisk::new(1);
+        let (mut log, _) = open(&disk);
+        let payload = vec![7; 1_024];
+        for index in 1..=70 {
+            log.flush(&[entry(index, &payload)]).expect("flushes");
+            if index == 5 {
+                log.flush(&[Record::Purge(id(5))]).expect("flushes");
+            }
+        }
+        for index in 71..=130 {
+            log.flush(&[entry(index, &payload)]).expect("flushes");
+        }
+        log.flush(&[Record::Purge(id(purged))]).expect("flushes");
+
+        let (_, recovered) = open(&disk);
+        assert_eq!(recovered.purged, Some(id(purged)));
+        let left: Vec<u64> = (purged + 1..=130).collect();
+        assert_eq!(indexes(&recovered), left, "purged up to {purged}");
+    }
+}
+
+#[test]
 fn files_go_when_all_of_them_was_purged_and_nothing_else_is_lost() {
     let disk = SimulatedDisk::new(1);
     let (mut log, _) = open(&disk);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::{Raft, ReadPolicy};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{sleep, timeout};
@@ -19,6 +20,7 @@ use super::frame::Kind;
 use super::links::Links;
 use super::machine::{Machine, Progress};
 use crate::disk::SharedDisk;
+use crate::planted::{self, Bug};
 use crate::replica::NoQuorum;
 
 /// How long one who waits does so; leaders come and go meanwhile.
@@ -119,6 +121,10 @@ impl<D: SharedDisk> Rounds<D> {
 
 /// How far the log is committed, as a leader that a quorum confirms; `None` when it is none.
 pub(super) async fn read_index<D: SharedDisk>(raft: &Raft<Engine, Machine<D>>) -> Option<u64> {
+    if planted::is(Bug::StaleRead) {
+        let metrics = raft.metrics();
+        return metrics.borrow_watched().last_applied.map(|id| id.index());
+    }
     let linearizer = raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
     Some(linearizer.read_log_id().index())
 }

@@ -22,6 +22,7 @@ use super::engine::{self, Engine};
 use crate::disk::Disk;
 use crate::inspection::{HeldEntry, Inspection};
 use crate::log::{EntryKind, Log, LogError, LogId, Record, Recovered, Vote};
+use crate::planted::{self, Bug};
 use crate::process;
 
 /// Jobs in one flush: what a leader has in flight at most, and a bound for the memory of it.
@@ -71,6 +72,8 @@ impl Writing {
 #[derive(Debug, Default)]
 struct Memory {
     vote: Option<Vote>,
+    /// The last vote that was made durable.
+    promised: Option<Vote>,
     committed: Option<LogId>,
     /// What the next flush shall say is committed.
     committed_unsaid: Option<LogId>,
@@ -198,6 +201,7 @@ impl Store {
         };
         Inspection {
             vote: memory.vote,
+            promised: memory.promised,
             committed: memory.committed,
             purged: memory.purged,
             entries: memory
@@ -388,7 +392,13 @@ impl RaftLogStorage<Engine> for Store {
     async fn save_vote(&mut self, vote: &VoteOf<Engine>) -> io::Result<()> {
         let vote = engine::vote_of(vote);
         self.memory().vote = Some(vote);
-        self.flush(vec![Word::Vote(vote)]).await
+        if planted::is(Bug::VoteNotPersisted) {
+            self.memory().promised = Some(vote);
+            return Ok(());
+        }
+        self.flush(vec![Word::Vote(vote)]).await?;
+        self.memory().promised = Some(vote);
+        Ok(())
     }
 
     async fn save_committed(&mut self, committed: Option<LogIdOf<Engine>>) -> io::Result<()> {
@@ -442,7 +452,10 @@ impl RaftLogStorage<Engine> for Store {
         {
             let mut memory = self.memory();
             memory.purged = Some(id);
-            let place = memory.place(id.index + 1).min(memory.entries.len());
+            let mut place = memory.place(id.index + 1).min(memory.entries.len());
+            if planted::is(Bug::SnapshotOverNewerLog) {
+                place = memory.entries.len();
+            }
             let gone: usize = memory
                 .entries
                 .drain(..place)

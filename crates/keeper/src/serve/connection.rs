@@ -464,9 +464,10 @@ impl<R: Replica> Connection<'_, R> {
         self.line.tally.answer(self.since);
     }
 
+    /// Says no. It may wait behind what is done later than now, so it says nothing about how far
+    /// this member is: a client must not believe that it has seen less than it has.
     fn refuse(&self, xid: i32, code: Code) {
-        let zxid = read(self.replica.state(), crate::state::State::zxid);
-        self.say(|out| answer(out, xid, zxid, Err(code)));
+        self.say(|out| answer(out, xid, 0, Err(code)));
     }
 
     fn sync(&mut self, xid: i32, path: &str) {

@@ -108,6 +108,13 @@ impl Expiry {
         }
     }
 
+    /// As long ago as the wall clock says: a bug to plant.
+    pub(super) fn follow_wall_clock(&mut self, wall_ms: i64) {
+        self.time = self
+            .time
+            .max(Duration::from_millis(wall_ms.cast_unsigned()));
+    }
+
     /// Forgets all, and begins with `sessions`, their timeouts and how they came where they are: a
     /// new leader gives everybody the whole time.
     pub fn begin(&mut self, sessions: impl Iterator<Item = (i64, i32, i64)>) {

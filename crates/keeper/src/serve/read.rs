@@ -13,6 +13,7 @@ use super::desk::Desk;
 use super::event;
 use super::identity::Identities;
 use super::line::answer;
+use crate::planted::{self, Bug};
 use crate::state::State;
 use crate::tree::Entry;
 use crate::watch::{Kind, Watcher, Watches};
@@ -210,6 +211,9 @@ impl Reader<'_> {
     }
 
     fn watch_again(&self, again: &SetWatches2<'_>, out: &mut Vec<u8>) {
+        if planted::is(Bug::WatchLostOnReconnect) {
+            return;
+        }
         let stat = |path: &str| self.state.tree().stat(path);
         let missed: Vec<(EventKind, &str)> =
             self.watches(|watches| watches.set_again(self.watcher, again, stat));

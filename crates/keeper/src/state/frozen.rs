@@ -9,6 +9,7 @@ use mainstay_zk_proto::handshake::PASSWORD_BYTES;
 use mainstay_zk_proto::jute::{Jute, Malformed, Reader};
 
 use super::{Progress, State};
+use crate::planted::{self, Bug};
 use crate::session::{Session, Sessions};
 use crate::tree::{FrozenTree, TreeLoader};
 
@@ -239,7 +240,7 @@ impl Loader {
             tree,
             sessions: std::mem::take(&mut self.sessions),
             progress: std::mem::take(&mut self.progress).into_iter().collect(),
-            zxid,
+            zxid: zxid - i64::from(planted::is(Bug::ZxidNotRestored)),
             time_ms,
             events: Vec::new(),
         };
