@@ -383,6 +383,8 @@ impl ZooCfg {
             Some((host, port)) => (Some(host.trim_matches(['[', ']']).to_owned()), port),
             None => (None, client),
         };
+        // Where the line says only a port, the member listens at all addresses, those of IPv6 too.
+        let host = host.filter(|host| host != "0.0.0.0");
         let address = self.client_address.clone().or(host);
         (address, self.client_port.or_else(|| port.parse().ok()))
     }
