@@ -45,7 +45,7 @@ pub struct Ensemble {
 
 impl Ensemble {
     /// Machines that are off.
-    pub fn new(swarm: Swarm, ground: Ground, random: Random) -> Self {
+    pub fn new(swarm: Swarm, ground: Ground, random: &Random) -> Self {
         let machine = |id: MemberId| {
             let random = random.fork(&format!("machine {id}"));
             (id, Machine::new(id, ground.clone(), random))
@@ -155,7 +155,7 @@ impl Ensemble {
             self.look_at(id, &member);
         }
         let facts = &self.ground.facts;
-        facts.check(|properties, findings| properties.looked(findings));
+        facts.check(super::property::Properties::looked);
         let leads = |(id, member): (MemberId, Arc<SimulatedMember>)| {
             member.standing().is_leader.then_some(id)
         };

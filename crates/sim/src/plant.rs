@@ -46,12 +46,17 @@ impl Plant {
     }
 
     /// Plants it in this process.
+    #[cfg(mainstay_planted)]
     pub fn plant(self) {
-        #[cfg(mainstay_planted)]
         if let Self::Keeper(bug) = self {
             mainstay_keeper::planted::plant(bug);
         }
     }
+
+    /// Nothing can be planted in a build that does not know how.
+    #[cfg(not(mainstay_planted))]
+    #[expect(clippy::unused_self, reason = "as it is where something can be")]
+    pub const fn plant(self) {}
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ async fn play(order: &Order) -> io::Result<Report> {
         disks_lie: order.plant == Some(Plant::LyingDisk),
     };
     let mut run = Run {
-        ensemble: Ensemble::new(swarm.clone(), ground.clone(), random.clone()),
+        ensemble: Ensemble::new(swarm.clone(), ground.clone(), &random),
         crowd: Crowd {
             orders: Arc::default(),
             answers: (0..swarm.clients).map(|_| Arc::default()).collect(),

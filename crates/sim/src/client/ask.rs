@@ -55,6 +55,25 @@ pub(super) enum What {
     Close,
 }
 
+impl What {
+    /// Which node it writes, and what will be in it; nothing where it is deleted.
+    const fn written(self) -> Option<(Key, Option<Value>)> {
+        match self {
+            Self::Create(key, value) | Self::Set(key, value) => Some((key, Some(value))),
+            Self::Delete(key) => Some((key, None)),
+            Self::Get(..)
+            | Self::Await(_)
+            | Self::Sync
+            | Self::Sample
+            | Self::Ephemeral(_)
+            | Self::Lock
+            | Self::Unlock
+            | Self::WatchAgain
+            | Self::Close => None,
+        }
+    }
+}
+
 impl Life {
     fn value(&mut self) -> Value {
         self.values += 1;
@@ -113,12 +132,10 @@ impl Life {
 
     /// Asks something; if it is of the sampled node, then only if there is room for it.
     pub(super) fn ask_sampled(&mut self, out: &mut Vec<u8>, what: What) {
-        let input = match what {
-            What::Set(Key::Sample, value) | What::Create(Key::Sample, value) => {
-                Some(Input::Write(value.cast_signed()))
-            },
-            What::Sample => Some(Input::Read),
-            _ => None,
+        let is_read = matches!(what, What::Sample);
+        let input = match what.written() {
+            Some((Key::Sample, Some(value))) => Some(Input::Write(value.cast_signed())),
+            Some(_) | None => is_read.then_some(Input::Read),
         };
         if let Some(input) = input {
             let moment = self.client.facts.moment();
@@ -127,7 +144,7 @@ impl Life {
                 return;
             }
         }
-        if matches!(what, What::Sample) {
+        if is_read {
             self.ask(out, What::Sync);
         }
         self.ask(out, what);
@@ -148,9 +165,10 @@ impl Life {
 
     pub(super) fn ask(&mut self, out: &mut Vec<u8>, what: What) {
         self.xid += 1;
-        let xid = match what {
-            What::WatchAgain => XID_SET_WATCHES,
-            _ => self.xid,
+        let xid = if matches!(what, What::WatchAgain) {
+            XID_SET_WATCHES
+        } else {
+            self.xid
         };
         self.write(out, xid, what);
         self.under_way.push_back(Under {
@@ -220,17 +238,11 @@ impl Life {
     pub(super) fn lose(&mut self) {
         let mut forgets = false;
         for under in std::mem::take(&mut self.under_way) {
-            let key = match under.what {
-                What::Create(key, _) | What::Set(key, _) | What::Delete(key) => Some(key),
-                _ => None,
-            };
-            let is_sampled = matches!(under.what, What::Sample) || key == Some(Key::Sample);
+            let written = under.what.written();
+            let writes_sample = written.is_some_and(|(key, _)| key == Key::Sample);
+            let is_sampled = matches!(under.what, What::Sample) || writes_sample;
             let mut book = self.client.history.book();
-            if let Some(key) = key {
-                let value = match under.what {
-                    What::Create(_, value) | What::Set(_, value) => Some(value),
-                    _ => None,
-                };
+            if let Some((key, value)) = written {
                 let act = Act::Write { key, value };
                 book.record(history::record(
                     self.session.id.cast_unsigned(),

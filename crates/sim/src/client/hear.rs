@@ -152,12 +152,7 @@ impl Life {
 
     fn done(&mut self, answer: Answer, body: &[u8]) -> io::Result<()> {
         match answer.under.what {
-            What::Create(key, value) => {
-                let value = Some(value);
-                self.record(answer, Act::Write { key, value });
-                self.wrote_sample(answer, key);
-            },
-            What::Set(key, value) => {
+            What::Create(key, value) | What::Set(key, value) => {
                 let value = Some(value);
                 self.record(answer, Act::Write { key, value });
                 self.wrote_sample(answer, key);
@@ -248,8 +243,9 @@ impl Life {
 
 /// The value and the transaction of a read.
 fn found(body: &[u8]) -> io::Result<(key::Value, u64)> {
-    match Reply::read(Opcode::GetData, body).map_err(malformed)? {
-        Reply::Data { data, stat } => Ok((key::value(data), stat.mzxid.cast_unsigned())),
-        _ => Err(io::ErrorKind::InvalidData.into()),
-    }
+    let reply = Reply::read(Opcode::GetData, body).map_err(malformed)?;
+    let Reply::Data { data, stat } = reply else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    Ok((key::value(data), stat.mzxid.cast_unsigned()))
 }

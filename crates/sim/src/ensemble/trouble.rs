@@ -39,7 +39,9 @@ impl Ensemble {
             Fault::PowerCut => self.power_off(victim),
             Fault::PowerCutOfAll => {
                 let all: Vec<MemberId> = self.machines.keys().copied().collect();
-                all.into_iter().for_each(|id| self.power_off(id));
+                for id in all {
+                    self.power_off(id);
+                }
             },
             Fault::Kill => self.kill(victim),
             Fault::SlowDisk => self.slow_disk(victim, 20..400),
@@ -161,18 +163,32 @@ impl Ensemble {
             Fault::Split => {
                 let minority = self.machines.len() / 2;
                 let (few, many) = others.split_at(minority.saturating_sub(1));
-                for many in many.iter().copied().map(machine::name) {
-                    both(&victim, &many);
-                    few.iter().for_each(|few| both(&machine::name(*few), &many));
-                }
+                let few = few.iter().copied().map(machine::name);
+                let few: Vec<String> = few.chain([victim]).collect();
+                let many = many.iter().copied().map(machine::name);
+                many.for_each(|many| few.iter().for_each(|few| both(few, &many)));
             },
             Fault::ClientCut => {
                 let client = 1 + dice % self.swarm.clients;
                 both(&format!("c{client}"), &victim);
             },
-            _ => others
-                .into_iter()
-                .for_each(|other| both(&victim, &machine::name(other))),
+            // What else cuts, cuts from everybody.
+            Fault::Isolation
+            | Fault::PowerCut
+            | Fault::PowerCutOfAll
+            | Fault::Kill
+            | Fault::SlowDisk
+            | Fault::HungDisk
+            | Fault::FailingDisk
+            | Fault::FullDisk
+            | Fault::Delay
+            | Fault::Reset
+            | Fault::Pause
+            | Fault::WallClock
+            | Fault::HandOver => {
+                let others = others.into_iter().map(machine::name);
+                others.for_each(|other| both(&victim, &other));
+            },
         }
         self.later(200, 6_000, Undo::MendNetwork);
     }
