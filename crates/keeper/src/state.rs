@@ -144,6 +144,11 @@ impl State {
         self.zxid
     }
 
+    /// The time of the newest entry, milliseconds since 1970; never goes back.
+    pub const fn time_ms(&self) -> i64 {
+        self.time_ms
+    }
+
     /// What all of it amounts to: the same at members that applied the same.
     pub fn digest(&self) -> u64 {
         let mix = |so_far: u64, first: u64, second: u64| {

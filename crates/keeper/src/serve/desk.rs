@@ -60,6 +60,8 @@ struct Lines {
     all: BTreeMap<Watcher, Arc<Line>>,
     of_session: BTreeMap<i64, Watcher>,
     of_address: BTreeMap<IpAddr, usize>,
+    /// Sessions that were heard on a connection that has gone since somebody asked.
+    heard_last: BTreeSet<i64>,
 }
 
 /// Who waits for an operation.
@@ -159,6 +161,13 @@ impl Desk {
         if lines.of_session.get(&session) == Some(&line.id) {
             lines.of_session.remove(&session);
         }
+        if session != 0
+            && !line.reads_only()
+            && line.was_heard()
+            && lines.heard_last.len() < CHANGES_MAX
+        {
+            lines.heard_last.insert(session);
+        }
         if let Some(count) = lines.of_address.get_mut(&line.peer.ip()) {
             *count -= 1;
             if *count == 0 {
@@ -247,11 +256,13 @@ impl Desk {
 
     /// Sessions at this member that were heard since this was last asked.
     pub(super) fn heard(&self) -> BTreeSet<i64> {
-        let lines = self.lines();
+        let mut lines = self.lines();
+        let mut sessions = std::mem::take(&mut lines.heard_last);
         let counts = lines.all.values().filter(|line| !line.reads_only());
         let heard = counts.filter(|line| line.was_heard());
-        let sessions = heard.map(|line| line.session());
-        sessions.filter(|&session| session != 0).collect()
+        let those = heard.map(|line| line.session());
+        sessions.extend(those.filter(|&session| session != 0));
+        sessions
     }
 
     /// Lets go of those whose session nobody who leads has counted with for `untold`: it may end

@@ -54,7 +54,8 @@ impl Expiry {
         if heard.is_silent(sent) {
             heard.again = Some(sent);
         }
-        (heard.last, heard.by) = (sent, by);
+        // A session may come back with another timeout.
+        (heard.last, heard.by, heard.timeout) = (sent, by, timeout);
     }
 
     /// Something went wrong, or nothing is wrong any more.

@@ -25,6 +25,9 @@ struct Mark {
 #[derive(Debug, Default)]
 pub(super) struct StateMachineSafety {
     marks: BTreeMap<i64, (MemberId, Mark)>,
+    /// States by their last transaction and their time: an entry whose operations were all applied
+    /// before moves the time alone.
+    states: BTreeMap<(i64, i64), (MemberId, u64, usize)>,
 }
 
 impl StateMachineSafety {
@@ -41,6 +44,7 @@ impl StateMachineSafety {
             digest: state.digest(),
             sessions: state.sessions().len(),
         };
+        self.state(member, state, findings);
         let (first, known) = *self.marks.entry(told.zxid).or_insert((member, mark));
         if known != mark {
             let zxid = told.zxid;
@@ -51,18 +55,17 @@ impl StateMachineSafety {
         }
     }
 
-    /// A state that was not reached operation by operation: from a snapshot.
-    pub(super) fn state(&self, member: MemberId, state: &State, findings: &mut Findings) {
-        let Some((first, known)) = self.marks.get(&state.zxid()) else {
-            return;
-        };
+    /// A state between two operations, however it was reached: by operations or from a snapshot.
+    pub(super) fn state(&mut self, member: MemberId, state: &State, findings: &mut Findings) {
         let (digest, sessions) = (state.digest(), state.sessions().len());
-        if (known.digest, known.sessions) != (digest, sessions) {
-            let zxid = state.zxid();
+        let at = (state.zxid(), state.time_ms());
+        let first = self.states.entry(at).or_insert((member, digest, sessions));
+        let (first, known_digest, known_sessions) = *first;
+        if (known_digest, known_sessions) != (digest, sessions) {
+            let (zxid, time_ms) = at;
             let detail = format!(
-                "after transaction {zxid} member {first} had digest {:x} and {} sessions, member \
-                 {member} has {digest:x} and {sessions}",
-                known.digest, known.sessions
+                "after transaction {zxid} at {time_ms} member {first} had digest {known_digest:x} \
+                 and {known_sessions} sessions, member {member} has {digest:x} and {sessions}"
             );
             findings.add(NAME, detail);
         }

@@ -106,3 +106,19 @@ async fn when_a_snapshot_took_the_states_place_clients_come_again() {
         "nobody knows whether it was done"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_was_heard_is_told_also_when_the_connection_is_gone_by_then() {
+    let (desk, replica) = solo();
+    let mut client = Client::connect(&desk, &replica);
+    let (session, _) = client.begin().await;
+    drop(desk.heard());
+    client.ask(1, &exists("/", false)).await;
+    assert_eq!(client.next().await, "1");
+    drop(client);
+    while desk.connections_len() > 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(desk.heard(), [session].into());
+    assert_eq!(desk.heard(), [].into(), "once");
+}
