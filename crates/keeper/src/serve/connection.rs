@@ -15,7 +15,7 @@ use mainstay_zk_proto::jute::{Jute as _, Malformed, Reader as Message};
 use mainstay_zk_proto::request::{Auth, Sasl};
 use mainstay_zk_proto::{Code, Opcode, Reply, Request, frame};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{Duration, Instant, timeout};
+use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::desk::{Desk, Waiter, read};
 use super::frames::Frames;
@@ -32,6 +32,9 @@ use crate::replica::{NoQuorum, Proposal, Replica};
 const FIRST_WORDS_MAX: Duration = Duration::from_secs(10);
 /// What is left when a connection ends from elsewhere is sent within this time, or not.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
+/// A wrong proof of identity is answered so late: whoever guesses passwords gets few tries, and a
+/// client is told after it has noticed that it is connected (kazoo reports a time-out otherwise).
+const GUESS_PAUSE: Duration = Duration::from_millis(250);
 /// Room that a buffer for sending keeps.
 const SPARE_BYTES_MAX: usize = 16 << 10;
 
@@ -201,7 +204,7 @@ async fn first(frames: &mut Frames, input: &mut (impl AsyncRead + Unpin)) -> Res
 /// Ends some time after somebody else ended the connection.
 async fn cut(line: &Line) {
     line.over.notified().await;
-    tokio::time::sleep(LAST_WORDS_MAX).await;
+    sleep(LAST_WORDS_MAX).await;
 }
 
 /// Sends what is put on the line.
@@ -281,7 +284,7 @@ impl<R: Replica> Connection<'_, R> {
             if is_write(frames.rest()) {
                 self.pass_all().await?;
             }
-            self.take(frames.take(length))?;
+            self.take(frames.take(length)).await?;
         }
         self.line.ready.notify_one();
         Ok(())
@@ -315,7 +318,7 @@ impl<R: Replica> Connection<'_, R> {
         clippy::wildcard_enum_match_arm,
         reason = "only these two may end the connection"
     )]
-    fn take(&mut self, message: &[u8]) -> Result<(), End> {
+    async fn take(&mut self, message: &[u8]) -> Result<(), End> {
         self.desk.tally.receive();
         self.line.tally.receive();
         let mut reader = Message::new(message);
@@ -327,8 +330,8 @@ impl<R: Replica> Connection<'_, R> {
             return Ok(());
         };
         match opcode {
-            Opcode::Auth => self.authenticate(header, reader.read()?),
-            Opcode::Sasl => self.sasl(header, reader.read()?),
+            Opcode::Auth => self.authenticate(header, reader.read()?).await,
+            Opcode::Sasl => self.sasl(header, reader.read()?).await,
             _ => {
                 self.ask(header, opcode, body);
                 Ok(())
@@ -512,7 +515,7 @@ impl<R: Replica> Connection<'_, R> {
             .push(Box::pin(async move { (number, agreed.await) }));
     }
 
-    fn authenticate(&mut self, header: RequestHeader, auth: Auth<'_>) -> Result<(), End> {
+    async fn authenticate(&mut self, header: RequestHeader, auth: Auth<'_>) -> Result<(), End> {
         let super_digest = self.desk.settings.super_digest.as_deref();
         match self.identities.prove(&auth, super_digest) {
             Ok(()) => {
@@ -521,13 +524,14 @@ impl<R: Replica> Connection<'_, R> {
                 Ok(())
             },
             Err(code) => {
+                sleep(GUESS_PAUSE).await;
                 self.say(|out| answer(out, header.xid, 0, Err(code)));
                 Err(End::Refused("the identity was not proved"))
             },
         }
     }
 
-    fn sasl(&mut self, header: RequestHeader, step: Sasl<'_>) -> Result<(), End> {
+    async fn sasl(&mut self, header: RequestHeader, step: Sasl<'_>) -> Result<(), End> {
         let random = random().map_err(|_| End::Refused("there is no randomness"))?;
         let users = &self.desk.settings.users;
         let proved = match self.sasl.step(step.token, users, random) {
@@ -544,6 +548,7 @@ impl<R: Replica> Connection<'_, R> {
             self.say(|out| answer(out, header.xid, 0, Ok(token)));
             return Ok(());
         }
+        sleep(GUESS_PAUSE).await;
         // Clients read a token here although there is an error.
         self.say(|out| {
             frame::append(out, |out| {

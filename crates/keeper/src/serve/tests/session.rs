@@ -122,3 +122,19 @@ async fn who_was_heard_is_told_also_when_the_connection_is_gone_by_then() {
     assert_eq!(desk.heard(), [session].into());
     assert_eq!(desk.heard(), [].into(), "once");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_proof_of_identity_is_answered_late() {
+    let (desk, replica) = solo();
+    let mut client = Client::connect(&desk, &replica);
+    client.begin().await;
+    let asked = Instant::now();
+    let proof = Auth {
+        kind: 0,
+        scheme: "nobody",
+        proof: b"knows",
+    };
+    client.ask(XID_AUTH, &Request::Auth(proof)).await;
+    assert_eq!(client.next().await, "-4 AuthFailed");
+    assert!(asked.elapsed() >= Duration::from_millis(200));
+}
