@@ -8,14 +8,14 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`plan`] | rounds and faults, from the seed |
-//! | [`subject`], [`ensemble`], [`network`] | members as processes, and their network |
-//! | [`wire`], [`session`] | clients of the bare protocol |
-//! | [`load`] | what clients do |
-//! | [`fault`], [`round`] | breaking, and what was seen of it |
-//! | [`history`], [`judge`] | what was asked and told, and what that says |
-//! | [`plant`] | broken promises on purpose: do the checkers see them? |
-//! | [`report`] | the result |
+//! | `plan` | rounds and faults, from the seed |
+//! | `subject`, `ensemble`, `network` | members as processes, and their network |
+//! | `wire`, `session` | clients of the bare protocol |
+//! | `load` | what clients do |
+//! | `fault`, `round` | breaking, and what was seen of it |
+//! | `history`, `judge` | what was asked and told, and what that says |
+//! | `plant` | broken promises on purpose: do the checkers see them? |
+//! | `report` | the result |
 
 mod ensemble;
 mod fault;

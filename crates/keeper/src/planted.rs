@@ -1,7 +1,7 @@
 //! Bugs that are planted on purpose, one at a time, to see whether the simulation finds them.
 //!
 //! Prevents checks that cannot fail. Only builds of the simulation know how to plant one (`--cfg
-//! mainstay_planted`); in any other [`is`] is `false` when it is compiled, and nothing is left.
+//! mainstay_planted`); in any other `is` is `false` when it is compiled, and nothing is left.
 
 /// A bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -51,7 +51,7 @@ pub(crate) fn write(sessions: impl IntoIterator<Item = i64>) -> Vec<u8> {
     out
 }
 
-/// Reads what [`write`] said.
+/// Reads what [`write()`] said.
 pub(crate) fn read(bytes: &[u8]) -> Result<Vec<i64>, Malformed> {
     let mut sessions = Vec::new();
     let (mut before, mut difference, mut shift) = (0_i64, 0_u64, 0);

@@ -1,7 +1,7 @@
 //! Where openraft's tasks run, and where its chance comes from.
 //!
 //! Prevents an engine that goes on in a process that was stopped: its tasks belong to the process
-//! that the member runs in, see [`process`](crate::process).
+//! that the member runs in, see [`process`].
 
 use std::time::Duration;
 
