@@ -76,7 +76,7 @@ pub(crate) enum Asked {
         /// Of which node.
         path: Path,
     },
-    /// Bring this session up to date.
+    /// Bring the session up to date.
     Sync,
     /// End the session.
     Close,

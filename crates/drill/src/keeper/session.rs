@@ -117,7 +117,7 @@ impl Client {
         told.await.unwrap_or(Err(Unknown))
     }
 
-    /// Leaves without a word: the store has to find out that this session is over.
+    /// Leaves without a word: the store has to find out that it is over.
     pub(crate) async fn vanish(&self) {
         let (tell, told) = oneshot::channel();
         if self.jobs.send(Job::Vanish(tell)).await.is_ok() {
