@@ -37,12 +37,14 @@ pub(super) enum Suite {
 
 impl Suite {
     /// The suites that run when none is named, fastest answer first.
-    ///
-    /// The keeper's drill is run by name until its check of watches is understood: after some
-    /// changes of leaders it misses the event of a node that watchers waited for, at all members at
-    /// once. Its other checks hold.
-    pub(super) const ALL: &'static [Self] =
-        &[Self::Unit, Self::Loom, Self::Sim, Self::Kazoo, Self::Drill];
+    pub(super) const ALL: &'static [Self] = &[
+        Self::Unit,
+        Self::Loom,
+        Self::Sim,
+        Self::Kazoo,
+        Self::Drill,
+        Self::Keeper,
+    ];
 
     /// Its name in the summary.
     pub(super) const fn name(self) -> &'static str {

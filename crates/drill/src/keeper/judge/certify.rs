@@ -139,6 +139,8 @@ pub(super) fn records(history: &History, writes: &Writes, subject: &Subject) -> 
 /// Entries that watch for a node which is not there, and whose connection was lost before it was
 /// told. Such a watch is set again at the next member, and fires if the node is there by then: one
 /// that was made and removed between two connections is missed, also by `ZooKeeper`.
+///
+/// Who asks again before it was told still has one watch, so all that asked share the loss.
 fn carried(history: &History) -> BTreeSet<usize> {
     let mut lost: BTreeMap<u64, Vec<Time>> = BTreeMap::new();
     for connection in &history.lost {
@@ -146,12 +148,12 @@ fn carried(history: &History) -> BTreeSet<usize> {
             .or_default()
             .push(connection.at);
     }
-    let mut open: BTreeMap<(u64, &Path), (usize, Time)> = BTreeMap::new();
+    let mut open: BTreeMap<(u64, &Path), (Time, Vec<usize>)> = BTreeMap::new();
     let mut carried = BTreeSet::new();
-    let mut end = |session, (watch, since): (usize, Time), until: Time| {
+    let mut end = |session, (since, asked): (Time, Vec<usize>), until: Time| {
         let lost = lost.get(&session).map_or(&[][..], Vec::as_slice);
         if lost.iter().any(|at| (since..=until).contains(at)) {
-            carried.insert(watch);
+            carried.extend(asked);
         }
     };
     for (at, entry) in history.entries.iter().enumerate() {
@@ -159,9 +161,10 @@ fn carried(history: &History) -> BTreeSet<usize> {
         let session = entry.session;
         match (&entry.asked, &reply.answer) {
             (Asked::Exists { path }, Answer::Refused(Code::NoNode)) => {
-                if let Some(before) = open.insert((session, path), (at, reply.at)) {
-                    end(session, before, reply.at);
-                }
+                let watch = open
+                    .entry((session, path))
+                    .or_insert_with(|| (reply.at, Vec::new()));
+                watch.1.push(at);
             },
             (Asked::Event { path }, _) => {
                 if let Some(watch) = open.remove(&(session, path)) {

@@ -218,6 +218,8 @@ fn a_node_that_came_and_went_between_two_connections_may_be_missed_and_no_other(
     let path: Path = format!("{ROOT}/presence/7").into();
     let mut story = Story::default();
     let exists = Asked::Exists { path: path.clone() };
+    // Asked twice, it is still one watch.
+    story.told(2, exists.clone(), 1, Answer::Refused(Code::NoNode));
     story.told(2, exists, 1, Answer::Refused(Code::NoNode));
     let create = Asked::Create {
         path: path.clone(),
@@ -246,7 +248,7 @@ fn a_node_that_came_and_went_between_two_connections_may_be_missed_and_no_other(
     };
     assert_eq!(judged(vec![]), 1);
     let lost = |session| Lost {
-        at: 3,
+        at: 5,
         session,
         member: 0,
         why: String::new(),
