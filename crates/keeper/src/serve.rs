@@ -295,9 +295,6 @@ async fn keep_time<R: Replica>(desk: &Desk, replica: &R) -> Infallible {
         let now = ticks.tick().await;
         let standing = replica.standing();
         let turn = expiry.step(now, standing.is_leader.then_some(standing.term));
-        if planted::is(Bug::ExpiryByWallClock) {
-            expiry.follow_wall_clock(wall_ms());
-        }
         let changes = desk.changes();
         match turn {
             Turn::Rest => continue,
@@ -316,6 +313,9 @@ async fn keep_time<R: Replica>(desk: &Desk, replica: &R) -> Infallible {
         }
         for session in replica.touched() {
             expiry.touch(session);
+        }
+        if planted::is(Bug::ExpiryByWallClock) {
+            expiry.follow_wall_clock(wall_ms());
         }
         end_silent(desk, replica, &mut expiry, standing.term.cast_signed());
         if now.saturating_duration_since(checked) >= check {

@@ -25,7 +25,7 @@ pub(super) enum Suite {
     Unit,
     /// Every interleaving of the lock-free state, by loom.
     Loom,
-    /// The keeper in virtual time, two hundred seeds.
+    /// The keeper in virtual time, two hundred seeds, and bugs that were planted to be found.
     Sim,
     /// The test suite of kazoo, the Python client, against three keepers, release build.
     Kazoo,
@@ -174,11 +174,10 @@ fn pass_on(output: impl Read, copy: &mut impl Write) -> Result<Tally> {
 }
 
 fn sim() -> Result<Tally> {
-    let summary = sim::suite()?;
-    let missing = summary.missing.len() as u64;
+    let (passed, failed) = sim::suite()?;
     Ok(Tally {
-        passed: summary.passed,
-        failed: summary.failed.len() as u64 + missing,
+        passed,
+        failed,
         skipped: 0,
     })
 }
