@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mainstay_core::random::Random;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::facts::Facts;
 use crate::history::History;
@@ -176,6 +176,7 @@ impl Life {
     async fn connect(&mut self) -> io::Result<Wire> {
         self.member = 1 + self.client.random.below(self.client.members);
         let address = machine::clients(self.member);
+        let asked = Instant::now();
         let open = Wire::open(&self.client.host, &address, &self.session).await;
         let (wire, shaken) = open?;
         let facts = &self.client.facts;
@@ -203,6 +204,7 @@ impl Life {
                 self.session.id = id;
                 self.session.password = password;
                 self.session.timeout = timeout;
+                self.heard(asked);
                 Ok(wire)
             },
         }

@@ -134,7 +134,7 @@ impl<D: SharedDisk> Answers for Desk<D> {
         body: Vec<u8>,
     ) -> Result<Vec<u8>, String> {
         match kind {
-            Kind::Append => {
+            Kind::Append | Kind::Progress => {
                 let request: AppendEntriesRequest<Engine> = decode(&body).map_err(words)?;
                 self.pulse.heard.now();
                 let response = self.raft.append_entries(request).await.map_err(words)?;

@@ -45,6 +45,8 @@ pub(super) enum Kind {
     Vote = 11,
     PreVote = 12,
     TransferLeader = 13,
+    /// How far the log is committed: an append without entries. Its answer may go with the next one.
+    Progress = 14,
     /// A snapshot begins.
     SnapshotBegin = 20,
     /// Its next block.
@@ -66,7 +68,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Answer,
         Self::Refusal,
         Self::Alive,
@@ -74,6 +76,7 @@ impl Kind {
         Self::Vote,
         Self::PreVote,
         Self::TransferLeader,
+        Self::Progress,
         Self::SnapshotBegin,
         Self::SnapshotBlock,
         Self::SnapshotEnd,

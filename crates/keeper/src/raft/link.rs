@@ -32,11 +32,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 
 /// Between tries to connect to a member that stays away.
-const BACKOFF_MAX: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_millis(500);
 
 /// A connection that owes answers and says nothing for so long is given up; the other end says
-/// that it is alive much more often.
-const SILENT_MAX: Duration = Duration::from_secs(3);
+/// that it is alive much more often. When a cut network heals, the kernel of a connection that was
+/// open waits for seconds before it sends again.
+const SILENT_MAX: Duration = Duration::from_secs(1);
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -296,6 +297,7 @@ async fn answer<R: AsyncRead + Unpin>(
         | Kind::Vote
         | Kind::PreVote
         | Kind::TransferLeader
+        | Kind::Progress
         | Kind::SnapshotBegin
         | Kind::SnapshotBlock
         | Kind::SnapshotEnd

@@ -251,9 +251,14 @@ fn append(
     let previous = request.prev_log_id;
     let last = request.entries.last().map(|entry| entry.log_id);
     let last = last.or(previous);
+    let kind = if request.entries.is_empty() {
+        Kind::Progress
+    } else {
+        Kind::Append
+    };
     let begun = link
         .map_err(Clone::clone)
-        .and_then(|link| link.begin(Kind::Append, encode(request)));
+        .and_then(|link| link.begin(kind, encode(request)));
     async move {
         let answer = match begun {
             Ok(_) if planted::is(Bug::SubQuorumCommit) => {

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::frame::{Frame, FrameReader, Greeting, Kind, write_frame};
 use crate::network::{Listener, Network};
@@ -30,7 +30,11 @@ const CONNECTIONS_MAX: usize = 256;
 const GREETING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often somebody who waits for an answer hears that this member is there.
-const ALIVE_EVERY: Duration = Duration::from_secs(1);
+const ALIVE_EVERY: Duration = Duration::from_millis(250);
+
+/// How long an answer that nobody waits for may wait for one to go with: each message wakes the
+/// leader, and one write at a time would cost it two per member.
+const LINGER: Duration = Duration::from_millis(2);
 
 /// After an error of the listener.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -72,7 +76,47 @@ pub(super) async fn serve<N: Network, A: Answers>(
     }
 }
 
-type UnderWay = Pin<Box<dyn Future<Output = (u64, Result<Vec<u8>, String>)> + Send>>;
+type UnderWay = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+/// A request that is done.
+struct Done {
+    id: u64,
+    kind: Kind,
+    outcome: Result<Vec<u8>, String>,
+}
+
+/// Answers that are to be written.
+#[derive(Default)]
+struct Out {
+    bytes: Vec<u8>,
+    /// When they have to be, if nothing else is written before.
+    due: Option<Instant>,
+}
+
+impl Out {
+    fn take(&mut self, Done { id, kind, outcome }: &Done) {
+        match outcome {
+            Ok(body) => write_frame(&mut self.bytes, *id, Kind::Answer, body),
+            Err(why) => write_frame(&mut self.bytes, *id, Kind::Refusal, why.as_bytes()),
+        }
+        let now = Instant::now();
+        let may_wait = *kind == Kind::Progress && outcome.is_ok();
+        let due = if may_wait { now + LINGER } else { now };
+        self.due = Some(self.due.map_or(due, |before| before.min(due)));
+    }
+
+    fn is_due(&self) -> bool {
+        self.due.is_some_and(|due| due <= Instant::now())
+    }
+
+    async fn write(&mut self, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        stream.write_all(&self.bytes).await?;
+        stream.flush().await?;
+        self.bytes.clear();
+        self.due = None;
+        Ok(())
+    }
+}
 
 async fn connection<N: Network, A: Answers>(
     mut stream: N::Stream,
@@ -86,7 +130,7 @@ async fn connection<N: Network, A: Answers>(
     let mut under_way: FuturesUnordered<UnderWay> = FuturesUnordered::new();
     let mut alive = interval(ALIVE_EVERY);
     alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut out = Vec::new();
+    let mut out = Out::default();
     loop {
         tokio::select! {
             frame = frames.next(), if under_way.len() < UNDER_WAY_MAX => {
@@ -94,23 +138,24 @@ async fn connection<N: Network, A: Answers>(
                     return Ok(());
                 };
                 let answer = Arc::clone(&answers).answer(from, kind, body);
-                let mut answer: UnderWay = Box::pin(async move { (id, answer.await) });
+                let mut answer: UnderWay = Box::pin(async move {
+                    let outcome = answer.await;
+                    Done { id, kind, outcome }
+                });
                 match poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await {
-                    Poll::Ready((id, outcome)) => write_outcome(&mut out, id, &outcome),
+                    Poll::Ready(done) => out.take(&done),
                     Poll::Pending => under_way.push(answer),
                 }
             },
-            Some((id, outcome)) = under_way.next() => {
-                write_outcome(&mut out, id, &outcome);
-            },
+            Some(done) = under_way.next() => out.take(&done),
             _ = alive.tick(), if !under_way.is_empty() => {
-                write_frame(&mut out, 0, Kind::Alive, &[]);
+                write_frame(&mut out.bytes, 0, Kind::Alive, &[]);
+                out.due = Some(Instant::now());
             },
+            () = sleep_until(out.due.unwrap_or_else(Instant::now)), if out.due.is_some() => {},
         }
-        if !out.is_empty() {
-            write.write_all(&out).await?;
-            write.flush().await?;
-            out.clear();
+        if out.is_due() {
+            out.write(&mut write).await?;
         }
     }
 }
@@ -118,7 +163,7 @@ async fn connection<N: Network, A: Answers>(
 /// Says who this member is; the answer is who the other one is.
 async fn greet<S>(stream: &mut S, mut mine: Greeting) -> io::Result<u64>
 where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    S: tokio::io::AsyncRead + AsyncWrite + Unpin,
 {
     let theirs = Greeting::receive(stream).await?;
     mine.wanted = theirs.member;
@@ -126,11 +171,4 @@ where
     mine.check(&theirs)?;
     mine.send(stream).await?;
     Ok(theirs.member)
-}
-
-fn write_outcome(out: &mut Vec<u8>, id: u64, outcome: &Result<Vec<u8>, String>) {
-    match outcome {
-        Ok(body) => write_frame(out, id, Kind::Answer, body),
-        Err(why) => write_frame(out, id, Kind::Refusal, why.as_bytes()),
-    }
 }

@@ -67,24 +67,28 @@ impl Life {
                 self.under_way.pop_front();
                 return Err(io::ErrorKind::NotConnected.into());
             }
-            self.heard(under.sent);
+            self.answered(under.sent);
             self.under_way.pop_front();
             self.failed(answer, code);
             return Ok(());
         }
-        self.heard(under.sent);
+        self.answered(under.sent);
         self.under_way.pop_front();
         self.done(answer, reader.rest())
     }
 
+    fn answered(&self, sent: Instant) {
+        self.heard(sent);
+        self.client.answers.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The member heard what was sent then.
-    fn heard(&self, sent: Instant) {
+    pub(super) fn heard(&self, sent: Instant) {
         let (session, member) = (self.session.id, self.member);
         let timeout = self.session.timeout;
         self.client
             .facts
             .check(|properties, _| properties.expiry.heard(session, sent, (member, timeout)));
-        self.client.answers.fetch_add(1, Ordering::Relaxed);
     }
 
     fn record(&self, answer: Answer, act: Act<Key, key::Value>) {
