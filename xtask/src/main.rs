@@ -19,6 +19,7 @@ mod tidy;
 mod verify;
 mod wait;
 mod workspace;
+mod zookeeper;
 
 use std::process::ExitCode;
 

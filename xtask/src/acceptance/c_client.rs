@@ -14,11 +14,12 @@ use anyhow::Result;
 
 use super::outcome::{Counts, Report, Run, Verdict};
 use super::sandbox::{self, Sandboxed};
-use super::server::{Choice, Java, Subject};
+use super::server::{Choice, Subject};
 use super::{java, source};
 use crate::debian;
 use crate::process::Scratch;
 use crate::wait;
+use crate::zookeeper::Java;
 
 /// The classes that talk to a server, and how many tests each has. The others test the client
 /// against a server of their own invention.

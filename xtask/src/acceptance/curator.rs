@@ -13,11 +13,12 @@ use anyhow::{Result, bail};
 
 use super::outcome::{Counts, Report, Run, Verdict};
 use super::sandbox::{self, Sandboxed};
-use super::server::{self, Choice, Java, Subject};
+use super::server::{Choice, Subject};
 use super::{java, source};
 use crate::debian::{self, Program};
 use crate::process::Scratch;
 use crate::wait;
+use crate::zookeeper::{self, Java};
 
 /// One per recipe.
 const EXPECTED: Counts = Counts {
@@ -70,7 +71,7 @@ fn against(choice: &Choice, subject: Subject) -> Result<Run> {
 }
 
 fn compile(folder: &Path, java: &Java) -> Result<String> {
-    let jars = format!("{}:{}", java.class_path, server::class_path(JARS)?);
+    let jars = format!("{}:{}", java.class_path, zookeeper::class_path(JARS)?);
     let sources = folder.join("curator");
     fs::create_dir(&sources)?;
     let mut javac = Command::new("javac");

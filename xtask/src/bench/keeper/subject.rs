@@ -11,6 +11,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use crate::debian::{self, Program};
+use crate::zookeeper::Java;
 
 /// Members of each ensemble.
 pub(super) const MEMBERS: usize = 3;
@@ -37,38 +38,6 @@ pub(super) struct Seat {
     pub election: SocketAddr,
 }
 
-/// What Debian's `ZooKeeper` needs of `/usr/share/java`.
-const JARS: &[&str] = &[
-    "zookeeper",
-    "zookeeper-jute",
-    "slf4j-api",
-    "slf4j-simple",
-    "netty-buffer",
-    "netty-codec",
-    "netty-common",
-    "netty-handler",
-    "netty-resolver",
-    "netty-transport",
-    "netty-transport-native-unix-common",
-    "netty-transport-native-epoll",
-    "snappy-java",
-    "metrics-core",
-    "commons-cli",
-    "commons-io",
-    "jetty9-server",
-    "jetty9-servlet",
-    "jetty9-util",
-    "jetty9-util-ajax",
-    "jetty9-http",
-    "jetty9-io",
-    "jetty9-security",
-    "jackson-core",
-    "jackson-databind",
-    "jackson-annotations",
-    "servlet-api",
-    "log4j-1.2",
-];
-
 impl Subject {
     /// All of them, ours first.
     pub(super) const ALL: &'static [Self] = &[Self::Mainstay, Self::Zookeeper, Self::Etcd];
@@ -93,17 +62,8 @@ impl Subject {
     /// What has to be installed for it.
     pub(super) const fn programs(self) -> &'static [Program] {
         match self {
-            Self::Mainstay => &[],
-            Self::Zookeeper => &[
-                Program {
-                    name: "java",
-                    package: "default-jre-headless",
-                },
-                Program {
-                    name: "/usr/share/zookeeper/bin/zkServer.sh",
-                    package: "zookeeper",
-                },
-            ],
+            // Whoever starts it provides it, see `Java`.
+            Self::Mainstay | Self::Zookeeper => &[],
             Self::Etcd => &[Program {
                 name: "etcd",
                 package: "etcd-server",
@@ -156,11 +116,9 @@ impl Subject {
 }
 
 fn zookeeper(config: &Path) -> Result<Vec<OsString>> {
-    let java = debian::find("java").context("java is not installed")?;
-    let jars = JARS.iter().map(|jar| format!("/usr/share/java/{jar}.jar"));
-    let jars: Vec<String> = jars.collect();
-    let mut command: Vec<OsString> = vec![java.into()];
-    command.extend(["-Xmx2g", "-cp", &jars.join(":")].map(Into::into));
+    let java = Java::provide()?;
+    let mut command: Vec<OsString> = vec![java.program.into()];
+    command.extend(["-Xmx2g", "-cp", &java.class_path].map(Into::into));
     command.push("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn".into());
     command.push("org.apache.zookeeper.server.quorum.QuorumPeerMain".into());
     command.push(config.into());
