@@ -54,11 +54,14 @@ use load::Clients;
 use network::Network;
 use plan::{Plan, Round};
 use report::{Frame, Material};
-use round::{Outcome, Setting};
+use round::{Outcome, Seen, Setting};
 use session::World;
 
 /// The name of the scenario.
 pub const SCENARIO: &str = "keeper";
+
+/// Faults of a round that a line of progress tells.
+const FAULTS_TOLD_MAX: usize = 3;
 
 /// Members of an ensemble, at most: more only cost time.
 const MEMBERS_MAX: usize = 9;
@@ -253,28 +256,36 @@ fn frame(options: &Options, plan: &Plan) -> Frame {
 }
 
 fn tell(round: &Round, plan: &Plan, judgement: &Judgement, material: &Material) {
-    let faults = round.faults.iter().map(|fault| fault.kind.as_str());
-    let mut faults: Vec<_> = faults.collect();
-    faults.dedup();
-    let gaps = material.faults.iter().rev().take(round.faults.len());
-    let gaps = gaps.filter_map(|seen| seen.gap_us).max();
+    let seen = material.faults.iter().rev().take(round.faults.len()).rev();
+    let mut faults: Vec<String> = seen.map(without_writes).collect();
+    let more = faults.len().saturating_sub(FAULTS_TOLD_MAX);
+    faults.truncate(FAULTS_TOLD_MAX);
+    if more > 0 {
+        faults.push(format!("{more} more"));
+    }
     let verdict = if judgement.is_kept() {
         "kept"
     } else {
         "BROKEN"
     };
     say(format_args!(
-        "round {:>3} of {}: {:<28} {} acknowledged, {} unknown, no writes for {} ms: {verdict}",
+        "round {:>3} of {}: {:<50} {} acknowledged, {} unknown: {verdict}",
         round.number,
         plan.rounds.len(),
         faults.join(", "),
         judgement.acknowledged,
         judgement.unknown,
-        gaps.unwrap_or_default() / 1_000,
     ));
     for words in &judgement.words {
         say(format_args!("  {words}"));
     }
+}
+
+/// A fault and how long nobody wrote: `kill_leader 372 ms`.
+fn without_writes(seen: &Seen) -> String {
+    let kind = seen.inflicted.kind;
+    let ms = seen.gap_us.map(|us| us / 1_000);
+    ms.map_or_else(|| kind.to_string(), |ms| format!("{kind} {ms} ms"))
 }
 
 /// A line of progress.
