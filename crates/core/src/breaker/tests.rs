@@ -256,6 +256,17 @@ fn an_open_circuit_rejects_until_its_cooldown_ends_and_says_when() {
     assert_eq!(admitted.transition, Some(Transition::HalfOpened));
 }
 
+#[test]
+fn the_end_of_an_open_circuit_says_what_asking_it_says() {
+    assert_eq!(breaker(&config()).open_until(), None, "closed");
+    let breaker = open(&config());
+    let until = breaker.open_until().expect("it opened");
+    let rejected = breaker.acquire(at(7)).expect_err("still open");
+    assert_eq!(rejected.retry_after, Some(until.since(at(7))));
+    breaker.shadow(at(7));
+    assert_eq!(breaker.open_until(), None, "in the shadow calls pass");
+}
+
 // Pitfall 4: resilience4j, Polly, failsafe-go and Hystrix fail.
 #[test]
 fn a_clock_that_runs_backwards_neither_panics_nor_lengthens_a_cooldown() {

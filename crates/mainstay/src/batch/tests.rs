@@ -55,7 +55,7 @@ fn config(size_max: u32, window: Option<Duration>, in_flight: u32) -> Config {
 fn rejected(cause: Cause) -> Error<&'static str> {
     Error::Rejected(Rejection {
         policy: Policy::Batch,
-        name: Arc::from("users"),
+        name: "users".into(),
         cause,
         retry_after: None,
     })

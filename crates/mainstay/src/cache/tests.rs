@@ -131,7 +131,7 @@ async fn what_other_policies_refuse_or_end_is_a_need_too() {
     advance(SECOND * 20).await;
     let rejected = Error::Rejected(Rejection {
         policy: Policy::Breaker,
-        name: Arc::from("users"),
+        name: "users".into(),
         cause: Cause::CircuitOpen,
         retry_after: None,
     });

@@ -36,7 +36,7 @@ fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
 fn rejected(cause: Cause) -> Error<&'static str> {
     Error::Rejected(Rejection {
         policy: Policy::Coalesce,
-        name: Arc::from("users"),
+        name: "users".into(),
         cause,
         retry_after: None,
     })

@@ -11,6 +11,7 @@ use tokio::time::advance;
 
 use super::*;
 use crate::clock::Clock;
+use crate::name::Name as Named;
 
 /// A recorder that keeps each series under its written form.
 #[derive(Default)]
@@ -76,7 +77,11 @@ fn series(service: &str, state: &str) -> String {
     format!("{name}{{service={service},endpoint=,state={state}}}")
 }
 
-fn breaker(service: &str, metrics: &Arc<Metrics>, clock: Clock) -> Breaker<Arc<Metrics>> {
+fn breaker(
+    service: impl Into<Named>,
+    metrics: &Arc<Metrics>,
+    clock: Clock,
+) -> Breaker<Arc<Metrics>> {
     Breaker::builder(service)
         .observer(Arc::<Metrics>::clone(metrics))
         .clock(clock)
@@ -151,7 +156,7 @@ async fn circuits_without_end_have_a_bounded_number_of_series() {
     with_local_recorder(&recording, || {
         let metrics = Arc::new(Metrics::new());
         for n in 0..CIRCUITS_MAX + 7 {
-            metrics.watch(&breaker(&n.to_string(), &metrics, clock));
+            metrics.watch(&breaker(n.to_string(), &metrics, clock));
         }
         assert_eq!(recording.states().len(), CIRCUITS_MAX);
         assert_eq!(recording.count("mainstay_circuits_untracked_total{}"), 7);
