@@ -150,6 +150,7 @@ async fn a_forgotten_circuit_is_in_no_state_and_the_others_stay() {
 }
 
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 async fn circuits_without_end_have_a_bounded_number_of_series() {
     let recording = Recording::default();
     let clock = Clock::new();
@@ -164,6 +165,7 @@ async fn circuits_without_end_have_a_bounded_number_of_series() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn transitions_at_once_never_leave_two_states() {
     let recording = Recording::default();
     let metrics = with_local_recorder(&recording, || {
