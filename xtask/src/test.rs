@@ -3,6 +3,7 @@
 //! Prevents a green run that ran nothing: what cannot run is named and counted as skipped,
 //! `--no-skip` makes it a failure, and a suite in which no test ran has failed.
 
+mod miri;
 mod suite;
 mod tally;
 

@@ -9,6 +9,7 @@ mod links;
 mod manifest;
 mod metrics;
 mod picture;
+mod pitfalls;
 mod reference;
 mod source;
 
@@ -105,6 +106,7 @@ pub(crate) fn run(args: Args) -> Result<bool> {
     findings.extend(source::check(&files));
     findings.extend(manifest::check(&files));
     findings.extend(links::check(&files));
+    findings.extend(pitfalls::check(&files));
     let mut generated = reference::generate(&files, &mut findings);
     generated.extend(picture::generate(&crates, &files, &mut findings));
     for document in generated {

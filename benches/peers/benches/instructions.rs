@@ -67,6 +67,14 @@ fn breaker_open_rejection(mut worker: Worker) {
 }
 
 #[library_benchmark(setup = ready)]
+#[bench::mainstay((Case::BreakerOpenRejectionSync, "mainstay"))]
+#[bench::failsafe((Case::BreakerOpenRejectionSync, "failsafe"))]
+#[bench::recloser((Case::BreakerOpenRejectionSync, "recloser"))]
+fn breaker_open_rejection_sync(mut worker: Worker) {
+    worker(CALLS);
+}
+
+#[library_benchmark(setup = ready)]
 #[bench::mainstay((Case::BreakerHalfOpenRejection, "mainstay"))]
 #[bench::tower_resilience((Case::BreakerHalfOpenRejection, "tower-resilience"))]
 #[bench::seatbelt((Case::BreakerHalfOpenRejection, "seatbelt"))]
@@ -94,7 +102,7 @@ fn limiter_acquire(mut worker: Worker) {
 
 library_benchmark_group!(
     name = policies;
-    benchmarks = breaker_closed_success, breaker_closed_success_sync, breaker_closed_success_tower, breaker_closed_failure, breaker_open_rejection, breaker_half_open_rejection, pipeline_success, limiter_acquire
+    benchmarks = breaker_closed_success, breaker_closed_success_sync, breaker_closed_success_tower, breaker_closed_failure, breaker_open_rejection, breaker_open_rejection_sync, breaker_half_open_rejection, pipeline_success, limiter_acquire
 );
 
 main!(library_benchmark_groups = policies);

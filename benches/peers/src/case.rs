@@ -33,6 +33,8 @@ pub enum Case {
     BreakerClosedFailure,
     /// A call that an open circuit turns away.
     BreakerOpenRejection,
+    /// The same without a future: a closure, or a permit that is asked for.
+    BreakerOpenRejectionSync,
     /// A call that a half-open circuit turns away because its one probe is out.
     BreakerHalfOpenRejection,
     /// A call that succeeds, through deadline, retry with budget, breaker, bulkhead and timeout.
@@ -43,7 +45,7 @@ pub enum Case {
 
 impl Case {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::BreakerClosedSuccess,
         Self::BreakerClosedSuccessSync,
         Self::BreakerClosedSuccessTower,
@@ -51,6 +53,7 @@ impl Case {
         Self::BreakerClosedSuccess2Breakers,
         Self::BreakerClosedFailure,
         Self::BreakerOpenRejection,
+        Self::BreakerOpenRejectionSync,
         Self::BreakerHalfOpenRejection,
         Self::PipelineSuccess,
         Self::LimiterAcquire,
@@ -67,6 +70,7 @@ impl Case {
             Self::BreakerClosedSuccess2Breakers => "breaker_closed_success_2_breakers",
             Self::BreakerClosedFailure => "breaker_closed_failure",
             Self::BreakerOpenRejection => "breaker_open_rejection",
+            Self::BreakerOpenRejectionSync => "breaker_open_rejection_sync",
             Self::BreakerHalfOpenRejection => "breaker_half_open_rejection",
             Self::PipelineSuccess => "pipeline_success",
             Self::LimiterAcquire => "limiter_acquire",
@@ -83,6 +87,7 @@ impl Case {
             | Self::BreakerClosedSuccessTower
             | Self::BreakerClosedFailure
             | Self::BreakerOpenRejection
+            | Self::BreakerOpenRejectionSync
             | Self::BreakerHalfOpenRejection
             | Self::PipelineSuccess
             | Self::LimiterAcquire => 1,

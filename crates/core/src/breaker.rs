@@ -225,6 +225,15 @@ impl Breaker {
         Some(Permit::new(generation, UNTIMED, Kind::Plain))
     }
 
+    /// Until when an open circuit rejects every call, without the way that other states take.
+    /// `None` says nothing: ask.
+    #[inline]
+    pub fn open_until(&self) -> Option<Instant> {
+        let until = Word::open_until(self.word.load(Ordering::Acquire))?;
+        // In the shadow calls pass.
+        (!self.shadow.load(Ordering::Relaxed)).then_some(until)
+    }
+
     /// Whether [`acquire`](Self::acquire) would admit a call; changes nothing. In its ramp a
     /// circuit that admits some calls says yes.
     pub fn would_admit(&self, now: Instant) -> bool {

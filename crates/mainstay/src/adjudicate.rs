@@ -23,6 +23,7 @@ use mainstay_core::adjudicate::{self as core, Decision};
 use mainstay_core::event::{Event, Observe};
 
 use crate::builder;
+use crate::name::Name;
 use crate::told::Told;
 
 pub use mainstay_core::adjudicate::{ConfigError, REPLICAS_MAX, Replicas, Rule, Tally, Why};
@@ -80,7 +81,7 @@ pub enum NoVerdict<E> {
     #[error("no answer of {name}: {}", why.as_str())]
     Undecided {
         /// The adjudicator's name.
-        name: Arc<str>,
+        name: Name,
         /// Why.
         why: Why,
         /// Who said what.
@@ -99,7 +100,7 @@ type Running<F> = (usize, Pin<Box<F>>);
 
 impl Adjudicator {
     /// An adjudicator for the service called `name`.
-    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+    pub fn builder(name: impl Into<Name>) -> Builder {
         Builder::new(name.into(), Vec::new())
     }
 }
@@ -226,7 +227,7 @@ impl<O: Observe> Court<O> {
                 failures,
             }),
             Err(why) => Err(NoVerdict::Undecided {
-                name: Arc::clone(&self.told.name),
+                name: self.told.name.clone(),
                 why,
                 tally,
                 failures,

@@ -21,6 +21,7 @@ use mainstay_core::time::Deadline;
 
 use crate::clock::Clock;
 use crate::error::{Cause, Error, Policy, Rejection, Scope};
+use crate::name::Name;
 
 mod future;
 mod gathering;
@@ -89,7 +90,7 @@ pub struct Batch<I, T, E>(Arc<Shared<I, T, E>>);
 struct Shared<I, T, E> {
     gathering: Mutex<Gathering<I, T, E>>,
     send: SendBatch<I, T, E>,
-    name: Arc<str>,
+    name: Name,
     clock: Clock,
 }
 
@@ -103,14 +104,14 @@ type SendBatch<I, T, E> = Box<dyn Fn(Vec<I>) -> Sending<T, E> + Send + Sync>;
 #[derive(Debug)]
 #[must_use = "ends with build()"]
 pub struct Builder {
-    name: Arc<str>,
+    name: Name,
     config: Config,
     clock: Option<Clock>,
 }
 
 impl Batch<(), (), ()> {
     /// Batches for the service called `name`.
-    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+    pub fn builder(name: impl Into<Name>) -> Builder {
         Builder {
             name: name.into(),
             config: Config::default(),
@@ -166,7 +167,7 @@ impl<I, T, E> Batch<I, T, E> {
     fn rejection(&self, cause: Cause) -> Error<E> {
         Error::Rejected(Rejection {
             policy: Policy::Batch,
-            name: Arc::clone(&self.0.name),
+            name: self.0.name.clone(),
             cause,
             retry_after: None,
         })

@@ -22,6 +22,7 @@ use mainstay_core::time::Instant;
 
 use crate::classify::{Classify, ErrorsFail};
 use crate::error::{Cause, Error, Policy, Rejection};
+use crate::name::Name;
 
 mod builder;
 mod call;
@@ -77,14 +78,14 @@ struct Circuit<O> {
 
 impl Breaker {
     /// A breaker called `name`: the service that it guards.
-    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+    pub fn builder(name: impl Into<Name>) -> Builder {
         Builder::new(name.into(), Extra::default())
     }
 }
 
 impl<O: Observe> Breaker<O> {
     /// Its name.
-    pub fn name(&self) -> &Arc<str> {
+    pub fn name(&self) -> &Name {
         self.0.family.name()
     }
 
@@ -218,7 +219,7 @@ impl<O: Observe> Breaker<O> {
     pub fn rejection(&self, rejected: Rejected) -> Rejection {
         Rejection {
             policy: Policy::Breaker,
-            name: Arc::clone(self.name()),
+            name: self.name().clone(),
             cause: Cause::CircuitOpen,
             retry_after: rejected.retry_after,
         }
@@ -231,9 +232,15 @@ impl<O: Observe> Breaker<O> {
 
     #[inline]
     fn acquire(&self) -> Result<breaker::Permit, Rejected> {
-        match self.0.engine.acquire_untimed() {
-            Some(permit) => Ok(permit),
-            None => self.admitted(self.timed().acquire()),
+        if let Some(permit) = self.0.engine.acquire_untimed() {
+            return Ok(permit);
+        }
+        let timed = self.timed();
+        match timed.reject() {
+            Some(left) => Err(Rejected {
+                retry_after: Some(left),
+            }),
+            None => self.admitted(timed.acquire()),
         }
     }
 
@@ -277,7 +284,7 @@ impl<O: Observe> Breaker<O> {
     }
 
     fn event(&self, transition: Transition) -> Event {
-        let service = Arc::clone(self.name());
+        let service = Arc::from(self.name());
         let endpoint = Arc::clone(&self.0.endpoint);
         match transition {
             Transition::Opened {

@@ -4,11 +4,11 @@
 //! policy's module gives its own builder a name, and says how it is built.
 
 use std::fmt;
-use std::sync::Arc;
 
 use mainstay_core::event::Observe;
 
 use crate::clock::Clock;
+use crate::name::Name;
 use crate::told::Told;
 
 /// Makes a policy with the configuration `C`, which tells the observer `O` of itself. `X` is what
@@ -18,7 +18,7 @@ use crate::told::Told;
 /// left in the program; with `Arc<dyn Observe>` it is chosen at run time.
 #[must_use = "ends with build()"]
 pub struct Builder<C, X = (), O = ()> {
-    pub(crate) name: Arc<str>,
+    pub(crate) name: Name,
     pub(crate) config: C,
     pub(crate) extra: X,
     pub(crate) clock: Option<Clock>,
@@ -26,7 +26,7 @@ pub struct Builder<C, X = (), O = ()> {
 }
 
 impl<C: Default, X> Builder<C, X> {
-    pub(crate) fn new(name: Arc<str>, extra: X) -> Self {
+    pub(crate) fn new(name: Name, extra: X) -> Self {
         Self {
             name,
             config: C::default(),

@@ -25,6 +25,7 @@ use crate::builder;
 use crate::clock::Clock;
 use crate::error::{Cause, Error, Policy, Rejection};
 use crate::gate::{Arrived, Gate, Gated, Patience};
+use crate::name::Name;
 use crate::told::Told;
 
 mod future;
@@ -121,7 +122,7 @@ pub type Builder<O = ()> = builder::Builder<Config, (), O>;
 
 impl Bulkhead {
     /// A bulkhead called `name`: the service that it guards.
-    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+    pub fn builder(name: impl Into<Name>) -> Builder {
         Builder::new(name.into(), ())
     }
 }

@@ -83,7 +83,6 @@ impl<T: ?Sized, E, C: Classify<T, E>> Classify<T, Error<E>> for Nested<C> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use super::*;
     use crate::error::{Cause, Policy, Rejection};
@@ -92,7 +91,7 @@ mod tests {
     fn a_rejection_by_an_inner_policy_is_no_failure_of_the_callee() {
         let rejected: Error<&str> = Error::Rejected(Rejection {
             policy: Policy::Bulkhead,
-            name: Arc::from("payment"),
+            name: "payment".into(),
             cause: Cause::QueueFull,
             retry_after: None,
         });

@@ -18,6 +18,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::error::{Cause, Error, Policy, Rejection};
+use crate::name::Name;
 
 mod blocking;
 mod flight;
@@ -83,20 +84,20 @@ pub struct Coalesce<K, T, E> {
 
 struct Shared<K, T, E> {
     flights: Flights<K, Result<T, Error<E>>>,
-    name: Arc<str>,
+    name: Name,
 }
 
 /// Makes a [`Coalesce`].
 #[derive(Debug)]
 #[must_use = "ends with build()"]
 pub struct Builder {
-    name: Arc<str>,
+    name: Name,
     config: Config,
 }
 
 impl Coalesce<(), (), ()> {
     /// Coalescing for the service called `name`.
-    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+    pub fn builder(name: impl Into<Name>) -> Builder {
         Builder {
             name: name.into(),
             config: Config::default(),
@@ -156,7 +157,7 @@ impl<K, T, E> Coalesce<K, T, E> {
     fn rejection(&self, cause: Cause) -> Error<E> {
         Error::Rejected(Rejection {
             policy: Policy::Coalesce,
-            name: Arc::clone(&self.shared.name),
+            name: self.shared.name.clone(),
             cause,
             retry_after: None,
         })

@@ -30,6 +30,7 @@ use crate::classify::{Classify, ErrorsFail};
 use crate::clock::Clock;
 use crate::error::{Cause, Error, Policy, Rejection};
 use crate::gate::{Arrived, Gate, Gated, Patience};
+use crate::name::Name;
 use crate::told::Told;
 
 mod future;
@@ -134,7 +135,7 @@ pub type Builder<O = ()> = builder::Builder<Config, (), O>;
 
 impl ConcurrencyLimit {
     /// A limit called `name`: what it guards.
-    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+    pub fn builder(name: impl Into<Name>) -> Builder {
         Builder::new(name.into(), ())
     }
 }

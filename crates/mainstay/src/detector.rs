@@ -18,6 +18,7 @@ use mainstay_core::event::{Event, Observe};
 use mainstay_core::outcome::Reason;
 
 use crate::builder;
+use crate::name::Name;
 use crate::told::Told;
 
 pub use mainstay_core::detector::{
@@ -78,7 +79,7 @@ pub type Builder<O = ()> = builder::Builder<Config, LocalHealthConfig, O>;
 
 impl Detector {
     /// A detector called `name`: what the peers are replicas of.
-    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+    pub fn builder(name: impl Into<Name>) -> Builder {
         Builder::new(name.into(), LocalHealthConfig::default())
     }
 }

@@ -4,9 +4,9 @@
 //! Prevents errors nested as deep as the policies, and retries of work that was done: what was
 //! never sent may always be tried again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use crate::name::Name;
 use mainstay_core::outcome::{Outcome, Reason};
 use mainstay_core::retry::Sent;
 
@@ -72,7 +72,7 @@ pub struct Rejection {
     /// Which kind of policy refused.
     pub policy: Policy,
     /// The policy's name.
-    pub name: Arc<str>,
+    pub name: Name,
     /// Why.
     pub cause: Cause,
     /// When asking again may help, where that is known.
@@ -284,7 +284,7 @@ mod tests {
     fn rejection() -> Rejection {
         Rejection {
             policy: Policy::Breaker,
-            name: Arc::from("payment"),
+            name: "payment".into(),
             cause: Cause::CircuitOpen,
             retry_after: Some(Duration::from_secs(1)),
         }

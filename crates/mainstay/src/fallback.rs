@@ -19,6 +19,7 @@ use mainstay_core::outcome::Reason;
 use crate::builder;
 use crate::classify::{Classify, ErrorsFail, Nested};
 use crate::error::{Cause, Error};
+use crate::name::Name;
 use crate::told::Told;
 
 mod future;
@@ -85,7 +86,7 @@ pub type Builder<O = ()> = builder::Builder<Config, (), O>;
 
 impl Fallback {
     /// A fallback for the service called `name`.
-    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+    pub fn builder(name: impl Into<Name>) -> Builder {
         Builder::new(name.into(), ())
     }
 }

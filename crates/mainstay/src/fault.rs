@@ -14,6 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use mainstay_core::fault::{Injector, LATENCY_MAX};
 
 use crate::error::{Cause, Error, Policy, Rejection};
+use crate::name::Name;
 
 mod forge;
 mod future;
@@ -49,21 +50,21 @@ struct Drill {
     injector: Injector,
     /// The keys that are broken; all when `None`.
     keys: RwLock<Option<BTreeSet<Arc<str>>>>,
-    name: Arc<str>,
+    name: Name,
 }
 
 /// Makes a [`Faults`].
 #[derive(Debug)]
 #[must_use = "ends with build()"]
 pub struct Builder {
-    name: Arc<str>,
+    name: Name,
     config: Config,
     seed: Option<u64>,
 }
 
 impl Faults {
     /// Faults of the service called `name`.
-    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+    pub fn builder(name: impl Into<Name>) -> Builder {
         Builder {
             name: name.into(),
             config: Config::default(),
@@ -173,7 +174,7 @@ impl Faults {
     fn rejection(&self) -> Rejection {
         Rejection {
             policy: Policy::Fault,
-            name: Arc::clone(&self.0.name),
+            name: self.0.name.clone(),
             cause: Cause::Injected,
             retry_after: None,
         }

@@ -18,6 +18,7 @@ use mainstay_core::outlier::{self, Cell, Decision};
 use mainstay_core::time::Instant;
 
 use crate::builder;
+use crate::name::Name;
 use crate::told::Told;
 
 mod layer;
@@ -71,7 +72,7 @@ pub struct Extra {
 impl Outliers {
     /// Compares these endpoints of the service called `name`.
     pub fn builder<E: Into<Arc<str>>>(
-        name: impl Into<Arc<str>>,
+        name: impl Into<Name>,
         endpoints: impl IntoIterator<Item = E>,
     ) -> Builder {
         let endpoints = endpoints.into_iter().map(Into::into).collect();

@@ -62,6 +62,7 @@ use mainstay_core::event::Observe;
 use crate::classify::{Classify, ErrorsFail};
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::name::Name;
 use crate::retry::Attempt;
 
 mod bottom;
@@ -116,7 +117,7 @@ pub struct Pipeline<S = Canonical, C = ErrorsFail>(Arc<Plan<S, C>>);
 
 #[derive(Debug)]
 struct Plan<S, C> {
-    name: Arc<str>,
+    name: Name,
     stages: S,
     classify: C,
     clock: Clock,
@@ -128,13 +129,13 @@ impl<O: Observe> Pipeline<Canonical<O>> {
     ///
     /// Its policies say which observer it has. Where it has none of those, say it is [`Pipeline`]
     /// that you want: `let pipeline: Pipeline = …`.
-    pub fn builder(name: impl Into<Arc<str>>) -> Builder<ErrorsFail, O> {
+    pub fn builder(name: impl Into<Name>) -> Builder<ErrorsFail, O> {
         Builder::new(name.into())
     }
 }
 
 impl<S, C> Pipeline<S, C> {
-    fn new(name: Arc<str>, stages: S, classify: C, (clock, grain): (Clock, Grain)) -> Self {
+    fn new(name: Name, stages: S, classify: C, (clock, grain): (Clock, Grain)) -> Self {
         Self(Arc::new(Plan {
             name,
             stages,
@@ -145,7 +146,7 @@ impl<S, C> Pipeline<S, C> {
     }
 
     /// Its name.
-    pub fn name(&self) -> &Arc<str> {
+    pub fn name(&self) -> &Name {
         &self.0.name
     }
 

@@ -23,6 +23,7 @@ use mainstay_core::time::Deadline;
 
 use crate::builder;
 use crate::error::{Cause, Error, Policy, Rejection};
+use crate::name::Name;
 use crate::told::Told;
 use crate::waiters::Waiters;
 
@@ -134,7 +135,7 @@ pub type Builder<O = ()> = builder::Builder<Config, (), O>;
 
 impl RateLimiter {
     /// A limiter called `name`: what it guards.
-    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+    pub fn builder(name: impl Into<Name>) -> Builder {
         Builder::new(name.into(), ())
     }
 }

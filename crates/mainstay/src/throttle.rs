@@ -20,6 +20,7 @@ use mainstay_core::random::SharedRandom;
 use crate::classify::{Classify, ErrorsFail};
 use crate::clock::Clock;
 use crate::error::{Cause, Error, Policy, Rejection};
+use crate::name::Name;
 
 mod future;
 mod layer;
@@ -54,7 +55,7 @@ pub struct Throttle(Arc<Throttled>);
 struct Throttled {
     engine: throttle::Throttle,
     random: SharedRandom,
-    name: Arc<str>,
+    name: Name,
     clock: Clock,
 }
 
@@ -71,7 +72,7 @@ pub type OwnedPermit = Held<Throttle>;
 /// Makes a [`Throttle`].
 #[must_use = "ends with build()"]
 pub struct Builder {
-    name: Arc<str>,
+    name: Name,
     config: Config,
     clock: Option<Clock>,
     seed: Option<u64>,
@@ -79,7 +80,7 @@ pub struct Builder {
 
 impl Throttle {
     /// A throttle called `name`: the callee that it spares.
-    pub fn builder(name: impl Into<Arc<str>>) -> Builder {
+    pub fn builder(name: impl Into<Name>) -> Builder {
         Builder {
             name: name.into(),
             config: Config::default(),
@@ -171,7 +172,7 @@ impl Throttled {
             .check(self.clock.coarse(), &self.random)
             .map_err(|throttle::Refused| Rejection {
                 policy: Policy::Throttle,
-                name: Arc::clone(&self.name),
+                name: self.name.clone(),
                 cause: Cause::Shed,
                 retry_after: None,
             })

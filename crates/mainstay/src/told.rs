@@ -12,17 +12,18 @@ use mainstay_core::event::{Event, Observe};
 
 use crate::clock::Clock;
 use crate::error::{Cause, Policy, Rejection};
+use crate::name::Name;
 
 /// The teller of one policy.
 pub(crate) struct Told<O> {
-    pub(crate) name: Arc<str>,
+    pub(crate) name: Name,
     pub(crate) clock: Clock,
     observer: O,
     edge: Edge,
 }
 
 impl<O> Told<O> {
-    pub(crate) fn new(name: Arc<str>, clock: Clock, observer: O) -> Self {
+    pub(crate) fn new(name: Name, clock: Clock, observer: O) -> Self {
         Self {
             name,
             clock,
@@ -40,7 +41,7 @@ impl<O> Told<O> {
     ) -> Rejection {
         Rejection {
             policy,
-            name: Arc::clone(&self.name),
+            name: self.name.clone(),
             cause,
             retry_after,
         }
@@ -50,7 +51,7 @@ impl<O> Told<O> {
 impl<O: Observe> Told<O> {
     /// Tells one event.
     pub(crate) fn tell(&self, event: impl FnOnce(Arc<str>) -> Event) {
-        self.observer.observe_with(|| event(Arc::clone(&self.name)));
+        self.observer.observe_with(|| event(Arc::from(&self.name)));
     }
 
     /// A call was refused; `event` is told when it is the first.

@@ -5,8 +5,8 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::Need;
 use super::tally::Tally;
+use super::{Need, miri};
 use crate::debian::Program;
 use crate::{acceptance, sim, workspace};
 
@@ -25,6 +25,9 @@ pub(super) enum Suite {
     Unit,
     /// Every interleaving of the lock-free state, by loom.
     Loom,
+    /// The policies in an interpreter that sees undefined behaviour and races; needs a nightly, and
+    /// runs only when it is named.
+    Miri,
     /// The keeper in virtual time, two hundred seeds, and bugs that were planted to be found.
     Sim,
     /// The test suite of kazoo, the Python client, against three keepers, release build.
@@ -36,7 +39,8 @@ pub(super) enum Suite {
 }
 
 impl Suite {
-    /// The suites that run when none is named, fastest answer first.
+    /// The suites that run when none is named, fastest answer first. [`Miri`](Self::Miri) is not
+    /// among them.
     pub(super) const ALL: &'static [Self] = &[
         Self::Unit,
         Self::Loom,
@@ -51,6 +55,7 @@ impl Suite {
         match self {
             Self::Unit => "unit+integration",
             Self::Loom => "loom",
+            Self::Miri => "miri",
             Self::Sim => "sim",
             Self::Kazoo => "kazoo",
             Self::Drill => "drill",
@@ -75,7 +80,7 @@ impl Suite {
                 },
                 tests: "kazoo",
             }],
-            Self::Loom | Self::Sim | Self::Drill => &[],
+            Self::Loom | Self::Miri | Self::Sim | Self::Drill => &[],
             Self::Keeper => &[
                 Need {
                     program: Program {
@@ -100,6 +105,7 @@ impl Suite {
         let command = match self {
             Self::Unit => unit(no_skip),
             Self::Loom => loom()?,
+            Self::Miri => return in_miri(),
             Self::Sim => return sim(),
             Self::Kazoo => return kazoo(),
             Self::Drill => return drill(),
@@ -136,6 +142,14 @@ fn loom() -> Result<Command> {
     let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
     cargo.env("RUSTFLAGS", format!("{flags} --cfg loom").trim());
     Ok(cargo)
+}
+
+fn in_miri() -> Result<Tally> {
+    let mut total = Tally::default();
+    for command in miri::commands()? {
+        total += cargo_test(command)?;
+    }
+    Ok(total)
 }
 
 /// Runs Rust test programs and counts what they report.

@@ -27,6 +27,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
     Subject::new(Case::BreakerClosedSuccess2Breakers, NAME, called_apart),
     Subject::new(Case::BreakerClosedFailure, NAME, called),
     Subject::new(Case::BreakerOpenRejection, NAME, open),
+    Subject::new(Case::BreakerOpenRejectionSync, NAME, asked_in_vain),
     Subject::new(Case::BreakerHalfOpenRejection, NAME, half_open),
     Subject::new(Case::BreakerClosedSuccessTower, NAME, layered),
     Subject::new(Case::PipelineSuccess, NAME, pipeline),
@@ -94,13 +95,24 @@ fn guarded(case: Case) -> Vec<Worker> {
 }
 
 fn open(case: Case) -> Vec<Worker> {
+    rejected(case, &opened(case))
+}
+
+/// A permit that is asked for in vain.
+fn asked_in_vain(case: Case) -> Vec<Worker> {
+    workers(case, &opened(case), |breaker| {
+        worker(move |_| breaker.try_acquire().is_err())
+    })
+}
+
+fn opened(case: Case) -> Breaker {
     let breaker = breaker(Config {
         reopen: FOREVER,
         reopen_max: FOREVER,
         ..config(case)
     });
     trip(&breaker);
-    rejected(case, &breaker)
+    breaker
 }
 
 fn half_open(case: Case) -> Vec<Worker> {

@@ -16,6 +16,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
     Subject::new(Case::BreakerClosedSuccess2Threads, NAME, called),
     Subject::new(Case::BreakerClosedFailure, NAME, called),
     Subject::new(Case::BreakerOpenRejection, NAME, open),
+    Subject::new(Case::BreakerOpenRejectionSync, NAME, open),
 ];
 
 pub(crate) const MISSING: &[Missing] = &[Missing {

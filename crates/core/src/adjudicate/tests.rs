@@ -218,6 +218,7 @@ proptest! {
 
     /// Soundness and speed at once: decided exactly when all endings are the same.
     #[test]
+    #[cfg_attr(miri, ignore = "too many steps for an interpreter")]
     fn a_decision_falls_exactly_when_the_rest_cannot_change_it(
         rule in prop_oneof![Just(Rule::Unanimous), Just(Rule::Majority), Just(Rule::Plurality)],
         quorum in 1_u32..5,

@@ -150,6 +150,7 @@ fn excluded_endpoints_are_never_picked_and_of_two_the_cheaper_always_is() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn every_pair_is_drawn_equally_often() {
     let mut random = Random::seeded(3);
     let mut picked = [0_u32; 5];

@@ -86,6 +86,7 @@ fn open(config: &Config) -> Breaker {
 
 // Pitfall 1: counters that never forget hide it (tower-resilience).
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn a_million_good_calls_do_not_hide_an_outage() {
     let breaker = breaker(&config());
     for call in 0..1_000_000_u64 {
@@ -134,6 +135,7 @@ fn a_success_that_completes_calls_min_trips_on_earlier_failures_and_names_their_
 
 // Pitfall 6: rates in floating point miss 7 of 100 at 7 %.
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn a_rate_that_is_reached_exactly_trips_and_one_below_does_not() {
     for (rate, failures) in [(0.07, 7), (0.5, 50), (0.29, 29), (1.0, 100)] {
         let exact = Config {
@@ -256,6 +258,17 @@ fn an_open_circuit_rejects_until_its_cooldown_ends_and_says_when() {
     assert_eq!(admitted.transition, Some(Transition::HalfOpened));
 }
 
+#[test]
+fn the_end_of_an_open_circuit_says_what_asking_it_says() {
+    assert_eq!(breaker(&config()).open_until(), None, "closed");
+    let breaker = open(&config());
+    let until = breaker.open_until().expect("it opened");
+    let rejected = breaker.acquire(at(7)).expect_err("still open");
+    assert_eq!(rejected.retry_after, Some(until.since(at(7))));
+    breaker.shadow(at(7));
+    assert_eq!(breaker.open_until(), None, "in the shadow calls pass");
+}
+
 // Pitfall 4: resilience4j, Polly, failsafe-go and Hystrix fail.
 #[test]
 fn a_clock_that_runs_backwards_neither_panics_nor_lengthens_a_cooldown() {
@@ -272,6 +285,7 @@ fn a_clock_that_runs_backwards_neither_panics_nor_lengthens_a_cooldown() {
 
 // Pitfall 9: Polly #216, resilience4j #1432, failsafe-rs and recloser let too many through.
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn among_a_thousand_racing_callers_exactly_the_permitted_probes_pass() {
     for _ in 0..20 {
         let breaker = open(&config());
@@ -291,6 +305,7 @@ fn among_a_thousand_racing_callers_exactly_the_permitted_probes_pass() {
 
 // Pitfall 8.
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn among_racing_failures_exactly_one_opens_the_circuit() {
     for _ in 0..50 {
         let breaker = breaker(&config());
@@ -406,6 +421,7 @@ fn a_lease_never_ends_early_even_for_a_caller_whose_clock_is_a_little_behind() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn lost_probes_never_wedge_the_circuit_whenever_somebody_asks_again() {
     // Stamps turn once in 1,024 leases: try every lease of two turns.
     for leases in 2..2_100_u64 {
@@ -492,6 +508,7 @@ fn an_endpoint_whose_every_call_is_abandoned_is_opened() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn abandoned_calls_beside_answered_ones_count_as_nothing() {
     let breaker = breaker(&config());
     succeed(&breaker, at(0));
@@ -554,6 +571,7 @@ fn a_circuit_that_opens_again_soon_after_closing_waits_longer() {
 
 // Pitfall 20: failsafe #70 has no jitter.
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn breakers_with_different_seeds_do_not_reopen_in_step() {
     let ends: std::collections::BTreeSet<Duration> = (0..100)
         .map(|seed| {

@@ -59,6 +59,20 @@ pub struct Counts {
     pub total: u64,
 }
 
+impl Counts {
+    /// Adds the cells that live at `now`.
+    #[inline]
+    fn add(&mut self, cells: &Cells, now: Tag) {
+        for cell in cells {
+            let cell = Cell::decode(cell.load(Ordering::Acquire));
+            if cell.tag.lives_at(now) {
+                self.failed += cell.failed;
+                self.total += cell.total;
+            }
+        }
+    }
+}
+
 /// The window.
 ///
 /// What is written with every call comes last, so that it lies away from what is only read.
@@ -184,12 +198,9 @@ impl Window {
         }
         let tag = self.shape.tag(generation, now);
         let mut counts = Counts::default();
-        for cell in self.all_cells() {
-            let cell = Cell::decode(cell.load(Ordering::Acquire));
-            if cell.tag.lives_at(tag) {
-                counts.failed += cell.failed;
-                counts.total += cell.total;
-            }
+        // Stripe by stripe: a failure pays for this loop, and the compiler knows the length of one.
+        for cells in self.all_stripes() {
+            counts.add(cells, tag);
         }
         counts
     }
@@ -245,7 +256,7 @@ impl Window {
         self.shape.set(&Shape::new(span));
         self.head.store(0, Ordering::Relaxed);
         self.judged.store(NEVER, Ordering::Relaxed);
-        for cell in self.all_cells() {
+        for cell in self.all_stripes().flatten() {
             cell.store(0, Ordering::Relaxed);
         }
     }
@@ -263,8 +274,8 @@ impl Window {
         }
     }
 
-    fn all_cells(&self) -> impl Iterator<Item = &AtomicU64> {
-        self.cells.iter().chain(self.stripes.all().flatten())
+    fn all_stripes(&self) -> impl Iterator<Item = &Cells> {
+        core::iter::once(&self.cells).chain(self.stripes.all())
     }
 
     /// Races for a cell were lost.

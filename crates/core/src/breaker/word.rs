@@ -36,6 +36,9 @@ const STAMP_MASK: u64 = (1 << STAMP_BITS) - 1;
 const COUNT_MASK: u64 = 0xff;
 const STATE_SHIFT: u32 = GENERATION_BITS + COOLDOWNS_BITS + PAYLOAD_BITS;
 
+/// The state of an open word.
+const OPEN: u64 = 1;
+
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// `instant` rounded up to what the word can say.
@@ -129,10 +132,19 @@ impl Word {
         }
     }
 
+    /// The end of an open word, without decoding the rest: the way of every rejected call.
+    pub(super) const fn open_until(bits: u64) -> Option<Instant> {
+        if bits >> STATE_SHIFT == OPEN {
+            Some(Instant::from_nanos((bits & PAYLOAD_MASK) * NANOS_PER_MILLI))
+        } else {
+            None
+        }
+    }
+
     pub(super) fn encode(self) -> u64 {
         let (state, payload) = match self.phase {
             Phase::Closed { since } => (0, since.as_nanos() / NANOS_PER_MILLI),
-            Phase::Open { until } => (1, until.as_nanos().div_ceil(NANOS_PER_MILLI)),
+            Phase::Open { until } => (OPEN, until.as_nanos().div_ceil(NANOS_PER_MILLI)),
             Phase::HalfOpen(probes) => (2, probes.encode()),
             Phase::Ramp { since } => (3, since.as_nanos() / NANOS_PER_MILLI),
             Phase::Forced => (4, 0),
@@ -154,7 +166,7 @@ impl Word {
             cooldowns: (bits >> PAYLOAD_BITS & COOLDOWNS_MASK) as u32,
             phase: match bits >> STATE_SHIFT {
                 0 => Phase::Closed { since: at },
-                1 => Phase::Open { until: at },
+                OPEN => Phase::Open { until: at },
                 2 => Phase::HalfOpen(Probes::decode(payload)),
                 3 => Phase::Ramp { since: at },
                 4 => Phase::Forced,

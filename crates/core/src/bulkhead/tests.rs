@@ -134,6 +134,7 @@ fn a_place_given_back_twice_does_not_wrap() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn eight_threads_never_exceed_a_limit() {
     let bulkhead = bulkhead(3, 2);
     let inside = Counter::new(0);
@@ -227,6 +228,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
+    #[cfg_attr(miri, ignore = "too many steps for an interpreter")]
     fn the_counts_are_those_of_plain_numbers(
         limit in 1_u32..5,
         queue in 0_u32..5,

@@ -94,6 +94,7 @@ impl Node {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn a_process_that_paused_for_ten_seconds_accuses_nobody() {
     for config in [by_timeout(), by_phi()] {
         for check_first in [true, false] {

@@ -29,6 +29,7 @@ fn the_same_seed_breaks_the_same_calls() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn each_fault_gets_its_share() {
     let drawn = faults(1, 100_000);
     let share = |wanted: fn(&Fault) -> bool| {

@@ -105,6 +105,7 @@ fn values_that_cannot_work_are_refused() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn an_exponential_draw_has_the_mean_one_and_the_median_ln_two() {
     let mut random = Random::seeded(1);
     let draws: alloc::vec::Vec<f64> = (0..100_000).map(|_| exponential(&mut random)).collect();

@@ -174,6 +174,7 @@ fn an_endpoint_that_fails_fast_does_not_make_the_others_look_slow() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn when_all_endpoints_fail_none_is_ejected() {
     let mut service = Service::new(&Config::default(), 3);
     for _ in 0..30 {
@@ -189,6 +190,7 @@ fn when_all_endpoints_fail_none_is_ejected() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn when_all_endpoints_fail_alike_or_are_slow_alike_none_is_ejected() {
     let mut service = Service::new(&Config::default(), 2);
     for _ in 0..30 {
@@ -263,6 +265,7 @@ fn never_more_than_the_configured_number_are_out_and_one_always_stays() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn one_evaluation_ejects_a_bounded_number_and_the_next_goes_on() {
     let mut service = Service::new(&Config::default(), 64);
     (0..64).for_each(|endpoint| service.call(endpoint, 5, u32::from(endpoint < 40), 5));
@@ -287,6 +290,7 @@ fn few_calls_prove_nothing() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn a_difference_that_does_not_matter_ejects_nobody_however_sure() {
     let mut service = Service::new(&Config::default(), 2);
     service.call(0, 100_000, 20, 5);
@@ -295,6 +299,7 @@ fn a_difference_that_does_not_matter_ejects_nobody_however_sure() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn an_hour_of_chance_ejects_nobody() {
     // Endpoints that are alike: one call in twenty fails, latencies from 0 to 200 ms.
     for (seed, endpoints, calls) in [(1, 2, 5), (2, 2, 50), (3, 3, 10), (4, 5, 8)] {
@@ -369,6 +374,7 @@ fn the_time_out_doubles_with_jitter_up_to_its_cap_and_is_forgotten() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn groups_with_different_seeds_do_not_return_endpoints_in_step() {
     let until = |seed| {
         let config = Config::default();

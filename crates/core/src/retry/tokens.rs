@@ -192,6 +192,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[cfg_attr(miri, ignore = "too many steps for an interpreter")]
         fn tokens_do_what_a_plain_count_does(
             max in 1_u32..=1_000,
             thousandths in 1_u32..=2_000,

@@ -33,7 +33,8 @@ async fn an_outage_is_told_in_edges() {
     for _ in 0..50 {
         assert_eq!(client.get("/").await.reason(), "stale");
     }
-    assert_eq!(gateway.events(), ["fallback_started", "circuit_open"]);
+    let edges = || without_failed_probes(gateway.events());
+    assert_eq!(edges(), ["fallback_started", "circuit_open"]);
 
     down.store(false, Ordering::SeqCst);
     for _ in 0..4_000 {
@@ -50,7 +51,21 @@ async fn an_outage_is_told_in_edges() {
         "circuit_closed",
         "fallback_ended",
     ];
-    assert_eq!(gateway.events(), expected);
+    assert_eq!(edges(), expected);
+}
+
+/// The circuit may be tried as often as the outage is long, which on a busy machine nobody can say:
+/// a probe that failed is an edge of its own, and none of the outage's.
+fn without_failed_probes(events: Vec<&'static str>) -> Vec<&'static str> {
+    let mut edges = Vec::new();
+    for event in events {
+        if event == "circuit_open" && edges.last() == Some(&"circuit_half_open") {
+            edges.pop();
+        } else {
+            edges.push(event);
+        }
+    }
+    edges
 }
 
 #[tokio::test]

@@ -95,12 +95,12 @@ impl Metrics {
             State::Open { .. } | State::ForcedOpen => Shown::Open,
             State::HalfOpen => Shown::HalfOpen,
         };
-        self.show(breaker.name(), breaker.endpoint(), shown);
+        self.show(&Arc::from(breaker.name()), breaker.endpoint(), shown);
     }
 
     /// The circuit of `breaker` is gone: all its gauges are 0.
     pub fn forget(&self, breaker: &Breaker<impl Observe>) {
-        let name = (Arc::clone(breaker.name()), Arc::clone(breaker.endpoint()));
+        let name = (Arc::from(breaker.name()), Arc::clone(breaker.endpoint()));
         let mut circuits = self.circuits();
         if let Some(gauges) = circuits.remove(&name) {
             gauges.show(Shown::Nothing);

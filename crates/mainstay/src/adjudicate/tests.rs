@@ -96,6 +96,7 @@ async fn dropping_the_call_drops_the_replicas() {
 }
 
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 async fn a_replica_that_fails_or_panics_abstains() {
     let replica = async |number: i32| match number {
         0 => Err("reset"),

@@ -55,7 +55,7 @@ fn config(size_max: u32, window: Option<Duration>, in_flight: u32) -> Config {
 fn rejected(cause: Cause) -> Error<&'static str> {
     Error::Rejected(Rejection {
         policy: Policy::Batch,
-        name: Arc::from("users"),
+        name: "users".into(),
         cause,
         retry_after: None,
     })
@@ -227,6 +227,7 @@ async fn doomed() -> Vec<Result<u32, &'static str>> {
 }
 
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "to unwind takes an interpreter minutes")]
 async fn a_batch_that_panics_leaves_nobody_waiting() {
     let users: Users = Batch::builder("users").build(|_| doomed()).expect("valid");
     let mut calls = JoinSet::new();
@@ -310,6 +311,7 @@ fn a_window_that_cannot_work_is_refused() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn threads_that_cancel_at_random_leave_nobody_waiting() {
     let users: Users = Batch::builder("users")
         .config(config(7, None, 2))

@@ -14,6 +14,7 @@ use mainstay_core::random::Random;
 use super::{Abandoned, Breaker, Circuit, Config, ConfigError, Slow, Span};
 use crate::clock::Clock;
 use crate::lane;
+use crate::name::Name;
 
 /// Makes a [`Breaker`]. Its observer hears of transitions, in the order in which threads make them.
 pub type Builder<O = ()> = crate::builder::Builder<Config, Extra, O>;
@@ -34,7 +35,7 @@ pub struct Extra {
 pub struct Family<O = ()>(Arc<Common<O>>);
 
 struct Common<O> {
-    name: Arc<str>,
+    name: Name,
     config: Config,
     clock: Clock,
     observer: O,
@@ -149,7 +150,7 @@ impl<O> Family<O> {
     }
 
     /// The name of all of them.
-    pub fn name(&self) -> &Arc<str> {
+    pub fn name(&self) -> &Name {
         &self.0.name
     }
 

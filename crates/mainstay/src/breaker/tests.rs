@@ -162,6 +162,7 @@ async fn a_forgotten_permit_costs_one_lease() {
 
 // Pitfall 10: only gobreaker counts a panic.
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "to unwind takes an interpreter minutes")]
 async fn a_call_that_panics_is_a_failure_and_names_it() {
     let heard = Heard::new();
     let breaker = probing(heard.clone()).await;
@@ -287,6 +288,7 @@ impl Observe for Panicking {
 
 // Pitfall 18.
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "to unwind takes an interpreter minutes")]
 async fn an_observer_that_panics_loses_no_state() {
     let breaker = breaker(Arc::new(Panicking));
     fail(&breaker).await;
@@ -352,6 +354,7 @@ async fn blocking_calls_are_counted_as_others_are() {
 
 // Pitfall 24: a panic under a lock bricks the breaker (seatbelt).
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "to unwind takes an interpreter minutes")]
 async fn a_blocking_call_that_panics_is_a_failure_and_bricks_nothing() {
     let breaker = probing(()).await;
     let work = || breaker.call_blocking(|| -> Result<(), ()> { panic!("a bug of the caller") });

@@ -29,6 +29,15 @@ pub(super) struct Timed<'a> {
 }
 
 impl Timed<'_> {
+    /// Rejects a call while the end of an open circuit is far: all that most rejections need, and
+    /// in registers. `None` says nothing: ask.
+    #[inline]
+    pub(super) fn reject(self) -> Option<Duration> {
+        let until = self.engine.open_until()?;
+        let left = until.since(self.clock.coarse());
+        (left > COARSE_STEP).then_some(left)
+    }
+
     /// Asks to make a call, where the time matters.
     #[inline(never)]
     pub(super) fn acquire(self) -> Result<Admitted, Rejected> {

@@ -170,6 +170,7 @@ async fn a_call_dropped_before_its_first_poll_takes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "to unwind takes an interpreter minutes")]
 async fn a_call_that_panics_gives_its_place_back() {
     let bulkhead = silent(1, 1);
     let mut tasks = JoinSet::new();
@@ -233,6 +234,7 @@ async fn visit(bulkhead: Bulkhead, work: Duration) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 async fn after_a_thousand_calls_of_which_many_are_cancelled_every_place_is_free() {
     let seed = 11;
     println!("seed {seed}");

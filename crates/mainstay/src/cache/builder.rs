@@ -14,6 +14,7 @@ use super::shelf::Shelf;
 use super::{Cache, Store};
 use crate::builder;
 use crate::coalesce::Coalesce;
+use crate::name::Name;
 
 /// How much is kept, and how long it may be used.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,7 +68,7 @@ pub struct Extra<K, T, E> {
 
 impl<K, T, E> Cache<K, T, E> {
     /// A cache for the service called `name`.
-    pub fn builder(name: impl Into<Arc<str>>) -> Builder<K, T, E> {
+    pub fn builder(name: impl Into<Name>) -> Builder<K, T, E> {
         let extra = Extra {
             weigh: None,
             spawn: None,
@@ -113,7 +114,7 @@ impl<K, T, E, O> Builder<K, T, E, O> {
         Ok(Cache {
             store: Arc::new(Store {
                 shelf: Shelf::new(config.entries_max, config.weight_max),
-                coalesce: Coalesce::builder(Arc::clone(&told.name)).build(),
+                coalesce: Coalesce::builder(told.name.clone()).build(),
                 rules: config.freshness,
                 random: SharedRandom::seeded(seed),
                 weigh: extra.weigh,

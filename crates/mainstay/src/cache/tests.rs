@@ -131,7 +131,7 @@ async fn what_other_policies_refuse_or_end_is_a_need_too() {
     advance(SECOND * 20).await;
     let rejected = Error::Rejected(Rejection {
         policy: Policy::Breaker,
-        name: Arc::from("users"),
+        name: "users".into(),
         cause: Cause::CircuitOpen,
         retry_after: None,
     });
@@ -143,6 +143,7 @@ async fn what_other_policies_refuse_or_end_is_a_need_too() {
 
 // Pitfall 45: stampede; tower-resilience's cache loads once per caller.
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 async fn a_thousand_readers_of_a_missing_key_make_one_load() {
     let (users, callee) = (users(rules()), Callee::default());
     let mut readers = JoinSet::new();
@@ -378,6 +379,7 @@ async fn serving_in_need_has_one_beginning_and_one_end() {
 }
 
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 async fn a_flood_of_keys_stays_within_the_limits() {
     let cache: Cache<u32, u32, ()> = Cache::builder("flood")
         .config(Config {
@@ -403,6 +405,7 @@ async fn a_flood_of_keys_stays_within_the_limits() {
 }
 
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 async fn what_is_read_survives_a_scan_of_what_is_not() {
     let cache: Cache<u32, u32, ()> = Cache::builder("scan")
         .config(Config {

@@ -36,7 +36,7 @@ fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
 fn rejected(cause: Cause) -> Error<&'static str> {
     Error::Rejected(Rejection {
         policy: Policy::Coalesce,
-        name: Arc::from("users"),
+        name: "users".into(),
         cause,
         retry_after: None,
     })
@@ -74,6 +74,7 @@ impl Drop for Flying<'_> {
 }
 
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 async fn a_thousand_callers_of_one_key_make_one_call() {
     let (shared, calls) = (coalesce(10, 1_000), Arc::new(Calls::default()));
     let mut callers = JoinSet::new();
@@ -205,6 +206,7 @@ async fn doomed() -> Result<u32, &'static str> {
 
 // Pitfall 44: a panic wakes all, each with an error that says so.
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "to unwind takes an interpreter minutes")]
 async fn a_panic_of_the_leader_is_an_error_of_all_who_wait() {
     let shared = coalesce(10, 10);
     let mut callers = JoinSet::new();
@@ -227,6 +229,7 @@ async fn a_panic_of_the_leader_is_an_error_of_all_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "to unwind takes an interpreter minutes")]
 async fn a_leader_dropped_by_a_foreign_panic_is_merely_cancelled() {
     let (shared, calls) = (coalesce(10, 10), Arc::new(Calls::default()));
     let mut leader = Box::pin(shared.call(1, Arc::clone(&calls).answer(SECOND)));
@@ -308,6 +311,7 @@ async fn a_layer_calls_the_service_once_for_all_and_never_for_those_who_wait() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn threads_that_cancel_at_random_leave_nobody_waiting() {
     let shared: Coalesce<u32, u32, ()> = Coalesce::builder("stress").build();
     std::thread::scope(|scope| {

@@ -256,6 +256,7 @@ async fn a_limit_that_rises_lets_in_as_many_as_it_has_room_for() {
 }
 
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 async fn calls_that_wait_are_served_while_the_limit_moves() {
     let limit = limit(2, 50);
     let mut tasks = JoinSet::new();
@@ -315,6 +316,7 @@ async fn a_call_dropped_before_its_first_poll_takes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "to unwind takes an interpreter minutes")]
 async fn a_call_that_panics_gives_its_place_back() {
     let limit = limit(1, 0);
     let shared = limit.clone();
@@ -412,6 +414,7 @@ async fn a_service_behind_a_layer_starts_nothing_without_a_place() {
 }
 
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 async fn after_a_thousand_calls_of_which_many_are_cancelled_every_place_is_free() {
     let seed = 32;
     println!("seed {seed}");

@@ -1,11 +1,11 @@
 //! The deadline that a request brings along, as a layer.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tower_layer::Layer;
 
 use super::DeadlineService;
+use crate::name::Name;
 
 /// Reads from each request how long its caller will wait, and ends its call then.
 ///
@@ -27,14 +27,14 @@ use super::DeadlineService;
 /// ```
 #[derive(Clone, Debug)]
 pub struct DeadlineLayer<R> {
-    name: Arc<str>,
+    name: Name,
     read: R,
 }
 
 impl<R> DeadlineLayer<R> {
     /// The layer of the service called `name`. `read` gives what is left for a request, and `None`
     /// when its caller did not say.
-    pub fn new<Request>(name: impl Into<Arc<str>>, read: R) -> Self
+    pub fn new<Request>(name: impl Into<Name>, read: R) -> Self
     where
         R: Fn(&Request) -> Option<Duration>,
     {
@@ -49,6 +49,6 @@ impl<S, R: Clone> Layer<S> for DeadlineLayer<R> {
     type Service = DeadlineService<S, R>;
 
     fn layer(&self, inner: S) -> DeadlineService<S, R> {
-        DeadlineService::new(inner, Arc::clone(&self.name), self.read.clone())
+        DeadlineService::new(inner, self.name.clone(), self.read.clone())
     }
 }

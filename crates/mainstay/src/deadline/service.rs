@@ -1,6 +1,5 @@
 //! A service whose calls end when their callers stop waiting.
 
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use tower_service::Service;
 
 use super::{Ambient, DeadlineFuture};
 use crate::error::{Cause, Error, Flat, Policy, Rejection};
+use crate::name::Name;
 use crate::timeout::{Limited, Timeout};
 
 /// A service that keeps to its requests' deadlines. Made by
@@ -15,12 +15,12 @@ use crate::timeout::{Limited, Timeout};
 #[derive(Clone, Debug)]
 pub struct DeadlineService<S, R> {
     inner: S,
-    name: Arc<str>,
+    name: Name,
     read: R,
 }
 
 impl<S, R> DeadlineService<S, R> {
-    pub(super) const fn new(inner: S, name: Arc<str>, read: R) -> Self {
+    pub(super) const fn new(inner: S, name: Name, read: R) -> Self {
         Self { inner, name, read }
     }
 }
@@ -52,10 +52,10 @@ where
 }
 
 /// The call is over before it began.
-pub(crate) fn no_time(name: &Arc<str>) -> Rejection {
+pub(crate) fn no_time(name: &Name) -> Rejection {
     Rejection {
         policy: Policy::Deadline,
-        name: Arc::clone(name),
+        name: name.clone(),
         cause: Cause::NoTime,
         retry_after: None,
     }

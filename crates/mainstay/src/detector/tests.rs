@@ -80,6 +80,7 @@ async fn run_finds_a_peer_that_never_beats() {
 }
 
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 async fn peers_are_bounded_and_can_be_forgotten() {
     let detector = Detector::builder("replicas").build().expect("valid");
     for n in 0..PEERS_MAX {

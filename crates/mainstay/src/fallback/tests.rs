@@ -33,7 +33,7 @@ fn silent() -> Fallback {
 fn rejection(cause: Cause) -> Error<&'static str> {
     Error::Rejected(Rejection {
         policy: Policy::Breaker,
-        name: Arc::from("rates"),
+        name: "rates".into(),
         cause,
         retry_after: None,
     })

@@ -27,7 +27,7 @@ fn faults(config: Config) -> Faults {
 fn rejected() -> Error<&'static str> {
     Error::Rejected(Rejection {
         policy: Policy::Fault,
-        name: Arc::from("payment"),
+        name: "payment".into(),
         cause: Cause::Injected,
         retry_after: None,
     })

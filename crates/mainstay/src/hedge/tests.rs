@@ -281,6 +281,7 @@ async fn a_callee_that_asks_for_less_gets_no_further_copies() {
 }
 
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 async fn the_delay_follows_the_latency_between_its_ends() {
     let config = Config {
         delay: Delay::Quantile {
@@ -307,6 +308,7 @@ async fn the_delay_follows_the_latency_between_its_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 async fn a_quantile_does_not_sink_because_its_slow_calls_were_cut_short() {
     let config = Config {
         delay: Delay::Quantile {

@@ -28,6 +28,7 @@ fn call(outliers: &Outliers<impl Observe>, calls: u32) {
 }
 
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 async fn two_endpoints_with_one_dead_converge_to_the_one_that_works() {
     let heard = Heard::new();
     let outliers = outliers(&heard, Config::default());
@@ -149,6 +150,7 @@ async fn a_place_that_is_not_on_the_list_is_nothing() {
 
 // Pitfall 8: exactly one thread makes a transition, and it is told once.
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn threads_that_record_together_eject_once() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

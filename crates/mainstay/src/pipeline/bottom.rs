@@ -1,8 +1,6 @@
 //! The call itself, at the bottom of a pipeline: where the timer is, and where the result is
 //! classified, once per attempt.
 
-use std::sync::Arc;
-
 use mainstay_core::time::Deadline;
 
 use super::context::{Context, Ended};
@@ -10,6 +8,7 @@ use super::limited::Limited;
 use super::stage::Next;
 use crate::classify::Classify;
 use crate::error::{Cause, Policy, Rejection};
+use crate::name::Name;
 use crate::retry::Attempt;
 
 /// An asynchronous call.
@@ -17,7 +16,7 @@ use crate::retry::Attempt;
 pub(super) struct Bottom<'a, F, C> {
     pub(super) call: &'a F,
     pub(super) classify: &'a C,
-    pub(super) name: &'a Arc<str>,
+    pub(super) name: &'a Name,
 }
 
 /// A call that blocks its thread.
@@ -46,7 +45,7 @@ impl<F, C> Bottom<'_, F, C> {
         let late = cx.deadline() != Deadline::NEVER && cx.deadline().remaining(cx.now()).is_none();
         late.then(|| Rejection {
             policy: Policy::Deadline,
-            name: Arc::clone(self.name),
+            name: self.name.clone(),
             cause: Cause::NoTime,
             retry_after: None,
         })

@@ -1,7 +1,6 @@
 //! Puts policies into the canonical order, whatever order they are named in.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_core::breaker::DURATION_MAX;
@@ -16,6 +15,7 @@ use crate::clock::Clock;
 use crate::concurrency_limit::{self, ConcurrencyLimit};
 use crate::fault::Faults;
 use crate::hedge::{self, Hedge};
+use crate::name::Name;
 use crate::rate_limit::{self, RateLimiter};
 use crate::retry::{BackoffConfigError, BudgetConfigError, Retry};
 use crate::throttle::Throttle;
@@ -24,7 +24,7 @@ use crate::throttle::Throttle;
 /// observer `O`.
 #[must_use = "ends with build()"]
 pub struct Builder<C = ErrorsFail, O: Observe = ()> {
-    name: Arc<str>,
+    name: Name,
     stages: Canonical<O>,
     classify: C,
     clock: Option<Clock>,
@@ -74,7 +74,7 @@ pub enum ConfigError {
 }
 
 impl<O: Observe> Builder<ErrorsFail, O> {
-    pub(super) fn new(name: Arc<str>) -> Self {
+    pub(super) fn new(name: Name) -> Self {
         Self {
             name,
             stages: Canonical::default(),
@@ -85,7 +85,7 @@ impl<O: Observe> Builder<ErrorsFail, O> {
 }
 
 impl<C, O: Observe> Builder<C, O> {
-    pub(super) const fn name(&self) -> &Arc<str> {
+    pub(super) const fn name(&self) -> &Name {
         &self.name
     }
 

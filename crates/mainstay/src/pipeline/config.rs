@@ -4,7 +4,6 @@
 //! a default that protects; what is not wanted is `"off"`.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_core::event::Observe;
@@ -16,6 +15,7 @@ use crate::classify::ErrorsFail;
 use crate::clock::Clock;
 use crate::concurrency_limit::{self, ConcurrencyLimit};
 use crate::hedge::{self, Hedge};
+use crate::name::Name;
 use crate::rate_limit::{self, RateLimiter};
 use crate::retry::{Backoff, BackoffConfig, BudgetConfig, Retry, RetryBudget};
 
@@ -182,7 +182,7 @@ impl Config {
     /// # Errors
     ///
     /// The first value that cannot work, with its key.
-    pub fn build(&self, name: impl Into<Arc<str>>) -> Result<Pipeline, ConfigError> {
+    pub fn build(&self, name: impl Into<Name>) -> Result<Pipeline, ConfigError> {
         self.build_on(name, Clock::new(), ())
     }
 
@@ -194,13 +194,13 @@ impl Config {
     /// As [`build`](Self::build).
     pub fn build_on<O: Observe + Clone>(
         &self,
-        name: impl Into<Arc<str>>,
+        name: impl Into<Name>,
         clock: Clock,
         observer: O,
     ) -> Result<Pipeline<Canonical<O>>, ConfigError> {
         let name = name.into();
         let TimeoutConfig { total, attempt } = self.timeout;
-        let mut builder = Pipeline::builder(Arc::clone(&name)).clock(clock);
+        let mut builder = Pipeline::builder(&name).clock(clock);
         if let Some(total) = total {
             builder = builder.deadline(total);
         }
@@ -211,14 +211,14 @@ impl Config {
             let mut config = breaker.clone();
             let attempt = attempt.unwrap_or_default();
             config.lease = config.lease.max(attempt.saturating_mul(2));
-            let breaker = Breaker::builder(Arc::clone(&name))
+            let breaker = Breaker::builder(&name)
                 .config(config)
                 .clock(clock)
                 .observer(observer.clone());
             builder = builder.breaker(breaker.build()?);
         }
         if let Some(bulkhead) = self.bulkhead {
-            let bulkhead = Bulkhead::builder(Arc::clone(&name))
+            let bulkhead = Bulkhead::builder(&name)
                 .config(bulkhead)
                 .clock(clock)
                 .observer(observer.clone());
@@ -259,14 +259,14 @@ impl Config {
         observer: O,
     ) -> Result<Builder<ErrorsFail, O>, ConfigError> {
         if let Some(config) = self.rate_limit {
-            let limiter = RateLimiter::builder(Arc::clone(builder.name()))
+            let limiter = RateLimiter::builder(builder.name())
                 .config(config)
                 .clock(clock)
                 .observer(observer.clone());
             builder = builder.rate_limit(limiter.build()?);
         }
         if let Some(config) = self.concurrency_limit {
-            let limit = ConcurrencyLimit::builder(Arc::clone(builder.name()))
+            let limit = ConcurrencyLimit::builder(builder.name())
                 .config(config)
                 .clock(clock)
                 .observer(observer);
@@ -279,11 +279,11 @@ impl Config {
 impl RetryConfig {
     fn budget<O: Observe + Clone>(
         &self,
-        name: &Arc<str>,
+        name: &Name,
         clock: Clock,
         observer: &O,
     ) -> Result<RetryBudget<O>, ConfigError> {
-        let budget = RetryBudget::builder(Arc::clone(name))
+        let budget = RetryBudget::builder(name)
             .config(BudgetConfig {
                 ratio: self.budget,
                 floor: self.budget_floor,

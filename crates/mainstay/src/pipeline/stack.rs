@@ -1,13 +1,13 @@
 //! Stages in an order of one's own.
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::Pipeline;
 use super::grain::Grain;
 use super::stage::{Chain, Stage};
 use crate::classify::ErrorsFail;
 use crate::clock::Clock;
+use crate::name::Name;
 
 /// Makes a [`Pipeline`] of any stages in any order.
 ///
@@ -67,7 +67,7 @@ impl<S: Stage, C> Stack<S, C> {
     }
 
     /// The pipeline called `name`.
-    pub fn build(self, name: impl Into<Arc<str>>) -> Pipeline<S, C> {
+    pub fn build(self, name: impl Into<Name>) -> Pipeline<S, C> {
         let clock = self.clock.unwrap_or_default();
         // Stages of any kind may have limits that nobody knows of.
         Pipeline::new(

@@ -248,6 +248,7 @@ const FLOOD: u64 = if cfg!(debug_assertions) {
 
 // Pitfall 37: keyed limiters whose map grows with the keys (governor #171, actix-governor PR #60).
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 async fn a_flood_of_keys_takes_no_more_room_and_no_key_that_is_limited_is_forgotten() {
     let limiter = keyed(1_000, 1);
     for key in 0..100 {

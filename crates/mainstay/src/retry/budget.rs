@@ -12,6 +12,7 @@ use mainstay_core::time::Instant;
 use crate::builder;
 use crate::clock::Clock;
 use crate::lane;
+use crate::name::Name;
 use crate::told::Told;
 
 pub use mainstay_core::retry::{BudgetConfig, BudgetConfigError, TokensConfig};
@@ -45,7 +46,7 @@ pub type Builder<O = ()> = builder::Builder<BudgetConfig, Option<TokensConfig>, 
 
 impl RetryBudget {
     /// The budget of the service called `service`.
-    pub fn builder(service: impl Into<Arc<str>>) -> Builder {
+    pub fn builder(service: impl Into<Name>) -> Builder {
         Builder::new(service.into(), None)
     }
 }
@@ -89,7 +90,7 @@ impl<O: Observe> RetryBudget<O> {
     }
 
     /// The service whose budget it is.
-    pub fn name(&self) -> &Arc<str> {
+    pub fn name(&self) -> &Name {
         &self.0.told.name
     }
 

@@ -119,7 +119,7 @@ async fn what_must_not_be_done_twice_is_done_once_and_keeps_its_error() {
 fn rejected(retry_after: Option<Duration>) -> Error<&'static str> {
     Error::Rejected(Rejection {
         policy: Policy::RateLimit,
-        name: Arc::from("payment"),
+        name: "payment".into(),
         cause: Cause::RateReached,
         retry_after,
     })

@@ -30,6 +30,7 @@ fn passes_of_a_thousand(breaker: &Breaker, now: Instant) -> usize {
 
 // resilience4j #985: all traffic slams back at once.
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn after_recovery_calls_come_back_little_by_little_and_the_ramp_ends_by_itself() {
     let breaker = ramped();
     assert_eq!(breaker.state(at(1_000)), State::Ramp { share: RAMP_FLOOR });
@@ -81,6 +82,7 @@ fn throttle(breaker: &Breaker, wish: u64, now: Instant) -> Option<Transition> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn a_circuit_stays_open_as_long_as_the_callee_asked_and_never_a_moment_less() {
     for seed in 0..200 {
         let breaker = Breaker::new(&config(), seed).expect("valid");
@@ -405,6 +407,7 @@ fn a_window_that_spread_over_lanes_counts_what_came_before_and_after() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn eight_threads_lose_no_call_while_the_window_spreads() {
     let window = Window::new(millis(1_600)).lanes(count(4));
     let next = Counter::new(0);

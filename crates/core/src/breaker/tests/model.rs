@@ -547,6 +547,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
+    #[cfg_attr(miri, ignore = "too many steps for an interpreter")]
     fn every_operation_does_what_the_model_does(
         config in configs(),
         seed in any::<u64>(),

@@ -40,6 +40,7 @@ fn calls_min_below_the_ring_decides_at_exactly_calls_min() {
 
 // Pitfall 1: counters that never forget hide it (tower-resilience).
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn a_million_good_calls_do_not_hide_an_outage_from_the_ring() {
     let breaker = breaker(&Config {
         window: Span::Calls(count(100)),
@@ -73,6 +74,7 @@ fn a_new_generation_finds_an_empty_ring_and_an_old_one_cannot_fill_it() {
 
 // Pitfall 2: under eight threads the sum is the bits.
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn eight_threads_lose_no_call_of_the_ring() {
     for calls in [7, 60, 61, 100, WINDOW_CALLS_MAX] {
         let window = ring(calls);
@@ -101,6 +103,7 @@ enum Step {
 
 proptest! {
     #[test]
+    #[cfg_attr(miri, ignore = "too many steps for an interpreter")]
     fn the_ring_holds_the_last_calls_of_its_generation(
         calls in prop_oneof![Just(1_u32), Just(60), Just(61), Just(WINDOW_CALLS_MAX), 1..200_u32],
         steps in prop::collection::vec(

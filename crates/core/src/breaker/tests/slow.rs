@@ -181,6 +181,7 @@ fn a_thread_whose_clock_is_behind_joins_the_newer_tick() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn eight_threads_leave_nothing_in_flight() {
     let breaker = breaker(&Config {
         calls_min: count(10_000),

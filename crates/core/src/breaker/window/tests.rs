@@ -95,6 +95,7 @@ fn a_cell_of_a_generation_long_gone_does_not_block_today_however_numbers_wrap() 
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn a_full_cell_is_halved_and_keeps_its_rate() {
     let window = Window::new(SPAN);
     for call in 0..100_000 {
@@ -108,6 +109,7 @@ fn a_full_cell_is_halved_and_keeps_its_rate() {
 
 // Pitfall 2, for the window of time.
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn eight_threads_lose_no_count() {
     let window = Window::new(SPAN);
     let record = |failed| {
@@ -154,6 +156,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     #[test]
+    #[cfg_attr(miri, ignore = "too many steps for an interpreter")]
     fn counts_are_those_of_an_exact_log(
         steps in steps(),
         // Half of the runs cross the point where ticks wrap.

@@ -185,6 +185,7 @@ fn assert_settled(name: &str, algorithm: &Algorithm, servers: u32, seen: &Seen) 
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn under_twice_the_load_each_limit_settles_where_the_callee_is_busy_and_stays_there() {
     for (name, algorithm) in algorithms() {
         for servers in [5, 20] {
@@ -205,6 +206,7 @@ fn under_twice_the_load_each_limit_settles_where_the_callee_is_busy_and_stays_th
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn each_limit_follows_a_capacity_that_falls_and_rises() {
     for (name, algorithm) in algorithms() {
         let mut world = World::new(algorithm, 20);
@@ -223,6 +225,7 @@ fn each_limit_follows_a_capacity_that_falls_and_rises() {
 // Pitfall 36: a callee that has become slower for good is no queueing (concurrency-limits #34: the
 // smallest latency ever seen holds the limit down for ever).
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn a_callee_that_becomes_slower_for_good_is_used_in_full_again() {
     for (name, algorithm) in algorithms() {
         let mut world = World::new(algorithm, 20);
@@ -239,6 +242,7 @@ fn a_callee_that_becomes_slower_for_good_is_used_in_full_again() {
 // Pitfall 36: load that does not reach the limit must not raise it (tower-resilience's limit goes to
 // its maximum).
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn load_that_does_not_reach_the_limit_does_not_raise_it() {
     for (name, algorithm) in algorithms() {
         let mut world = World::new(algorithm, 100);

@@ -98,6 +98,7 @@ fn timeouts_and_refusals_of_the_callee_lower_the_limit_to_its_minimum_and_no_fur
 
 // Pitfall 36: a limit at its minimum must find its way back.
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn a_limit_at_its_minimum_recovers() {
     for algorithm in algorithms() {
         let limit = limit(&config(algorithm));
@@ -119,6 +120,7 @@ fn a_limit_at_its_minimum_recovers() {
 // Pitfall 36: one lucky fast call sets the smallest latency, and the limit collapses
 // (concurrency-limits #37, Vegas and the old gradient).
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn one_lucky_fast_call_does_not_collapse_the_limit() {
     for algorithm in algorithms() {
         let limit = limit(&config(algorithm));
@@ -156,6 +158,7 @@ fn calls_that_fail_at_once_are_no_low_latency() {
 
 // Pitfall 36: a latency of zero must not divide anything.
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn calls_that_take_no_time_do_no_harm() {
     for algorithm in algorithms() {
         let limit = limit(&config(algorithm));

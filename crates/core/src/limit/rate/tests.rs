@@ -50,6 +50,7 @@ fn a_burst_passes_at_once_and_then_one_call_per_interval() {
 // Pitfall 35: a fixed window lets twice its limit through around its edge (resilience4j, Polly's
 // fixed window, tower).
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn no_span_of_a_period_has_more_than_a_burst_and_the_rate() {
     let rate = rate(100, 100);
     let times: Vec<_> = (0..4_000)
@@ -75,6 +76,7 @@ fn one_call_at_a_time_is_never_two() {
 
 // Pitfall 35: governor and others round the interval to whole nanoseconds.
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn a_rate_that_does_not_divide_a_second_is_kept_to_the_call() {
     for per_second in [3, 7, 9, 11, 13] {
         let rate = rate(per_second, 2);
@@ -96,6 +98,7 @@ fn a_rate_that_does_not_divide_a_second_is_kept_to_the_call() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn a_rate_of_hundreds_of_millions_is_missed_by_little_and_never_exceeded() {
     for per_second in [7_777_777, 333_333_333, 700_000_000, 1_000_000_000] {
         let rate = rate(per_second, 1_000_000);
@@ -228,6 +231,7 @@ fn the_wait_is_until_the_calls_before_have_had_their_turns() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn eight_threads_take_exactly_the_burst() {
     let rate = rate(1, 1_000);
     let passed: usize = std::thread::scope(|scope| {
@@ -293,6 +297,7 @@ proptest! {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "too many steps for an interpreter")]
     fn an_answer_without_the_exact_time_is_the_answer_with_it(
         per_period in 100_u32..1_000,
         burst in 1_u32..10,
@@ -312,6 +317,7 @@ proptest! {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "too many steps for an interpreter")]
     fn in_doubt_a_long_burst_lets_pass_hardly_too_few_and_never_too_many(
         per_period in 100_u32..10_000,
         calls in prop::collection::vec((0_u64..30_000_000, 0_u64..4_000_000, 0_u64..4_000_000), 1..300),

@@ -47,6 +47,7 @@ fn a_few_calls_turn_nothing_away() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn some_calls_always_go_through() {
     let throttle = default();
     let random = SharedRandom::seeded(SEED);
@@ -72,6 +73,7 @@ fn an_overload_before_a_quiet_time_is_forgotten() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn a_callee_that_recovers_is_sent_all_calls_again() {
     let throttle = default();
     let random = SharedRandom::seeded(SEED);
@@ -96,6 +98,7 @@ fn a_callee_that_recovers_is_sent_all_calls_again() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn a_callee_that_lets_in_a_tenth_gets_about_twice_of_what_it_lets_in() {
     let throttle = default();
     let random = SharedRandom::seeded(SEED);
@@ -130,6 +133,7 @@ fn a_clock_that_steps_back_does_no_harm() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn a_cell_that_is_full_keeps_its_share() {
     let throttle = default();
     for call in 0..3_000_000_u32 {
@@ -165,6 +169,7 @@ fn values_that_cannot_work_are_refused() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn eight_threads_lose_no_call() {
     let throttle = default();
     std::thread::scope(|scope| {
@@ -178,6 +183,7 @@ fn eight_threads_lose_no_call() {
 
 proptest! {
     #[test]
+    #[cfg_attr(miri, ignore = "too many steps for an interpreter")]
     fn exactly_the_calls_of_the_window_count(
         calls in prop::collection::vec((0_u64..20_000, any::<bool>()), 1..200),
     ) {

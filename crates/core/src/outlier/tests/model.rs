@@ -147,6 +147,7 @@ impl Model {
 
 proptest! {
     #[test]
+    #[cfg_attr(miri, ignore = "too many steps for an interpreter")]
     fn decisions_are_those_of_a_model_that_keeps_every_call(
         steps in prop::collection::vec(step(), 1..120),
         ejected_max in 1_u32..6,

@@ -65,6 +65,7 @@ fn the_floor_is_there_from_the_start_and_comes_back_after_the_ttl() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn the_default_is_a_fifth_of_the_requests_and_ten_per_second_over_ten_seconds() {
     let budget = Budget::new(&BudgetConfig::default()).expect("valid");
     for request in 0..1_000 {
@@ -75,6 +76,7 @@ fn the_default_is_a_fifth_of_the_requests_and_ten_per_second_over_ten_seconds() 
 
 // Pitfall 26: TpsBudget drops the fraction at each step.
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn fractions_of_a_retry_add_up() {
     let budget = budget(0.3, 0);
     let mut granted = 0;
@@ -87,6 +89,7 @@ fn fractions_of_a_retry_add_up() {
 
 // Pitfall 26: what was not used is not saved up.
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn requests_are_not_saved_up_beyond_the_ttl() {
     let budget = budget(1.0, 0);
     for request in 0..10_000 {
@@ -178,6 +181,7 @@ fn a_full_slot_stops_counting_and_never_overflows() {
 
 // Pitfall 26: failsafe-go checks first and adds later, which overshoots.
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn sixty_four_threads_never_overdraw_it() {
     let budget = budget(0.5, 100);
     let (granted, millis) = (Counter::new(0), Counter::new(0));
@@ -201,6 +205,7 @@ fn sixty_four_threads_never_overdraw_it() {
 
 // Pitfall 26: the same in every ttl of many.
 #[test]
+#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
 fn sixty_four_threads_keep_to_the_bound_in_every_ttl() {
     const ROUNDS: usize = 40;
     let budget = budget(0.5, 20);
@@ -272,6 +277,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
+    #[cfg_attr(miri, ignore = "too many steps for an interpreter")]
     fn it_grants_what_an_exact_log_grants_and_keeps_to_its_bound_in_every_ttl(
         // Tenths, so that the model's arithmetic is exact.
         ratio_tenths in 0..20_u64,

@@ -84,6 +84,7 @@ fn bug() -> Result<(), &'static str> {
 
 // Pitfall 10: a panic that a layer outside catches, so that the future is dropped in peace.
 #[tokio::test(start_paused = true)]
+#[cfg_attr(miri, ignore = "to unwind takes an interpreter minutes")]
 async fn a_service_that_panics_is_a_failure_even_if_the_panic_is_caught() {
     let breaker = probing(()).await;
     let mut service = ServiceBuilder::new()
