@@ -18,8 +18,10 @@
 //! | `serve` | requests of other members, in line |
 //! | `desk` | requests of other members, answered |
 //! | `network` | what openraft says, on links |
+//! | `seat` | which data folder sits under each member's number |
 //! | `survey` | what the others have, before anything began |
 //! | `roster` | changes of the members, as the leader makes them |
+//! | `rejoin` | a member that comes back with another data folder |
 //! | `petition` | changes of the members that this member asks for |
 //! | `outbox` | what this member proposed and has not applied |
 //! | `courier` | takes it to the leader |
@@ -52,9 +54,11 @@ mod outbox;
 mod petition;
 mod pulse;
 mod quarantine;
+mod rejoin;
 mod roster;
 mod runtime;
 mod scribe;
+mod seat;
 mod serve;
 mod standing;
 mod store;

@@ -16,6 +16,7 @@ use ensemble::{Ensemble, address, create, propose, until};
 
 mod changes;
 mod ensemble;
+mod lost_disk;
 
 const OPEN: Action<'_> = Action::Open {
     timeout_ms: 10_000,

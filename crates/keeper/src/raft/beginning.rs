@@ -11,6 +11,7 @@ use super::engine::{Member, Members, members_of, to_members};
 use super::incarnation;
 use super::machine::Machine;
 use super::quarantine::marked;
+use super::seat::Seats;
 use super::store::{Store, Writing};
 use crate::disk::SharedDisk;
 use crate::log::{EntryKind, Log};
@@ -26,6 +27,7 @@ pub(super) struct Recovered<D> {
     pub(super) store: Store,
     pub(super) writing: Writing,
     pub(super) machine: Machine<D>,
+    pub(super) seats: Seats,
     /// The newest list of members that it knows of.
     pub(super) members: Members,
 }
@@ -34,7 +36,7 @@ pub(super) async fn recover<D: SharedDisk>(
     member: &MemberConfig,
     disk: D,
     sink: impl Sink + Send + 'static,
-    salts: u64,
+    (salts, fresh): (u64, u64),
 ) -> Result<Recovered<D>, MemberError> {
     let time_ms = (member.time_ms)();
     let (id, limits) = (member.member, member.log);
@@ -47,6 +49,8 @@ pub(super) async fn recover<D: SharedDisk>(
             member: id.cast_signed(),
             incarnation,
         };
+        let seats =
+            Seats::open(&disk, id, (fresh >> 1).cast_signed()).map_err(MemberError::Disk)?;
         let (log, recovered) = Log::open(disk.clone(), salts, limits).map_err(MemberError::Log)?;
         let sink = Box::new(Locked(Mutex::new(sink)));
         let machine = Machine::recover(disk, origin, sink).map_err(MemberError::Disk)?;
@@ -57,6 +61,7 @@ pub(super) async fn recover<D: SharedDisk>(
             store,
             writing,
             machine,
+            seats,
             members,
         })
     };

@@ -182,7 +182,7 @@ impl<D: SharedDisk> Answers for Desk<D> {
                     Err(Refused::NotLeader) => Err("this member does not lead".to_owned()),
                 }
             },
-            Kind::Survey => Ok(encode(&account(&self.raft))),
+            Kind::Survey => Ok(encode(&account(&self.raft, &self.roster.links))),
             Kind::Answer | Kind::Refusal | Kind::Alive => Err("that is no request".to_owned()),
         }
     }

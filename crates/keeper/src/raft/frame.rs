@@ -5,7 +5,8 @@
 //! checksum over all of it.
 //!
 //! ```text
-//! greeting  magic:8 | length:4 | crc32c:4 | cluster, member, incarnation, wanted member, lane
+//! greeting  magic:8 | length:4 | crc32c:4 | cluster, member, incarnation, seat, known seat, wanted member,
+//!           lane
 //! frame     length:4 | crc32c of the rest:4 | id:8 | kind:4 | body
 //! ```
 
@@ -16,7 +17,7 @@ use mainstay_zk_proto::jute::{Jute as _, Malformed, Reader as Words};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// The protocol and its version: another version has another number.
-const MAGIC: [u8; 8] = *b"mainlnk1";
+const MAGIC: [u8; 8] = *b"mainlnk2";
 
 /// Before the body of a frame.
 pub(super) const HEAD_BYTES: usize = 20;
@@ -197,6 +198,10 @@ pub(super) struct Greeting {
     pub(super) cluster: String,
     pub(super) member: u64,
     pub(super) incarnation: i64,
+    /// Its data folder.
+    pub(super) seat: i64,
+    /// The data folder that it knows under the other one's number; zero when it knows none.
+    pub(super) known: i64,
     /// Whom it wants to speak to.
     pub(super) wanted: u64,
     pub(super) lane: Lane,
@@ -208,6 +213,8 @@ impl Greeting {
         (&*self.cluster).write(&mut body);
         self.member.cast_signed().write(&mut body);
         self.incarnation.write(&mut body);
+        self.seat.write(&mut body);
+        self.known.write(&mut body);
         self.wanted.cast_signed().write(&mut body);
         (self.lane as i32).write(&mut body);
         let mut out = MAGIC.to_vec();
@@ -243,6 +250,8 @@ impl Greeting {
             cluster: words.read::<&str>()?.to_owned(),
             member: words.read::<i64>()?.cast_unsigned(),
             incarnation: words.read()?,
+            seat: words.read()?,
+            known: words.read()?,
             wanted: words.read::<i64>()?.cast_unsigned(),
             lane: match words.read()? {
                 0 => Lane::Control,
@@ -311,6 +320,8 @@ mod tests {
             cluster: "a".to_owned(),
             member: 1,
             incarnation: 3,
+            seat: 4,
+            known: 0,
             wanted: 2,
             lane: Lane::Bulk,
         };

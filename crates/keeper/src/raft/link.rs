@@ -17,6 +17,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::frame::{FrameReader, Greeting, Kind, write_frame};
+use super::seat::Seats;
 use crate::network::Network;
 
 /// Requests that wait to be sent, per link.
@@ -128,7 +129,7 @@ impl Link {
     pub(super) fn new<N: Network>(
         network: N,
         addresses: Addresses,
-        greeting: Greeting,
+        (greeting, seats): (Greeting, Arc<Seats>),
         random: Random,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
@@ -137,6 +138,7 @@ impl Link {
             network,
             addresses,
             greeting,
+            seats,
             random,
             queue,
             again: Arc::clone(&again),
@@ -170,6 +172,7 @@ struct Carrier<N> {
     network: N,
     addresses: Addresses,
     greeting: Greeting,
+    seats: Arc<Seats>,
     random: Random,
     queue: mpsc::Receiver<Request>,
     again: Arc<Notify>,
@@ -209,9 +212,14 @@ impl<N: Network> Carrier<N> {
         let connect = async {
             let address = self.addresses.at(attempt).ok_or(io::ErrorKind::NotFound)?;
             let mut stream = self.network.connect(&address).await?;
-            self.greeting.send(&mut stream).await?;
+            let mine = Greeting {
+                known: self.seats.of(self.greeting.wanted),
+                ..self.greeting.clone()
+            };
+            mine.send(&mut stream).await?;
             let other = Greeting::receive(&mut stream).await?;
-            self.greeting.check(&other)?;
+            mine.check(&other)?;
+            self.seats.meet(&other).await?;
             Ok(stream)
         };
         timeout(CONNECT_TIMEOUT, connect)

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use super::engine::{Engaged, Members};
 use super::frame::{Greeting, Lane};
 use super::link::{Addresses, Link};
+use super::seat::Seats;
 use crate::disk::SharedDisk;
 use crate::network::Network;
 use crate::process::own;
@@ -40,6 +41,7 @@ struct Shared {
     /// Where members are by the file that this member began with.
     listed: BTreeMap<u64, String>,
     member: u64,
+    seats: Arc<Seats>,
     /// Snapshots that are being sent.
     snapshots: AtomicUsize,
 }
@@ -73,7 +75,7 @@ impl Shared {
 fn maker<N: Network>(
     network: N,
     greeting: Greeting,
-    random: Random,
+    (seats, random): (Arc<Seats>, Random),
 ) -> impl Fn(u64, Addresses) -> Peer + Send + Sync {
     let making = Mutex::new((random, JoinSet::new()));
     move |id, addresses| {
@@ -87,8 +89,9 @@ fn maker<N: Network>(
                 lane,
                 ..greeting.clone()
             };
+            let known = (greeting, Arc::clone(&seats));
             let random = Random::seeded(random.bits());
-            let (link, carrier) = Link::new(network.clone(), addresses.clone(), greeting, random);
+            let (link, carrier) = Link::new(network.clone(), addresses.clone(), known, random);
             carriers.spawn(own(carrier));
             link
         };
@@ -106,13 +109,14 @@ impl Links {
         network: N,
         greeting: Greeting,
         listed: BTreeMap<u64, String>,
-        random: Random,
+        (seats, random): (Arc<Seats>, Random),
     ) -> Self {
         let member = greeting.member;
         let links = Self(Arc::new(Shared {
             peers: Mutex::default(),
-            make: Box::new(maker(network, greeting, random)),
+            make: Box::new(maker(network, greeting, (Arc::clone(&seats), random))),
             listed,
+            seats,
             member,
             snapshots: AtomicUsize::new(0),
         }));
@@ -120,6 +124,11 @@ impl Links {
             links.ensure(*id, None);
         }
         links
+    }
+
+    /// Who is known with which data folder.
+    pub(super) fn seats(&self) -> &Arc<Seats> {
+        &self.0.seats
     }
 
     /// The links to `member`.

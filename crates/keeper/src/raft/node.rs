@@ -127,14 +127,17 @@ impl<D: SharedDisk> Node<D> {
             .validate()
             .map_err(|error| MemberError::Engine(error.to_string()))?;
         let mut random = Random::seeded(member.seed);
-        let recovered = recover(&member, disk.clone(), sink, random.bits()).await?;
+        let drawn = (random.bits(), random.bits());
+        let recovered = recover(&member, disk.clone(), sink, drawn).await?;
         let Recovered {
             origin,
             store,
             writing,
             machine,
+            seats,
             members,
         } = recovered;
+        let seats = Arc::new(seats);
         let address = own_address(&member, &members)?;
         let state = machine.state();
         let (progress, points) = (machine.progress(), machine.points());
@@ -143,13 +146,20 @@ impl<D: SharedDisk> Node<D> {
             cluster: member.cluster.clone(),
             member: member.member,
             incarnation: origin.incarnation,
+            seat: seats.own(),
+            known: 0,
             wanted: 0,
             lane: Lane::Control,
         };
         let listener = network.listen(&address).await;
         let listener = listener.map_err(|error| MemberError::Listen(address, error))?;
         let listed_at = addresses(&member);
-        let links = Links::new(network, greeting.clone(), listed_at, random);
+        let links = Links::new(
+            network,
+            greeting.clone(),
+            listed_at,
+            (Arc::clone(&seats), random),
+        );
         let raft = Engaged::new(
             member.member,
             Arc::new(engine),
@@ -173,11 +183,14 @@ impl<D: SharedDisk> Node<D> {
             (Arc::clone(&roster), disk.clone()),
             (Arc::clone(&pulse), Arc::clone(&comparison)),
         );
+        let greeting = (greeting, seats);
         tasks.spawn(own(serve::<N, _>(listener, greeting, Arc::new(desk))));
         let voters = listed(&member.members, false);
         tasks.spawn(own(begin(Arc::clone(&roster), voters)));
         tasks.spawn(own(links::follow(links.clone(), raft.clone())));
         tasks.spawn(own(Arc::clone(&roster).tidy()));
+        tasks.spawn(own(Arc::clone(&roster).forget_seats()));
+        tasks.spawn(own(Arc::clone(&roster).place()));
 
         let parts = Parts {
             member,

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::courier::Route;
 use super::frame::Kind;
+use super::link::LinkError;
 use super::roster::Roster;
 use super::standing::{Heard, standing};
 use crate::disk::SharedDisk;
@@ -41,7 +42,7 @@ impl<D: SharedDisk> Pulse<D> {
 
     /// Tells the leader.
     pub(super) async fn tell(&self, sessions: &BTreeSet<i64>) -> Result<(), NoQuorum> {
-        let leader = self.route.borrow().ok_or(NoQuorum)?.leader;
+        let Route { term, leader } = self.route.borrow().ok_or(NoQuorum)?;
         if leader == self.roster.member {
             return self.take(sessions.iter().copied());
         }
@@ -50,6 +51,14 @@ impl<D: SharedDisk> Pulse<D> {
         loop {
             let message = touch::write(rest.by_ref().take(MESSAGE_SESSIONS_MAX));
             let taken = link.call(Kind::Touch, message, TOUCH_DEADLINE).await;
+            match &taken {
+                Ok(_) => self.heard.takes(term, true),
+                Err(LinkError::Refused(_)) => self.heard.takes(term, false),
+                // Silence is counted by itself.
+                Err(
+                    LinkError::Unreachable | LinkError::Lost | LinkError::Late | LinkError::Full,
+                ) => {},
+            }
             taken.map_err(|_| NoQuorum)?;
             if rest.peek().is_none() {
                 return Ok(());

@@ -143,15 +143,15 @@ impl Plan {
 }
 
 /// Who follows this leader.
-struct Reached {
+pub(super) struct Reached {
     /// Those who were heard of just now.
-    connected: BTreeSet<u64>,
+    pub(super) connected: BTreeSet<u64>,
     /// Those among them who have (nearly) all of the log.
     synced: BTreeSet<u64>,
 }
 
 impl Reached {
-    fn of(member: u64, metrics: &RaftMetrics<Engine>) -> Self {
+    pub(super) fn of(member: u64, metrics: &RaftMetrics<Engine>) -> Self {
         let last = metrics.last_log_index.unwrap_or_default();
         let heard = metrics.heartbeat.iter().flatten();
         let just =
@@ -384,7 +384,7 @@ fn next_tidying(members: &Members, at: Option<u64>, observers: &Nodes) -> Option
 }
 
 /// Waits until something is so; says whether it is.
-async fn wait(most: Duration, mut is: impl FnMut() -> bool) -> bool {
+pub(super) async fn wait(most: Duration, mut is: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + most;
     while !is() {
         if Instant::now() >= end {

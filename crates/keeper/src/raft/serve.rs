@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::frame::{Frame, FrameReader, Greeting, Kind, write_frame};
+use super::seat::Seats;
 use crate::network::{Listener, Network};
 use crate::process::own;
 
@@ -56,7 +57,7 @@ pub(super) trait Answers: Send + Sync + 'static {
 /// Accepts connections until it is dropped.
 pub(super) async fn serve<N: Network, A: Answers>(
     mut listener: N::Listener,
-    greeting: Greeting,
+    greeting: (Greeting, Arc<Seats>),
     answers: Arc<A>,
 ) {
     let mut connections = JoinSet::new();
@@ -120,7 +121,7 @@ impl Out {
 
 async fn connection<N: Network, A: Answers>(
     mut stream: N::Stream,
-    greeting: Greeting,
+    greeting: (Greeting, Arc<Seats>),
     answers: Arc<A>,
 ) -> io::Result<()> {
     let from = timeout(GREETING_TIMEOUT, greet(&mut stream, greeting)).await??;
@@ -161,14 +162,17 @@ async fn connection<N: Network, A: Answers>(
 }
 
 /// Says who this member is; the answer is who the other one is.
-async fn greet<S>(stream: &mut S, mut mine: Greeting) -> io::Result<u64>
+async fn greet<S>(stream: &mut S, (mut mine, seats): (Greeting, Arc<Seats>)) -> io::Result<u64>
 where
     S: tokio::io::AsyncRead + AsyncWrite + Unpin,
 {
     let theirs = Greeting::receive(stream).await?;
     mine.wanted = theirs.member;
     mine.lane = theirs.lane;
+    mine.known = seats.of(theirs.member);
     mine.check(&theirs)?;
+    // It hears what is known of it before it is refused.
     mine.send(stream).await?;
+    seats.meet(&theirs).await?;
     Ok(theirs.member)
 }

@@ -1,7 +1,7 @@
 //! Who leads, as this member may believe it.
 //!
 //! Prevents a member that was cut off from speaking for an ensemble that goes on without it: a
-//! leader that no quorum answered lately is none, nor is one that was not heard of.
+//! leader that no quorum answered lately is none, whoever hears it, nor is one that was not heard of.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -18,18 +18,32 @@ use crate::replica::Standing;
 /// A leader that was silent for so long, or that no quorum answered, is none.
 const LEADER_SILENT_MAX: Duration = Duration::from_secs(1);
 
-/// When the leader was heard of last.
+/// When the leader was heard of last, and what it said of its quorum.
 #[derive(Debug, Default)]
-pub(super) struct Heard(Mutex<Option<Instant>>);
+pub(super) struct Heard {
+    last: Mutex<Option<Instant>>,
+    /// The term whose leader said last that it leads no quorum. A leader that was cut off with
+    /// this member still speaks to it, so that its voice alone says nothing.
+    denied: Mutex<Option<u64>>,
+}
 
 impl Heard {
     pub(super) fn now(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// The leader of `term` took what it was told, or said that it leads no quorum.
+    pub(super) fn takes(&self, term: u64, takes: bool) {
+        *self.denied.lock().unwrap_or_else(PoisonError::into_inner) = (!takes).then_some(term);
+    }
+
+    fn is_denied(&self, term: u64) -> bool {
+        *self.denied.lock().unwrap_or_else(PoisonError::into_inner) == Some(term)
     }
 
     /// For how long it was silent; `None` when it was never heard of.
     pub(super) fn silence(&self) -> Option<Duration> {
-        let heard = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let heard = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
         heard.map(|heard| heard.elapsed())
     }
 
@@ -59,7 +73,7 @@ pub(super) fn standing<D: SharedDisk>(roster: &Roster<D>, heard: &Heard) -> Stan
     let is_heard = if is_leader {
         is_alone || acknowledged.is_some_and(|at| at.elapsed() <= LEADER_SILENT_MAX)
     } else {
-        heard.is_recent()
+        heard.is_recent() && !heard.is_denied(metrics.vote.leader_id().term)
     };
     Standing {
         term: metrics.current_term,

@@ -43,6 +43,8 @@ pub(super) struct Account {
     pub(super) members_at: Option<u64>,
     /// That list.
     pub(super) members: Members,
+    /// The data folders that it knows, by the members' numbers.
+    pub(super) seats: BTreeMap<u64, i64>,
 }
 
 impl Word for Account {
@@ -51,21 +53,34 @@ impl Word for Account {
         let at = self.members_at.map_or(-1, u64::cast_signed);
         at.write(out);
         (&*members_of(&self.members)).write(out);
+        let count = i32::try_from(self.seats.len()).unwrap_or(i32::MAX);
+        count.write(out);
+        for (member, seat) in &self.seats {
+            member.cast_signed().write(out);
+            seat.write(out);
+        }
     }
 
     fn read(words: &mut Reader<'_>) -> Result<Self, Malformed> {
         let is_empty = words.read()?;
         let at: i64 = words.read()?;
+        let members = to_members(words.read()?)?;
+        let count: i32 = words.read()?;
+        let mut seats = BTreeMap::new();
+        for _ in 0..count {
+            seats.insert(words.read::<i64>()?.cast_unsigned(), words.read()?);
+        }
         Ok(Self {
             is_empty,
             members_at: u64::try_from(at).ok(),
-            members: to_members(words.read()?)?,
+            members,
+            seats,
         })
     }
 }
 
 /// What this member has.
-pub(super) fn account<D: SharedDisk>(raft: &Engaged<D>) -> Account {
+pub(super) fn account<D: SharedDisk>(raft: &Engaged<D>, links: &Links) -> Account {
     let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();
     let known = &metrics.committed_membership_config;
@@ -73,6 +88,7 @@ pub(super) fn account<D: SharedDisk>(raft: &Engaged<D>) -> Account {
         is_empty: metrics.last_log_index.is_none(),
         members_at: known.log_id().as_ref().map(openraft::LogId::index),
         members: known.membership().clone(),
+        seats: links.seats().known(),
     }
 }
 
@@ -104,7 +120,8 @@ pub(super) async fn begin<D: SharedDisk>(roster: Arc<Roster<D>>, voters: BTreeMa
     let numbers: BTreeSet<u64> = voters.keys().copied().collect();
     while let Ok(false) = raft.is_initialized().await {
         let told = ask_all(links).await;
-        if may_begin(*member, &numbers, &told) {
+        // Who was here before with another folder waits until the others have agreed on it.
+        if !links.seats().is_strange() && may_begin(*member, &numbers, &told) {
             // When another was faster, its log came here meanwhile.
             drop(raft.initialize(voters.clone()).await);
         } else {
@@ -136,7 +153,7 @@ pub(super) async fn notice_removal<D: SharedDisk>(
         if leads || silence.is_none_or(|silence| silence < SILENT_FOR) {
             continue;
         }
-        if is_removed(*member, &account(raft), &ask_all(links).await) {
+        if is_removed(*member, &account(raft, links), &ask_all(links).await) {
             raft.runtime_config().elect(false);
             removed.send_replace(true);
             return;
@@ -170,6 +187,7 @@ mod tests {
             is_empty: members_at.is_none(),
             members_at,
             members: Members::new(voters, nodes).expect("valid"),
+            seats: BTreeMap::from([(1, 5), (2, 6)]),
         }
     }
 

@@ -14,7 +14,7 @@ use super::*;
 use crate::ensemble::Change;
 
 /// What clients see of the members.
-fn list(member: &TestMember) -> String {
+pub(super) fn list(member: &TestMember) -> String {
     let state = member
         .state()
         .read()
@@ -22,12 +22,12 @@ fn list(member: &TestMember) -> String {
     state.tree().config().to_owned()
 }
 
-fn numbers(member: &TestMember) -> BTreeSet<u64> {
+pub(super) fn numbers(member: &TestMember) -> BTreeSet<u64> {
     let list = crate::ensemble::Ensemble::read(&list(member)).expect("a list");
     list.0.keys().copied().collect()
 }
 
-fn joining(members: &[(u64, &str)]) -> Change {
+pub(super) fn joining(members: &[(u64, &str)]) -> Change {
     let lines = members
         .iter()
         .map(|(id, kind)| format!("server.{id}={}", line(*id, kind)));
@@ -49,7 +49,7 @@ fn leaving(members: &[u64]) -> Change {
 }
 
 /// Makes a change through a member, again when nobody knows what became of it.
-async fn change(member: &TestMember, change: &Change) -> Result<(), Code> {
+pub(super) async fn change(member: &TestMember, change: &Change) -> Result<(), Code> {
     for _ in 0..1_000 {
         let made = timeout(
             Duration::from_mins(2),
@@ -86,6 +86,45 @@ async fn an_observer_has_everything_and_serves_and_has_no_vote() {
     ensemble.start(other).await;
     ensemble.start(leader).await;
     ensemble.progress(100).await;
+    ensemble.settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_observer_that_hears_a_leader_without_a_quorum_knows_that_nobody_leads() {
+    let mut ensemble = Ensemble::bare(4, 41);
+    ensemble.founders.insert(4, "observer");
+    for id in 1..=4 {
+        ensemble.start(id).await;
+    }
+    let leader = ensemble.leader().await;
+    let observer = Arc::clone(ensemble.member(4));
+    until("it is led", || observer.standing().leader == Some(leader)).await;
+    let others: Vec<String> = (1..=3).filter(|&id| id != leader).map(address).collect();
+    let others: Vec<&str> = others.iter().map(String::as_str).collect();
+    let here = [address(leader), address(4)];
+    let here = [&*here[0], &*here[1]];
+    ensemble.network.part(&here, &others);
+    let nobody = BTreeSet::new();
+    let mut denied = false;
+    // The leader goes on to speak to it, and says at each touch what it leads.
+    for _ in 0..1_000 {
+        denied = observer.touch(&nobody).await.is_err() && observer.standing().leader.is_none();
+        if denied {
+            break;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(denied, "it went on to believe the leader");
+    ensemble.network.heal();
+    let mut is_led = false;
+    for _ in 0..1_000 {
+        is_led = observer.touch(&nobody).await.is_ok() && observer.standing().leader.is_some();
+        if is_led {
+            break;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(is_led, "a leader with a quorum is one again");
     ensemble.settle().await;
 }
 

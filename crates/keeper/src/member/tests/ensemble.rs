@@ -1,6 +1,7 @@
 //! An ensemble in one process: members on simulated disks and a network in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -84,8 +85,10 @@ pub(super) struct Ensemble {
     clients: u64,
 }
 
+/// A clock that never shows the same time twice, as none does between two starts of a member.
 fn time_ms() -> i64 {
-    1_700_000_000_000
+    static PASSED: AtomicI64 = AtomicI64::new(0);
+    1_700_000_000_000 + PASSED.fetch_add(1, Ordering::Relaxed)
 }
 
 pub(super) fn address(member: u64) -> String {

@@ -6,6 +6,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::*;
+use crate::disk::simulated::SimulatedDisk;
 use crate::network::memory::MemoryNetwork;
 use crate::raft::frame::Lane;
 use crate::raft::serve::{Answers, serve};
@@ -35,9 +36,17 @@ fn greeting(member: u64, wanted: u64) -> Greeting {
         cluster: "test".to_owned(),
         member,
         incarnation: 1,
+        seat: member.cast_signed() + 1,
+        known: 0,
         wanted,
         lane: Lane::Bulk,
     }
+}
+
+fn known(member: u64, wanted: u64) -> (Greeting, Arc<Seats>) {
+    let greeting = greeting(member, wanted);
+    let seats = Seats::open(&SimulatedDisk::new(member), member, greeting.seat);
+    (greeting, Arc::new(seats.expect("the disk is good")))
 }
 
 struct Ends {
@@ -60,14 +69,9 @@ async fn ends() -> Ends {
     let there = network.host("b");
     let listener = there.listen("b").await.expect("listens");
     let serving =
-        serve::<crate::network::memory::Host, _>(listener, greeting(2, 0), Arc::clone(&answers));
+        serve::<crate::network::memory::Host, _>(listener, known(2, 0), Arc::clone(&answers));
     tasks.spawn(serving);
-    let (link, carrier) = Link::new(
-        network.host("a"),
-        at("b"),
-        greeting(1, 2),
-        Random::seeded(1),
-    );
+    let (link, carrier) = Link::new(network.host("a"), at("b"), known(1, 2), Random::seeded(1));
     tasks.spawn(carrier);
     Ends {
         network,
@@ -139,7 +143,7 @@ async fn an_unreachable_member_is_refused_at_once_and_its_queue_has_an_end() {
     let (link, _carrier) = Link::new(
         ends.network.host("a"),
         at("nobody"),
-        greeting(1, 3),
+        known(1, 3),
         Random::seeded(1),
     );
     let taken: Vec<Pending> = std::iter::from_fn(|| link.begin(Kind::Vote, Vec::new()).ok())
