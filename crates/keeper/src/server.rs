@@ -120,7 +120,11 @@ impl ServerConfig {
             number.map_err(|mistake| ConfigError::Wrong(file, vec![mistake]))?
         };
         let help = "name a JAAS file that this user can read";
-        let users = zoo.jaas_file.as_deref().map(|file| readable(file, help));
+        let users = zoo
+            .proof
+            .jaas_file
+            .as_deref()
+            .map(|file| readable(file, help));
         let users = users.transpose()?.unwrap_or_default();
         let tls = zoo.tls();
         let tls = tls.map_err(|mistake| ConfigError::Wrong(file.to_owned(), vec![mistake]))?;

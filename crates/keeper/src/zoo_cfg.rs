@@ -13,8 +13,10 @@ use crate::serve::tls::TlsSettings;
 use crate::serve::{Settings, Users, WithoutQuorum};
 
 mod member;
+mod proof;
 
 pub use member::Member;
+pub use proof::Proof;
 
 /// What `zoo.cfg` says.
 #[expect(
@@ -69,10 +71,8 @@ pub struct ZooCfg {
     pub is_observer: bool,
     /// Longest message, in bytes.
     pub message_bytes_max: usize,
-    /// Who may do anything, as `user:digest`.
-    pub super_digest: Option<String>,
-    /// Where the users of SASL are named.
-    pub jaas_file: Option<PathBuf>,
+    /// How clients prove who they are.
+    pub proof: Proof,
     /// The members by number.
     pub members: BTreeMap<i64, Member>,
     /// Containers and nodes with a time to live are looked through this often, in milliseconds.
@@ -125,6 +125,17 @@ impl Line<'_> {
     fn number<T: std::str::FromStr>(&self) -> Result<T, Mistake> {
         let wrong = |_| self.wrong(format!("{:?} is no number that fits here", self.value));
         self.value.parse().map_err(wrong)
+    }
+
+    /// Passed over, members would speak in the open although the file says that they do not.
+    fn is_off(&self) -> Result<(), Mistake> {
+        if self.switch()? {
+            return Err(self.wrong(
+                "members do not encrypt what they say to each other; put them into a network of \
+                 their own or a tunnel, and leave this out",
+            ));
+        }
+        Ok(())
     }
 
     fn switch(&self) -> Result<bool, Mistake> {
@@ -241,8 +252,7 @@ impl ZooCfg {
             enforce_quota: false,
             is_observer: false,
             message_bytes_max: edge.message_bytes_max,
-            super_digest: None,
-            jaas_file: None,
+            proof: Proof::default(),
             members: BTreeMap::new(),
             container_check_ms: edge.container_check_ms,
             tls: BTreeMap::new(),
@@ -301,10 +311,7 @@ impl ZooCfg {
                 };
             },
             "jute.maxbuffer" => self.message_bytes_max = line.number()?,
-            "DigestAuthenticationProvider.superDigest" => {
-                self.super_digest = Some(line.value.to_owned());
-            },
-            "java.security.auth.login.config" => self.jaas_file = Some(line.value.into()),
+            "sslQuorum" => line.is_off()?,
             key => match key.strip_prefix("server.") {
                 Some(number) => {
                     let number = number
@@ -318,6 +325,7 @@ impl ZooCfg {
                 None if TlsSettings::is_key(key) => {
                     self.tls.insert(key.to_owned(), line.value.to_owned());
                 },
+                None if self.proof.set(line, key)? => {},
                 None => {
                     self.unknown
                         .insert(line.key.to_owned(), line.value.to_owned());
@@ -341,6 +349,12 @@ impl ZooCfg {
         let by_member = self.members.values().any(|member| member.client.is_some());
         if self.client_port.is_none() && self.secure_client_port.is_none() && !by_member {
             wrong("clientPort", "is missing, and so is secureClientPort");
+        }
+        if self.proof.is_required && self.proof.schemes.is_empty() {
+            wrong(
+                "enforce.auth.schemes",
+                "is missing, and enforce.auth.enabled needs it",
+            );
         }
         if self.tick_ms == 0 {
             wrong("tickTime", "must be more than zero");
@@ -397,8 +411,9 @@ impl ZooCfg {
             timeout_max_ms: self.timeout_max_ms,
             message_bytes_max: self.message_bytes_max,
             connections_of_address_max: self.connections_of_address_max,
-            super_digest: self.super_digest.clone(),
+            super_digest: self.proof.super_digest.clone(),
             users,
+            schemes_required: self.proof.schemes_required(),
             words: self.words.clone(),
             conf: self.conf(member),
             data_dir: Some(self.data_dir.clone()),
@@ -496,86 +511,4 @@ pub fn jaas_users(text: &str) -> Users {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_file_of_three_members_is_understood() {
-        let config = ZooCfg::read(
-            "# comment\ntickTime=1000\ndataDir=/var/lib/zookeeper\nclientPort=2181\n\
-             maxClientCnxns=0\n4lw.commands.whitelist=ruok, srvr\nreconfigEnabled=true\n\
-             server.1=localhost:2888:3888:participant\nserver.2=[::1]:2889:3889:observer;2182\n\
-             server.3=host:1:2\nssl.keyStore.location=/x=y\n",
-        )
-        .expect("it is right");
-        assert_eq!(
-            (config.timeout_min_ms, config.timeout_max_ms),
-            (2_000, 20_000)
-        );
-        assert_eq!(config.connections_of_address_max, None);
-        assert_eq!(config.tls["ssl.keyStore.location"], "/x=y");
-        let second = &config.members[&2];
-        assert_eq!((&*second.host, second.is_observer), ("::1", true));
-        assert_eq!(second.client.as_deref(), Some("0.0.0.0:2182"));
-        let edge = config.settings(1, Users::new());
-        assert!(edge.words.is_some_and(|words| words.contains("srvr")));
-        assert!(!edge.standalone);
-    }
-
-    #[test]
-    fn a_member_is_found_by_its_clients_where_its_line_or_the_file_says() {
-        let members = "dataDir=/d\nserver.1=a:1:2;10.0.0.1:7\nserver.2=b:1:2;8\n\
-            server.3=c:1:2;[::1]:9";
-        let config = ZooCfg::read(members).expect("a good file");
-        let clients = |config: &ZooCfg, member| config.clients_of(member);
-        assert_eq!(clients(&config, 1), (Some("10.0.0.1".into()), Some(7)));
-        assert_eq!(clients(&config, 2), (None, Some(8)));
-        assert_eq!(clients(&config, 3), (Some("::1".into()), Some(9)));
-        let file = "dataDir=/d\nclientPort=5\nclientPortAddress=h\nserver.1=a:1:2";
-        let config = ZooCfg::read(file).expect("a good file");
-        assert_eq!(clients(&config, 1), (Some("h".into()), Some(5)));
-    }
-
-    #[test]
-    fn all_mistakes_are_told_with_line_and_key() {
-        let mistakes = ZooCfg::read("tickTime=x\nserver.a=1\nserver.1=host\npeerType=king\n");
-        let told: Vec<String> = mistakes
-            .expect_err("there are some")
-            .iter()
-            .map(Mistake::to_string)
-            .collect();
-        assert_eq!(told.len(), 6, "{told:?}");
-        assert!(told[0].starts_with("line 1: tickTime: "));
-        assert!(told[2].starts_with("line 3: server.1: "));
-        assert!(told[4].starts_with("dataDir: "));
-    }
-
-    #[test]
-    fn a_member_has_a_number_that_fits_a_session() {
-        assert_eq!(my_id(" 3\n"), Ok(3));
-        for wrong in ["", "0", "255", "x"] {
-            assert!(my_id(wrong).is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn users_are_those_of_the_servers_section() {
-        let users = jaas_users(
-            "Client {\n user_a=\"no\"\n};\nServer {\n  org.x.DigestLoginModule required\n  \
-             user_super=\"secret\"\n  user_jaas=\"pass\";\n};\n",
-        );
-        assert_eq!(users.len(), 2);
-        assert_eq!(users["jaas"], "pass");
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_it_panic(text: String) {
-            drop(ZooCfg::read(&text));
-            drop(jaas_users(&text));
-            drop(my_id(&text));
-        }
-    }
-}
+mod tests;

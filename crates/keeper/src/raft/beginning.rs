@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::engine::{Member, Members, members_of, to_members};
 use super::incarnation;
@@ -27,7 +27,7 @@ pub(super) struct Recovered<D> {
     pub(super) store: Store,
     pub(super) writing: Writing,
     pub(super) machine: Machine<D>,
-    pub(super) seats: Seats,
+    pub(super) seats: Arc<Seats>,
     /// The newest list of members that it knows of.
     pub(super) members: Members,
 }
@@ -61,7 +61,7 @@ pub(super) async fn recover<D: SharedDisk>(
             store,
             writing,
             machine,
-            seats,
+            seats: Arc::new(seats),
             members,
         })
     };

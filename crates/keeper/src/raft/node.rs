@@ -34,6 +34,7 @@ use super::pulse::Pulse;
 use super::quarantine::isolate;
 use super::roster::Roster;
 use super::scribe::Scribe;
+use super::seat::Seats;
 use super::serve::serve;
 use super::store::{Store, Writing};
 use super::survey::{self, begin};
@@ -116,6 +117,19 @@ fn config(member: &MemberConfig) -> Config {
     }
 }
 
+/// Who this member says it is, to whom it has not met yet.
+fn greeting(member: &MemberConfig, origin: Origin, seats: &Seats) -> Greeting {
+    Greeting {
+        cluster: member.cluster.clone(),
+        member: member.member,
+        incarnation: origin.incarnation,
+        seat: seats.own(),
+        known: 0,
+        wanted: 0,
+        lane: Lane::Control,
+    }
+}
+
 impl<D: SharedDisk> Node<D> {
     pub(crate) async fn start<N: Network>(
         member: MemberConfig,
@@ -137,29 +151,15 @@ impl<D: SharedDisk> Node<D> {
             seats,
             members,
         } = recovered;
-        let seats = Arc::new(seats);
         let address = own_address(&member, &members)?;
         let state = machine.state();
         let (progress, points) = (machine.progress(), machine.points());
         let mut tasks = JoinSet::new();
-        let greeting = Greeting {
-            cluster: member.cluster.clone(),
-            member: member.member,
-            incarnation: origin.incarnation,
-            seat: seats.own(),
-            known: 0,
-            wanted: 0,
-            lane: Lane::Control,
-        };
+        let greeting = greeting(&member, origin, &seats);
         let listener = network.listen(&address).await;
         let listener = listener.map_err(|error| MemberError::Listen(address, error))?;
-        let listed_at = addresses(&member);
-        let links = Links::new(
-            network,
-            greeting.clone(),
-            listed_at,
-            (Arc::clone(&seats), random),
-        );
+        let known = (Arc::clone(&seats), random);
+        let links = Links::new(network, greeting.clone(), addresses(&member), known);
         let raft = Engaged::new(
             member.member,
             Arc::new(engine),
@@ -189,8 +189,7 @@ impl<D: SharedDisk> Node<D> {
         tasks.spawn(own(begin(Arc::clone(&roster), voters)));
         tasks.spawn(own(links::follow(links.clone(), raft.clone())));
         tasks.spawn(own(Arc::clone(&roster).tidy()));
-        tasks.spawn(own(Arc::clone(&roster).forget_seats()));
-        tasks.spawn(own(Arc::clone(&roster).place()));
+        tasks.spawn(own(Arc::clone(&roster).mind_seats()));
 
         let parts = Parts {
             member,

@@ -7,6 +7,7 @@
 //! step, since a quorum of the others has agreed to it.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,8 +47,21 @@ fn to(members: &Ensemble) -> Change {
 }
 
 impl<D: SharedDisk> Roster<D> {
-    /// Forgets the folders of those who left, until the engine ends.
-    pub(super) async fn forget_seats(self: Arc<Self>) {
+    /// Minds who has which folder, until it is dropped.
+    pub(super) async fn mind_seats(self: Arc<Self>) {
+        tokio::select! {
+            biased;
+            never = self.forget_seats() => match never {},
+            never = self.place() => match never {},
+        }
+    }
+
+    /// Forgets the folders of those who left, until it is dropped.
+    #[expect(
+        clippy::infinite_loop,
+        reason = "the type says that it does not end; the lint knows `!` only"
+    )]
+    async fn forget_seats(&self) -> Infallible {
         let mut look = interval(LEFT_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last: BTreeSet<u64> = BTreeSet::new();
@@ -61,16 +75,20 @@ impl<D: SharedDisk> Roster<D> {
             };
             let left: BTreeSet<u64> = last.difference(&now).copied().collect();
             // Whoever left itself hears nothing of the others any more.
-            if left.is_empty() || !now.contains(&self.member) {
-                last = now;
-            } else if self.links.seats().forget(left).await.is_ok() {
+            let is_known = left.is_empty() || !now.contains(&self.member);
+            if is_known || self.links.seats().forget(left).await.is_ok() {
                 last = now;
             }
         }
     }
 
-    /// Learns who has which folder, and takes in again who came back with another one.
-    pub(super) async fn place(self: Arc<Self>) {
+    /// Learns who has which folder, and takes in again who came back with another one, until it is
+    /// dropped.
+    #[expect(
+        clippy::infinite_loop,
+        reason = "the type says that it does not end; the lint knows `!` only"
+    )]
+    async fn place(&self) -> Infallible {
         let mut look = interval(BACK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -95,12 +113,10 @@ impl<D: SharedDisk> Roster<D> {
         let leader = self.raft.metrics().borrow_watched().current_leader;
         for (from, told) in ask_all(&self.links).await {
             // A folder that is not written down is asked for again.
-            if leader == Some(from) {
-                for (id, seat) in &knocks {
-                    if told.seats.get(id) == Some(seat) {
-                        drop(seats.replace(*id, *seat).await);
-                    }
-                }
+            let known = |(id, seat): &(&u64, &i64)| told.seats.get(id) == Some(seat);
+            let by_leader = knocks.iter().filter(|_| leader == Some(from));
+            for (&id, &seat) in by_leader.filter(known) {
+                drop(seats.replace(id, seat).await);
             }
             if told.members_at == own.members_at {
                 drop(seats.learn(told.seats).await);

@@ -70,7 +70,7 @@ impl Seats {
         let known = if was { read(disk)? } else { Known::new() };
         let seats = Self {
             member,
-            own: known.get(&member).copied().unwrap_or(fresh.max(1)),
+            own: known.get(&member).copied().unwrap_or_else(|| fresh.max(1)),
             known: Mutex::new(known),
             keeping: Mutex::new(Box::new({
                 let disk = disk.clone();

@@ -332,11 +332,21 @@ impl<R: Replica> Connection<'_, R> {
         match opcode {
             Opcode::Auth => self.authenticate(header, reader.read()?).await,
             Opcode::Sasl => self.sasl(header, reader.read()?).await,
+            _ if !self.is_proved() => {
+                self.refuse(header.xid, Code::SessionClosedRequireSaslAuth);
+                Err(End::Refused("the client did not prove who it is"))
+            },
             _ => {
                 self.ask(header, opcode, body);
                 Ok(())
             },
         }
+    }
+
+    /// Whether this client proved as much as the settings ask for.
+    fn is_proved(&self) -> bool {
+        let required = &self.desk.settings.schemes_required;
+        required.is_empty() || self.identities.include(required)
     }
 
     #[expect(

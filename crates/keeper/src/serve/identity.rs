@@ -4,6 +4,7 @@
 //! further; what reaches the log is who was recognized. Source: ZooKeeper's
 //! `DigestAuthenticationProvider` and `IPAuthenticationProvider`.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -42,6 +43,12 @@ impl Identities {
         let id = address.to_canonical().to_string().into();
         let scheme = "ip".into();
         Self([Identity { scheme, id }].into())
+    }
+
+    /// Whether one of them is of a scheme among `schemes`.
+    pub(super) fn include(&self, schemes: &BTreeSet<String>) -> bool {
+        let mut all = self.0.iter();
+        all.any(|identity| schemes.contains(&*identity.scheme))
     }
 
     /// Adds one that was proved.

@@ -33,6 +33,8 @@ pub struct Settings {
     pub super_digest: Option<String>,
     /// Who may prove themselves by SASL.
     pub users: Users,
+    /// Clients have to prove themselves by one of these before anything else; empty when they need not.
+    pub schemes_required: BTreeSet<String>,
     /// Four-letter words that are answered; `None` for all.
     pub words: Option<BTreeSet<String>>,
     /// What the word `conf` tells, line by line.
@@ -63,6 +65,7 @@ impl Default for Settings {
             connections_of_address_max: NonZeroUsize::new(60),
             super_digest: None,
             users: Users::new(),
+            schemes_required: BTreeSet::new(),
             words: Some(["srvr".to_owned()].into()),
             conf: String::new(),
             initial_configuration: String::new(),

@@ -138,3 +138,30 @@ async fn a_wrong_proof_of_identity_is_answered_late() {
     assert_eq!(client.next().await, "-4 AuthFailed");
     assert!(asked.elapsed() >= Duration::from_millis(200));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_has_to_prove_who_they_are_and_did_not_is_sent_away() {
+    let desk = Desk::new(Settings {
+        schemes_required: ["digest".to_owned()].into(),
+        ..Settings::default()
+    });
+    desk.begin(Held::ORIGIN, 1_700_000_000_000);
+    let replica = Solo::new(desk.sink(), || 1);
+    let mut client = Client::connect(&desk, &replica);
+    client.begin().await;
+    client.ask(1, &exists("/", false)).await;
+    assert_eq!(client.next().await, "1 SessionClosedRequireSaslAuth");
+    assert!(client.message().await.is_none(), "it is sent away");
+
+    let mut client = Client::connect(&desk, &replica);
+    client.begin().await;
+    let proof = Auth {
+        kind: 0,
+        scheme: "digest",
+        proof: b"a:b",
+    };
+    client.ask(XID_AUTH, &Request::Auth(proof)).await;
+    assert_eq!(client.next().await, "-4");
+    client.ask(1, &exists("/", false)).await;
+    assert_eq!(client.next().await, "1");
+}
