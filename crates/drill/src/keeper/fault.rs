@@ -140,7 +140,9 @@ async fn cut(
     last: impl Future<Output = ()>,
 ) -> anyhow::Result<String> {
     let network = ensemble.network().context("there is no network to cut")?;
-    network.cut(&cuts(fault.kind, member, ensemble.len()))?;
+    let cuts = cuts(fault.kind, member, ensemble.len());
+    network.cut(&cuts)?;
+    network.knock(&cuts)?;
     last.await;
     let dropped = network.heal()?;
     if dropped == 0 {

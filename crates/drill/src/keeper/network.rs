@@ -26,7 +26,8 @@ const HUB: u8 = 254;
 const TABLE: &str = "drill_partition";
 
 /// The programs that partitions need, with the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 5] = [
+    ("bash", "bash"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("unshare", "util-linux"),
@@ -167,6 +168,20 @@ impl Network {
                 from.join(", ")
             );
             self.run_at(member, "nft", &["-f", "-"], Some(&rules))?;
+        }
+        Ok(())
+    }
+
+    /// Sends a packet on each of these ways. Two followers may have nothing to say to each other
+    /// while they are cut off: then no other packet would show that they are.
+    ///
+    /// # Errors
+    /// It could not be sent.
+    pub(crate) fn knock(&self, cuts: &Cuts) -> anyhow::Result<()> {
+        for &(from, to) in cuts {
+            // Nobody listens at the port for discarding.
+            let send = format!("echo > /dev/udp/{}/9", self.address(to));
+            self.run_at(from, "bash", &["-c", &send], None)?;
         }
         Ok(())
     }
