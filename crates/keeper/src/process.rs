@@ -20,6 +20,7 @@ use std::{io, mem, thread};
 use mainstay_core::random::Random;
 use rand_core::TryRng;
 use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep};
 
@@ -253,6 +254,29 @@ pub(crate) async fn blocking<T: Send + 'static>(
     Ok(done)
 }
 
+/// As [`blocking`], for work that takes seconds of a processor: where there are too few of those,
+/// the others get theirs first.
+pub(crate) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    /// A tenth of the weight of who is not nice, by which it gets on also when all are busy.
+    const NICE: i32 = 10;
+    if current().is_some() {
+        return blocking(work).await.map_err(io::Error::other);
+    }
+    let (done, wait) = oneshot::channel();
+    // Not of the pool: a thread without privileges never gets its priority back.
+    let thread = thread::Builder::new().name("keeper-aside".to_owned());
+    thread.spawn(move || {
+        // Where it is not allowed, it is merely not nice.
+        rustix::process::setpriority_process(None, NICE).ok();
+        // Who does not wait any more does not need to hear.
+        drop(done.send(work()));
+    })?;
+    wait.await
+        .map_err(|_gone| io::Error::other("a thread ended early"))
+}
+
 /// Runs `work`, which may block, on a thread of its own.
 pub(crate) fn apart(name: &str, work: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
     if current().is_some() {
@@ -318,7 +342,7 @@ mod tests {
         assert_eq!(slept, (505, 505));
     }
 
-    async fn hold(alive: tokio::sync::oneshot::Sender<()>) {
+    async fn hold(alive: oneshot::Sender<()>) {
         let _alive = alive;
         sleep(Duration::from_secs(1)).await;
         assert_eq!(wall_ms(), 0, "never: the process has ended");
@@ -327,7 +351,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_process_spawned_ends_with_it() {
         let process = Process::new(1, 0);
-        let (alive, mut gone) = tokio::sync::oneshot::channel::<()>();
+        let (alive, mut gone) = oneshot::channel::<()>();
         let mut tasks = JoinSet::new();
         tasks.spawn(process.run(async move {
             let mut child = JoinSet::new();
@@ -338,7 +362,7 @@ mod tests {
         process.end();
         sleep(Duration::from_secs(2)).await;
         let gone = gone.try_recv();
-        assert_eq!(gone, Err(tokio::sync::oneshot::error::TryRecvError::Closed));
+        assert_eq!(gone, Err(oneshot::error::TryRecvError::Closed));
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,6 +12,7 @@
 //! | `codec` | what members say to each other |
 //! | `store` | openraft's log on our log |
 //! | `machine` | openraft's state machine on our state |
+//! | `cadence` | when snapshots are taken, and how much of the log is kept |
 //! | `frame` | frames between members, and the greeting before them |
 //! | `link` | requests to another member, and their answers |
 //! | `links` | those links, as members come and go |
@@ -37,6 +38,7 @@
 
 mod barrier;
 mod beginning;
+mod cadence;
 mod codec;
 mod comparison;
 mod courier;

@@ -26,6 +26,10 @@ const RECEIVED: &str = "new-received-snapshot";
 /// A block is written when it holds as much.
 const BLOCK_BYTES: usize = 256 * 1_024;
 
+/// Made durable at a time. The log's disk is often the same, and whoever waits for an answer there
+/// must not stand behind a hundred megabytes.
+const STEP_BYTES: u64 = 1_024 * 1_024;
+
 /// No block is longer: a record is at most what a client may send, and a little.
 const BLOCK_BYTES_MAX: u32 = 64 * 1_024 * 1_024;
 
@@ -130,6 +134,8 @@ pub struct Writer<F> {
     name: &'static str,
     file: F,
     offset: u64,
+    /// How much of it is durable.
+    durable: u64,
     number: u32,
     block: Vec<u8>,
 }
@@ -166,6 +172,7 @@ impl<F: DiskFile> Writer<F> {
             name,
             file: disk.open(name)?,
             offset: 0,
+            durable: 0,
             number: 0,
             block: Vec::new(),
         };
@@ -226,7 +233,7 @@ impl<F: DiskFile> Writer<F> {
             self.flush()?;
         }
         self.flush()?;
-        self.file.sync()?;
+        self.sync()?;
         let name = name(meta.last);
         disk.rename(self.name, &name)?;
         disk.sync_names()?;
@@ -252,6 +259,15 @@ impl<F: DiskFile> Writer<F> {
         self.number += 1;
         self.block = block;
         self.block.clear();
+        if self.offset - self.durable >= STEP_BYTES {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync()?;
+        self.durable = self.offset;
         Ok(())
     }
 

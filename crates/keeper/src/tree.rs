@@ -9,7 +9,6 @@
 //! `DataTree` of 3.8.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use mainstay_zk_proto::acl::{Acl, Id, perms};
 use mainstay_zk_proto::mode::Owner;
@@ -19,9 +18,9 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 mod access;
 mod change;
+mod content;
 mod frozen;
 mod multi;
-mod name;
 mod nodes;
 mod path;
 mod quota;
@@ -38,6 +37,7 @@ pub use read::{Data, Listed};
 pub(crate) use transfer::ForeignNode;
 
 use access::Lists;
+use content::Content;
 use nodes::{Facts, Node, Nodes};
 use quota::Quotas;
 
@@ -153,10 +153,10 @@ impl Tree {
     }
 
     /// Gives the root other data and facts.
-    fn replace_root(&mut self, data: Option<Arc<[u8]>>, facts: Facts) -> NodeId {
+    fn replace_root(&mut self, data: Option<&[u8]>, facts: Facts) -> NodeId {
         let old = std::mem::replace(&mut self.nodes.at_mut(NodeId::ROOT).facts, facts);
         self.lists.release(old.acl);
-        drop(self.replace(NodeId::ROOT, data));
+        drop(self.set(NodeId::ROOT, data));
         self.restamp(NodeId::ROOT);
         NodeId::ROOT
     }
@@ -250,18 +250,23 @@ impl Tree {
         }
     }
 
-    /// Replaces a node's data; the old are returned.
-    fn replace(&mut self, id: NodeId, data: Option<Arc<[u8]>>) -> Option<Arc<[u8]>> {
-        let after = quota::bytes_of(data.as_deref());
-        let old = self.swap_data(id, data);
-        self.quota_replace(id, after - quota::bytes_of(old.as_deref()));
+    /// Gives a node other data; what it was is returned.
+    fn set(&mut self, id: NodeId, data: Option<&[u8]>) -> Content {
+        self.replace(id, self.nodes.at(id).with_data(data))
+    }
+
+    /// Replaces what a node holds; what it was is returned.
+    fn replace(&mut self, id: NodeId, content: Content) -> Content {
+        let after = quota::bytes_of(content.data());
+        let old = self.swap(id, content);
+        self.quota_replace(id, after - quota::bytes_of(old.data()));
         old
     }
 
-    fn swap_data(&mut self, id: NodeId, data: Option<Arc<[u8]>>) -> Option<Arc<[u8]>> {
+    fn swap(&mut self, id: NodeId, content: Content) -> Content {
         let node = self.nodes.at_mut(id);
         let before = weight(node);
-        let old = std::mem::replace(&mut node.data, data);
+        let old = node.replace(content);
         self.bytes = self.bytes - before + weight(node);
         old
     }
@@ -292,8 +297,9 @@ impl Tree {
             hasher.update(&number.to_be_bytes());
         }
         hasher.update(&self.lists.digest(facts.acl).to_be_bytes());
-        hasher.update(&[u8::from(node.data.is_some())]);
-        hasher.update(node.data.as_deref().unwrap_or_default());
+        let data = node.data();
+        hasher.update(&[u8::from(data.is_some())]);
+        hasher.update(data.unwrap_or_default());
         hasher.digest()
     }
 
@@ -310,7 +316,7 @@ impl Tree {
 }
 
 fn weight(node: &Node) -> u64 {
-    (node.name().len() + node.data.as_deref().map_or(0, <[u8]>::len)) as u64
+    (node.name().len() + node.data().map_or(0, <[u8]>::len)) as u64
 }
 
 #[cfg(test)]

@@ -16,11 +16,12 @@ mod world;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::server::{self, Choice, Subject};
 use crate::process::{Owned, Scratch};
@@ -30,7 +31,7 @@ use story::{Step, Story};
 
 /// Requests in one chapter; then everything that is left is compared.
 const CHAPTER_REQUESTS: usize = 5_000;
-/// How long a server may take to listen.
+/// How long a server may take until it serves.
 const START_MAX: Duration = Duration::from_mins(1);
 /// Chapters between two words of progress.
 const TELL_EVERY: u64 = 10;
@@ -187,12 +188,23 @@ fn start(subject: Subject, choice: &Choice, scratch: &Scratch) -> Result<(Owned,
     let program: Vec<&OsStr> = program.iter().map(OsStr::new).collect();
     let core = usize::from(subject == Subject::Mainstay);
     let mut server = Owned::start(&format!("{name}-server"), core, &folder, &program)?;
-    let listening = wait::until("a server to listen", START_MAX, || {
+    let listening = wait::until("a server to serve", START_MAX, || {
         server.runs()?;
-        TcpStream::connect(address).context("not yet")
+        serves(address)
     });
     listening.with_context(|| server.log_end())?;
     Ok((server, address))
+}
+
+/// Whether a server says that it serves: ZooKeeper listens before it does, and hangs up until then.
+fn serves(address: SocketAddr) -> Result<()> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(START_MAX))?;
+    stream.write_all(b"srvr")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.contains("Mode: "), "it answers {answer:?}");
+    Ok(())
 }
 
 /// Nothing may happen by time alone: nobody looks for empty containers, and sessions last.

@@ -82,14 +82,21 @@ impl<D: SharedDisk> Desk<D> {
 
     async fn block(&self, from: u64, body: Vec<u8>) -> Result<Vec<u8>, String> {
         let mut place = self.receiving.lock().await;
-        let receiving = place.as_mut().filter(|receiving| receiving.from == from);
-        let receiving = receiving.ok_or("no snapshot of this member began")?;
-        if let Err(error) = receiving.writer.block(body) {
-            // The leader will try again; a disk that is full needs the room until then.
-            if let Some(Receiving { writer, .. }) = place.take() {
-                writer.abandon(&self.disk);
-            }
-            return Err(words(error));
+        let receiving = place.take_if(|receiving| receiving.from == from);
+        let mut receiving = receiving.ok_or("no snapshot of this member began")?;
+        // It syncs now and then, and others want to be answered meanwhile.
+        let written = blocking(move || {
+            let written = receiving.writer.block(body);
+            (receiving, written)
+        });
+        let (receiving, written) = written.await.map_err(words)?;
+        match written {
+            Ok(()) => *place = Some(receiving),
+            Err(error) => {
+                // The leader will try again; a disk that is full needs the room until then.
+                receiving.writer.abandon(&self.disk);
+                return Err(words(error));
+            },
         }
         Ok(Vec::new())
     }

@@ -18,7 +18,7 @@ use super::comparison::Points;
 use super::engine::{self, Engine, Members};
 use crate::disk::SharedDisk;
 use crate::log::LogId;
-use crate::process::blocking;
+use crate::process::{aside, blocking};
 use crate::proposal::Origin;
 use crate::snapshot::{self, Reader};
 use crate::state::{FrozenState, Sink, State};
@@ -171,8 +171,8 @@ impl<D: SharedDisk> RaftSnapshotBuilder<Engine> for Builder<D> {
         let name = loop {
             let (disk, meta, frozen) = (disk.clone(), meta.clone(), Arc::clone(&frozen));
             // It takes as long as the disk takes, and others want to be served meanwhile.
-            let written = blocking(move || snapshot::write(&disk, &meta, &frozen)).await;
-            match written.map_err(io::Error::other)? {
+            let written = aside(move || snapshot::write(&disk, &meta, &frozen)).await;
+            match written? {
                 // Nothing was harmed: the log holds what the snapshot would.
                 Err(error) if error.is_full() => sleep(FULL_PAUSE).await,
                 written => break written.map_err(io::Error::other)?,

@@ -11,14 +11,15 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use mainstay_core::random::Random;
 use mainstay_zk_proto::Code;
+use openraft::Config;
 use openraft::async_runtime::watch::WatchReceiver as _;
-use openraft::{Config, SnapshotPolicy};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
 use super::barrier::{Barriers, Rounds};
 use super::beginning::{Recovered, addresses, listed, own_address, recover};
+use super::cadence;
 use super::comparison::Comparison;
 use super::courier::{Courier, Route};
 use super::desk::Desk;
@@ -42,7 +43,7 @@ use super::watchdog;
 use crate::disk::SharedDisk;
 use crate::ensemble::Change;
 use crate::inspection::Inspection;
-use crate::member::{MemberConfig, MemberError, Snapshots};
+use crate::member::{MemberConfig, MemberError};
 use crate::network::Network;
 use crate::process::own;
 use crate::proposal::Origin;
@@ -67,9 +68,6 @@ const SNAPSHOT_INSTALL_MS: u64 = 60_000;
 
 /// Between tries to reach a member that cannot be reached.
 const BACKOFF: &str = "20ms 40ms 80ms ..500ms";
-
-/// How often it is checked whether the log has grown by as many bytes as a snapshot is due for.
-const SNAPSHOT_CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the parts of a member may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -104,7 +102,7 @@ fn config(member: &MemberConfig) -> Config {
         election_timeout_max: ELECTION_MAX_MS,
         max_payload_entries: MESSAGE_ENTRIES_MAX,
         install_snapshot_timeout: SNAPSHOT_INSTALL_MS,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(member.snapshots.entries),
+        snapshot_policy: cadence::policy(member.member, member.snapshots),
         max_in_snapshot_log_to_keep: member.snapshots.kept_entries,
         replication_lag_threshold: member.snapshots.kept_entries,
         enable_pre_vote: Some(true),
@@ -394,8 +392,8 @@ impl<D: SharedDisk> Parts<D> {
         let (removed_is, removed) = watch::channel(false);
         let notices = survey::notice_removal(roster, Arc::clone(&self.pulse), removed_is);
         tasks.spawn(own(notices));
-        let bounds = bound_log(raft.clone(), store.clone(), member.snapshots);
-        tasks.spawn(own(bounds));
+        let beat = (member.member, member.snapshots);
+        tasks.spawn(own(cadence::keep(raft.clone(), store.clone(), beat)));
         let chokes = Arc::new(AtomicBool::new(false));
         let watch = watchdog::watch(member.member, raft.clone(), store.clone(), chokes.clone());
         tasks.spawn(own(async move { match watch.await {} }));
@@ -436,35 +434,6 @@ async fn watch_route<D: SharedDisk>(raft: Engaged<D>, route: watch::Sender<Optio
         };
         route.send_if_modified(|was| std::mem::replace(was, is) != is);
         if metrics.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Takes a snapshot when the log has grown by many bytes, and drops what is in it.
-async fn bound_log<D: SharedDisk>(raft: Engaged<D>, store: Store, snapshots: Snapshots) {
-    let mut check = interval(SNAPSHOT_CHECK_EVERY);
-    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut at_last = 0;
-    loop {
-        check.tick().await;
-        let appended = store.appended_bytes();
-        if appended - at_last >= snapshots.bytes {
-            at_last = appended;
-            if raft.trigger().snapshot().await.is_err() {
-                return;
-            }
-        }
-        let purge = store.last_to_purge(snapshots.kept_bytes);
-        let snapshot = raft
-            .metrics()
-            .borrow_watched()
-            .snapshot
-            .as_ref()
-            .map(openraft::LogId::index);
-        if let (Some(purge), Some(snapshot)) = (purge, snapshot)
-            && raft.trigger().purge_log(purge.min(snapshot)).await.is_err()
-        {
             return;
         }
     }

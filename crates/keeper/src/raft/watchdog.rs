@@ -20,8 +20,12 @@ use super::machine::Machine;
 use super::store::{Flushes, Store};
 use crate::disk::SharedDisk;
 
-/// A disk that makes nothing durable for so long hangs; also one that is full.
-const HANGS_AFTER: Duration = Duration::from_secs(1);
+/// After how long a leader whose disk makes nothing durable hands over: another disk is faster.
+const HANDS_OVER_AFTER: Duration = Duration::from_secs(1);
+
+/// After how long new writes are refused. A disk that is merely slow is waited for: on a machine
+/// that writes back gigabytes for others a sync takes seconds, and an error helps nobody then.
+const REFUSES_AFTER: Duration = Duration::from_secs(3);
 
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -66,11 +70,13 @@ pub(super) async fn watch<D: SharedDisk>(
     let mut tried: Option<Instant> = None;
     loop {
         let now = look.tick().await;
-        let is_hanging = stall.look(now, store.flushes()) >= HANGS_AFTER;
-        chokes.store(is_hanging || store.is_full(), Ordering::Relaxed);
+        let stalled = stall.look(now, store.flushes());
+        let chokes_now = stalled >= REFUSES_AFTER || store.is_full();
+        chokes.store(chokes_now, Ordering::Relaxed);
         let leads = raft.metrics().borrow_watched().current_leader == Some(member);
         let is_time = tried.is_none_or(|at| now.saturating_duration_since(at) >= AGAIN_AFTER);
-        if is_hanging && leads && is_time {
+        let hands_over = stalled >= HANDS_OVER_AFTER;
+        if hands_over && leads && is_time {
             tried = Some(now);
             hand_over(member, &raft).await;
         }

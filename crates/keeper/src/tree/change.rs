@@ -133,7 +133,7 @@ impl Tree {
         let Some(id) = self.nodes.find(path::CONFIG) else {
             return;
         };
-        drop(self.replace(id, Some(text.as_bytes().into())));
+        drop(self.set(id, Some(text.as_bytes())));
         let facts = &mut self.nodes.at_mut(id).facts;
         facts.version = -1;
         facts.mzxid = stamp.zxid;
@@ -147,7 +147,7 @@ impl Tree {
     /// The text of the node of the members.
     pub(crate) fn config(&self) -> &str {
         let node = self.nodes.find(path::CONFIG).map(|id| self.nodes.at(id));
-        let data = node.and_then(|node| node.data.as_deref());
+        let data = node.and_then(|node| node.data());
         std::str::from_utf8(data.unwrap_or_default()).unwrap_or_default()
     }
 
@@ -312,12 +312,12 @@ impl Tree {
         let id = self.nodes.find(set.path).ok_or(Code::NoNode)?;
         self.allows(id, perms::WRITE, cx.identities)?;
         let node = self.nodes.at(id);
-        let more = quota::bytes_of(set.data) - quota::bytes_of(node.data.as_deref());
+        let more = quota::bytes_of(set.data) - quota::bytes_of(node.data());
         let facts = node.facts;
         self.within_quota(set.path, 0, more)?;
         expect(set.version, facts.version)?;
-        let old = self.replace(id, set.data.map(Into::into));
-        cx.journal.data(id, old);
+        let old = self.set(id, set.data);
+        cx.journal.content(id, old);
         cx.journal.facts(id, facts);
         let new = &mut self.nodes.at_mut(id).facts;
         new.version = facts.version.wrapping_add(1);

@@ -5,7 +5,6 @@
 //! nodes at a time.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use mainstay_zk_proto::jute::{Jute, Malformed, Reader};
 
@@ -78,7 +77,7 @@ impl FrozenTree {
 fn write_node(depth: u32, node: &Node, out: &mut Vec<u8>) {
     i32::try_from(depth).unwrap_or(i32::MAX).write(out);
     node.name().write(out);
-    node.data.as_deref().write(out);
+    node.data().write(out);
     let facts = &node.facts;
     for number in [
         facts.czxid,
@@ -154,7 +153,7 @@ impl TreeLoader {
         }
         path.truncate(depth);
         let id = match path.last() {
-            None => tree.replace_root(data.map(Arc::from), facts),
+            None => tree.replace_root(data, facts),
             Some(&parent) if tree.nodes.child(parent, name).is_some() => return Err(wrong),
             Some(&parent) => tree.add(parent, name, data, facts),
         };

@@ -3,8 +3,6 @@
 //! Prevents a multi that is half done. The journal restores what was, byte for byte: also the
 //! digest, which is how tests know.
 
-use std::sync::Arc;
-
 use mainstay_zk_proto::Code;
 use mainstay_zk_proto::mode::{CreateMode, Life};
 use mainstay_zk_proto::request::{Create, CreateTtl, Request};
@@ -12,6 +10,7 @@ use mainstay_zk_proto::watch::EventKind;
 
 use super::access::{List, ListId};
 use super::change::{Context, Done};
+use super::content::Content;
 use super::nodes::{Facts, Node, NodeId};
 use super::{Event, Tree};
 
@@ -37,7 +36,7 @@ pub(super) struct Journal {
 enum Undo {
     Created(NodeId),
     Removed(NodeId, Box<Node>),
-    Data(NodeId, Option<Arc<[u8]>>),
+    Content(NodeId, Content),
     Facts(NodeId, Facts),
     /// A list that is not in use any more, unless it is taken back.
     List(ListId),
@@ -52,8 +51,8 @@ impl Journal {
         self.undo.push(Undo::Removed(parent, Box::new(node)));
     }
 
-    pub(super) fn data(&mut self, id: NodeId, old: Option<Arc<[u8]>>) {
-        self.undo.push(Undo::Data(id, old));
+    pub(super) fn content(&mut self, id: NodeId, old: Content) {
+        self.undo.push(Undo::Content(id, old));
     }
 
     pub(super) fn facts(&mut self, id: NodeId, old: Facts) {
@@ -117,7 +116,7 @@ impl Tree {
             match undo {
                 Undo::Removed(_, node) => self.lists.release(node.facts.acl),
                 Undo::List(list) => self.lists.release(list),
-                Undo::Created(_) | Undo::Data(..) | Undo::Facts(..) => {},
+                Undo::Created(_) | Undo::Content(..) | Undo::Facts(..) => {},
             }
         }
         journal.events
@@ -133,7 +132,7 @@ impl Tree {
                 Undo::Removed(parent, node) => {
                     self.put(parent, *node);
                 },
-                Undo::Data(id, old) => {
+                Undo::Content(id, old) => {
                     drop(self.replace(id, old));
                     self.restamp(id);
                 },

@@ -17,7 +17,7 @@ use mainstay_zk_proto::Stat;
 use mainstay_zk_proto::mode::Owner;
 
 use super::access::ListId;
-use super::name::Name;
+use super::content::Content;
 
 /// A node's place. Valid on this member only, and only while the node is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,8 +54,7 @@ pub(super) struct Facts {
 /// One node. Cheap to copy: what is long is shared.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    name: Name,
-    pub(super) data: Option<Arc<[u8]>>,
+    content: Content,
     pub(super) facts: Facts,
     /// A number for the path, the same on every member.
     pub(super) path_hash: u64,
@@ -71,8 +70,7 @@ pub(super) struct Node {
 impl Node {
     pub(super) fn new(name: &str, data: Option<&[u8]>, facts: Facts, path_hash: u64) -> Self {
         Self {
-            name: Name::new(name),
-            data: data.map(Into::into),
+            content: Content::new(name, data),
             facts,
             path_hash,
             digest: 0,
@@ -85,7 +83,21 @@ impl Node {
     }
 
     pub(super) fn name(&self) -> &str {
-        self.name.as_str()
+        self.content.name()
+    }
+
+    pub(super) fn data(&self) -> Option<&[u8]> {
+        self.content.data()
+    }
+
+    /// Puts other content in place of this; it is returned, for whoever wants to undo that.
+    pub(super) fn replace(&mut self, content: Content) -> Content {
+        std::mem::replace(&mut self.content, content)
+    }
+
+    /// This node's name with other data.
+    pub(super) fn with_data(&self, data: Option<&[u8]>) -> Content {
+        self.content.with_data(data)
     }
 
     pub(super) const fn children(&self) -> u32 {
@@ -96,7 +108,7 @@ impl Node {
     pub(super) fn stat(&self) -> Stat {
         let facts = &self.facts;
         let children = i32::try_from(self.children).unwrap_or(i32::MAX);
-        let data_length = self.data.as_deref().map_or(0, <[u8]>::len);
+        let data_length = self.data().map_or(0, <[u8]>::len);
         Stat {
             czxid: facts.czxid,
             mzxid: facts.mzxid,
@@ -235,7 +247,7 @@ impl Nodes {
         node.parent = parent;
         node.next = first;
         node.previous = NodeId::NONE;
-        let hash = self.hash(parent, node.name.as_bytes());
+        let hash = self.hash(parent, node.content.name_bytes());
         let id = self.place(node);
         if let Some(first) = first.some() {
             self.at_mut(first).previous = id;
@@ -252,7 +264,7 @@ impl Nodes {
         edges.insert_unique(hash, id, |&id| {
             let node = slot(chunks, id);
             node.map_or(0, |node| {
-                hash_edge(hashing, node.parent, node.name.as_bytes())
+                hash_edge(hashing, node.parent, node.content.name_bytes())
             })
         });
         id
@@ -263,7 +275,7 @@ impl Nodes {
         let index = id.0 as usize;
         let node = self.at(id);
         let (parent, next, previous) = (node.parent, node.next, node.previous);
-        let hash = self.hash(parent, node.name.as_bytes());
+        let hash = self.hash(parent, node.content.name_bytes());
         match previous.some() {
             Some(previous) => self.at_mut(previous).next = next,
             None => self.at_mut(parent).first = next,
@@ -315,7 +327,7 @@ impl Nodes {
 
     fn is_edge(&self, id: NodeId, parent: NodeId, name: &str) -> bool {
         let node = self.at(id);
-        node.parent == parent && node.name.as_bytes() == name.as_bytes()
+        node.parent == parent && node.content.name_bytes() == name.as_bytes()
     }
 
     fn hash(&self, parent: NodeId, name: &[u8]) -> u64 {

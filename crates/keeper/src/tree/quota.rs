@@ -134,14 +134,14 @@ impl Tree {
         {
             self.quotas.of.insert(limited.to_owned());
         }
-        let bytes = bytes_of(self.nodes.at(id).data.as_deref());
+        let bytes = bytes_of(self.nodes.at(id).data());
         self.count(|tree| tree.nodes.path(id), 1, bytes);
     }
 
     /// The node at `id` is about to go.
     pub(super) fn quota_take(&mut self, id: NodeId) {
         let node = self.nodes.at(id);
-        let bytes = bytes_of(node.data.as_deref());
+        let bytes = bytes_of(node.data());
         if node.name() == LIMITS
             && let Some(limited) = limited_by(&self.nodes.path(id), LIMITS)
         {
@@ -176,7 +176,7 @@ impl Tree {
         // A quota without its second node is not counted.
         if let Some(used) = self.numbers(limited, STATS) {
             let (count, bytes) = (used.count + count, used.bytes + bytes);
-            self.set_stats(limited, stats(count, bytes));
+            self.set_stats(limited, &stats(count, bytes));
         }
     }
 
@@ -185,10 +185,10 @@ impl Tree {
         let mut waiting: Vec<NodeId> = self.nodes.find(limited).into_iter().collect();
         while let Some(id) = waiting.pop() {
             count += 1;
-            bytes += bytes_of(self.nodes.at(id).data.as_deref());
+            bytes += bytes_of(self.nodes.at(id).data());
             waiting.extend(self.nodes.children(id));
         }
-        self.set_stats(limited, stats(count, bytes));
+        self.set_stats(limited, &stats(count, bytes));
     }
 
     fn quota_node(&self, limited: &str, name: &str) -> Option<NodeId> {
@@ -197,12 +197,12 @@ impl Tree {
 
     fn numbers(&self, limited: &str, name: &str) -> Option<Numbers> {
         let node: &Node = self.nodes.at(self.quota_node(limited, name)?);
-        Some(Numbers::read(node.data.as_deref()))
+        Some(Numbers::read(node.data()))
     }
 
-    fn set_stats(&mut self, limited: &str, data: Box<[u8]>) {
+    fn set_stats(&mut self, limited: &str, data: &[u8]) {
         if let Some(id) = self.quota_node(limited, STATS) {
-            drop(self.swap_data(id, Some(data.into())));
+            drop(self.swap(id, self.nodes.at(id).with_data(Some(data))));
             self.restamp(id);
         }
     }

@@ -38,7 +38,7 @@ impl Tree {
         self.allows(id, perms::READ, identities)?;
         let node = self.nodes.at(id);
         Ok(Data {
-            data: node.data.as_deref(),
+            data: node.data(),
             stat: node.stat(),
         })
     }

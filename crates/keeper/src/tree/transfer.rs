@@ -4,7 +4,6 @@
 //! steps as one that a client makes.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use mainstay_zk_proto::Stat;
 
@@ -48,7 +47,7 @@ impl Tree {
                 acl: tree.lists.take(acl.into()),
             };
             let Some((above, name)) = path.rsplit_once('/') else {
-                tree.replace_root(data.map(Arc::from), facts);
+                tree.replace_root(data.as_deref(), facts);
                 continue;
             };
             let Some(&parent) = ids.get(above) else {
@@ -74,7 +73,7 @@ impl Tree {
             let cversion = node.facts.creates;
             all.push(PathNode {
                 path,
-                data: node.data.as_deref(),
+                data: node.data(),
                 acl: self.lists.list(node.facts.acl),
                 stat: Stat {
                     cversion,
