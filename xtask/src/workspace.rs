@@ -22,6 +22,14 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
+/// Builds `mainstay` for the suites that run it, and says where it is.
+pub(crate) fn mainstay() -> Result<PathBuf> {
+    let mut build = cargo();
+    build.args(["build", "--profile", "suite", "--package", "mainstay-cli"]);
+    ensure!(build.status()?.success(), "mainstay does not build");
+    Ok(metadata()?.target_directory.join("suite/mainstay"))
+}
+
 /// What `cargo metadata` says about the workspace's own packages.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Metadata {

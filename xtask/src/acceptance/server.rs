@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::process::Scratch;
@@ -53,7 +53,7 @@ pub(super) struct Choice {
     /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,
-    /// A `mainstay` that is there already, instead of a release build of this tree.
+    /// A `mainstay` that is there already, instead of a build of this tree.
     #[arg(long, value_name = "FILE")]
     mainstay: Option<PathBuf>,
 }
@@ -79,7 +79,7 @@ impl Choice {
 
     /// What starting this server takes, kept aside in `folder`; ours takes no Java.
     pub(super) fn servers(&self, subject: Subject, folder: &Scratch) -> Result<Installed> {
-        let built = || self.mainstay.clone().map_or_else(build, Ok);
+        let built = || self.mainstay.clone().map_or_else(workspace::mainstay, Ok);
         match subject {
             Subject::Mainstay => Ok(Installed {
                 keeper: Some(aside(&built()?, folder.path())?),
@@ -118,16 +118,6 @@ pub(super) struct Installed {
     pub keeper: Option<PathBuf>,
     /// For everything else.
     pub java: Option<Java>,
-}
-
-fn build() -> Result<PathBuf> {
-    let built = workspace::cargo()
-        .args(["build", "--release", "--package", "mainstay-cli"])
-        .status()?;
-    ensure!(built.success(), "mainstay does not build");
-    Ok(workspace::metadata()?
-        .target_directory
-        .join("release/mainstay"))
 }
 
 /// A copy in `folder` under the same name.

@@ -30,11 +30,11 @@ pub(super) enum Suite {
     Miri,
     /// The keeper in virtual time, two hundred seeds, and bugs that were planted to be found.
     Sim,
-    /// The test suite of kazoo, the Python client, against three keepers, release build.
+    /// The test suite of kazoo, the Python client, against three keepers.
     Kazoo,
-    /// The drill on real processes, release build, one seed.
+    /// The drill on real processes, one seed.
     Drill,
-    /// The drill of an ensemble of the keeper, release build, one seed; and one that has to fail.
+    /// The drill of an ensemble of the keeper, one seed; and one that has to fail.
     Keeper,
 }
 
@@ -228,26 +228,19 @@ fn keeper(no_skip: bool) -> Result<Tally> {
 
 /// Builds `mainstay` and runs a drill with it: its report, and how it ended.
 fn drilled(arguments: &[&str]) -> Result<(Vec<u8>, ExitStatus)> {
-    let built = workspace::cargo()
-        .args(["build", "--release", "--package", "mainstay-cli"])
-        .status()?;
-    ensure!(built.success(), "mainstay does not build");
+    let mainstay = workspace::mainstay()?;
     let seed = DRILL_SEED.to_string();
     let words = arguments.join(" ");
     eprintln!("mainstay drill {words} --json --seed {seed}");
-    let drill = Command::new(
-        workspace::metadata()?
-            .target_directory
-            .join("release/mainstay"),
-    )
-    .arg("drill")
-    .args(arguments)
-    .args(["--json", "--seed", &seed])
-    .current_dir(workspace::root())
-    .stdin(Stdio::null())
-    .stderr(Stdio::inherit())
-    .output()
-    .context("mainstay does not start")?;
+    let drill = Command::new(mainstay)
+        .arg("drill")
+        .args(arguments)
+        .args(["--json", "--seed", &seed])
+        .current_dir(workspace::root())
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("mainstay does not start")?;
     std::io::stdout().write_all(&drill.stdout)?;
     Ok((drill.stdout, drill.status))
 }
