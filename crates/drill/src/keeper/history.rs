@@ -174,17 +174,17 @@ impl Asked {
     }
 }
 
-/// A connection that ended although its client did not want it to.
+/// A connection that ended while its session went on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Lost {
+pub(crate) struct Parting {
     /// When.
     pub(crate) at: Time,
     /// Whose.
     pub(crate) session: u64,
     /// To which member, counted from 0.
     pub(crate) member: usize,
-    /// Why, in words.
-    pub(crate) why: String,
+    /// Why, in words; nothing when the client left by itself.
+    pub(crate) why: Option<String>,
 }
 
 /// Everything that was asked and told.
@@ -195,7 +195,7 @@ pub(crate) struct History {
     /// Sessions that ended, with the time from which on their nodes may go.
     pub(crate) ended: BTreeMap<u64, Time>,
     /// Connections that were lost.
-    pub(crate) lost: Vec<Lost>,
+    pub(crate) partings: Vec<Parting>,
     /// What no server may say, in words.
     pub(crate) malformed: Vec<String>,
 }

@@ -130,14 +130,13 @@ fn seen(history: &History, inflicted: Inflicted, whole_us: u64) -> Seen {
     }
     acks.sort_unstable();
     let hit = |member| inflicted.members.contains(&member);
-    let lost = history.lost.iter();
-    let lost = lost.filter(|lost| !hit(lost.member) && (began..whole_us).contains(&lost.at));
-    let lost = lost.map(|lost| {
-        let (ms, member) = ((lost.at - began) / 1_000, lost.member + 1);
-        format!(
-            "{ms} ms after {}: member {member}: {}",
-            inflicted.kind, lost.why
-        )
+    let partings = history.partings.iter();
+    let near = partings.filter(|one| !hit(one.member) && (began..whole_us).contains(&one.at));
+    let lost = near.filter_map(|one| {
+        let why = one.why.as_ref()?;
+        let (ms, member) = ((one.at - began) / 1_000, one.member + 1);
+        let kind = inflicted.kind;
+        Some(format!("{ms} ms after {kind}: member {member}: {why}"))
     });
     let lost = lost.collect();
     Seen {

@@ -18,7 +18,7 @@ use mainstay_zk_proto::{Code, Request};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::history::{Answer, Asked, Entry, Lost, Notes, Path, Reply};
+use super::history::{Answer, Asked, Entry, Notes, Parting, Path, Reply};
 use super::wire::{self, Ticket, Wire};
 use crate::clock::Clock;
 
@@ -37,6 +37,10 @@ const RETRY_MAX: Duration = Duration::from_millis(50);
 /// Nobody knows whether it was done: the connection was lost before the reply came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unknown;
+
+/// How long a client stays away from the member that it prefers, and as long again at most. Without
+/// it all clients soon are at the member that was hit last, and a leader has none to lose.
+const AWAY: Duration = Duration::from_secs(1);
 
 /// How a question ended.
 pub(crate) type Told = Result<Answer, Unknown>;
@@ -188,6 +192,8 @@ struct Pending {
 /// Why a connection ended.
 enum End {
     Lost(String),
+    /// The client goes to the member that it prefers; nothing was under way.
+    Home,
     /// The session was closed.
     Closed,
     Vanished(oneshot::Sender<()>),
@@ -216,14 +222,10 @@ impl Actor {
                 continue;
             };
             match Connection::new(&mut self, wire, member).serve().await {
-                End::Lost(why) => {
-                    let (at, session) = (self.world.clock.now_us(), self.session.number);
-                    self.world.notes.open().lost.push(Lost {
-                        at,
-                        session,
-                        member,
-                        why,
-                    });
+                End::Lost(why) => self.parted(member, Some(why)),
+                End::Home => {
+                    self.parted(member, None);
+                    member = self.habit.member;
                 },
                 End::Closed => self.begin_again(),
                 End::Vanished(tell) => {
@@ -235,6 +237,16 @@ impl Actor {
             }
             self.facts.changed.notify_one();
         }
+    }
+
+    fn parted(&self, member: usize, why: Option<String>) {
+        let (at, session) = (self.world.clock.now_us(), self.session.number);
+        self.world.notes.open().partings.push(Parting {
+            at,
+            session,
+            member,
+            why,
+        });
     }
 
     /// A connection to `member` with a session that is not over.
@@ -306,7 +318,15 @@ impl<'a> Connection<'a> {
         let mut pings = interval(timeout / 4);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let silence_max = SILENCE_MIN.max(timeout * 2 / 3);
+        let is_away = self.member != self.actor.habit.member;
+        let away = AWAY + self.actor.random.up_to(AWAY);
+        let mut home = std::pin::pin!(sleep(away));
+        let mut goes_home = false;
         loop {
+            if goes_home && self.pending.is_empty() {
+                return Ok(End::Home);
+            }
+            let takes_more = !goes_home && self.pending.len() < PIPELINE_MAX;
             tokio::select! {
                 message = self.wire.next() => {
                     let message = message.map_err(|error| error.to_string())?;
@@ -315,7 +335,8 @@ impl<'a> Connection<'a> {
                         return Ok(End::Closed);
                     }
                 },
-                job = self.actor.jobs.recv(), if self.pending.len() < PIPELINE_MAX => match job {
+                () = &mut home, if is_away && !goes_home => goes_home = true,
+                job = self.actor.jobs.recv(), if takes_more => match job {
                     Some(Job::Ask(asked, tell)) => self.send(asked, tell).await?,
                     Some(Job::Vanish(tell)) => return Ok(End::Vanished(tell)),
                     None => return Ok(End::Over),

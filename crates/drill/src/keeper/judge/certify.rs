@@ -143,7 +143,7 @@ pub(super) fn records(history: &History, writes: &Writes, subject: &Subject) -> 
 /// Who asks again before it was told still has one watch, so all that asked share the loss.
 fn carried(history: &History) -> BTreeSet<usize> {
     let mut lost: BTreeMap<u64, Vec<Time>> = BTreeMap::new();
-    for connection in &history.lost {
+    for connection in &history.partings {
         lost.entry(connection.session)
             .or_default()
             .push(connection.at);

@@ -213,7 +213,7 @@ fn an_event_comes_once_and_before_the_new_data() {
 
 #[test]
 fn a_node_that_came_and_went_between_two_connections_may_be_missed_and_no_other() {
-    use crate::keeper::history::Lost;
+    use crate::keeper::history::Parting;
 
     let path: Path = format!("{ROOT}/presence/7").into();
     let mut story = Story::default();
@@ -233,11 +233,11 @@ fn a_node_that_came_and_went_between_two_connections_may_be_missed_and_no_other(
     story.told(1, create, 2, made);
     story.told(1, Asked::Delete { path }, 3, Answer::Done);
     story.told(2, Asked::Sync, 3, Answer::Done);
-    let judged = |lost: Vec<Lost>| {
+    let judged = |partings: Vec<Parting>| {
         let evidence = Evidence {
             history: History {
                 entries: story.entries.clone(),
-                lost,
+                partings,
                 ..History::default()
             },
             locks: LockLog::default(),
@@ -247,14 +247,14 @@ fn a_node_that_came_and_went_between_two_connections_may_be_missed_and_no_other(
         judge(&evidence, &Subject::Mainstay).watches
     };
     assert_eq!(judged(vec![]), 1);
-    let lost = |session| Lost {
+    let parting = |session| Parting {
         at: 5,
         session,
         member: 0,
-        why: String::new(),
+        why: None,
     };
-    assert_eq!(judged(vec![lost(1)]), 1, "somebody else's connection");
-    assert_eq!(judged(vec![lost(2)]), 0);
+    assert_eq!(judged(vec![parting(1)]), 1, "somebody else's connection");
+    assert_eq!(judged(vec![parting(2)]), 0);
 }
 
 #[test]
