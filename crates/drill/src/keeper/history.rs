@@ -157,6 +157,21 @@ impl Entry {
 }
 
 impl Asked {
+    /// The node that it is about; none of a whole session.
+    pub(crate) const fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Create { path, .. }
+            | Self::Set { path, .. }
+            | Self::Delete { path }
+            | Self::Get { path, .. }
+            | Self::Exists { path }
+            | Self::Children { path }
+            | Self::Event { path } => Some(path),
+            Self::Append { prefix, .. } => Some(prefix),
+            Self::Sync | Self::Close => None,
+        }
+    }
+
     /// Whether it changes the tree.
     pub(crate) const fn is_write(&self) -> bool {
         match self {

@@ -131,6 +131,7 @@ pub(crate) fn judge(evidence: &Evidence, subject: &Subject) -> Judgement {
     let records = certify::records(&evidence.history, &writes, subject);
     let certificate = certify::check(&records, left);
     sort(&mut judgement, &certificate, &records);
+    tell_watches(&mut judgement, &certificate, &records, &evidence.history);
     let verdict = search::check(entries, subject);
     match verdict {
         wgl::Verdict::Linearizable { .. } => {},
@@ -236,6 +237,63 @@ fn sort(judgement: &mut Judgement, certificate: &Certificate, records: &[certify
         }
     }
     judgement.disorder += certificate.more;
+}
+
+/// Tells all that a session asked and heard of a node whose watch went wrong, and when it changed
+/// its connection: an event alone explains nothing.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "no other violation is about a watch"
+)]
+fn tell_watches(
+    judgement: &mut Judgement,
+    certificate: &Certificate,
+    records: &[certify::Record],
+    history: &History,
+) {
+    use mainstay_check::certificate::{Act, Violation};
+
+    let record = |violation: &Violation| match *violation {
+        Violation::EventUnexpected { event } => records.get(event),
+        Violation::EventMissing { watch, .. } | Violation::EventOfWrongChange { watch, .. } => {
+            records.get(watch)
+        },
+        _ => None,
+    };
+    for wrong in certificate
+        .violations
+        .iter()
+        .filter_map(record)
+        .take(WORDS_MAX)
+    {
+        let (Act::Read { key, .. } | Act::Event { key }) = &wrong.act else {
+            continue;
+        };
+        let is_about = |entry: &&Entry| entry.asked.path().is_some_and(|path| path == key);
+        let own = history
+            .entries
+            .iter()
+            .filter(|entry| entry.session == wrong.session);
+        let told = own
+            .filter(is_about)
+            .map(|entry| (entry.invoked, format!("{entry:?}")));
+        let partings = history
+            .partings
+            .iter()
+            .filter(|one| one.session == wrong.session);
+        let parted = partings.map(|one| (one.at, format!("{one:?}")));
+        let mut story: Vec<(u64, String)> = told.chain(parted).collect();
+        story.sort();
+        let story: Vec<String> = story
+            .into_iter()
+            .map(|(_, one)| format!("\n    {one}"))
+            .collect();
+        judgement.say(format!(
+            "session {} and {key}:{}",
+            wrong.session,
+            story.concat()
+        ));
+    }
 }
 
 /// Each acknowledged element is there once, in the order of its number.

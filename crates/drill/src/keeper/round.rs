@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::ensemble::Ensemble;
 use super::fault::{self, Inflicted};
-use super::history::{Answer, Asked, History, Path};
+use super::history::{Answer, Asked, Entry, History, Path};
 use super::judge::{Evidence, Left};
 use super::load::{Clients, Load, Stage};
 use super::plan::{Kind, PlannedFault, Round};
@@ -84,7 +84,8 @@ pub(crate) async fn run(
     sleep(AFTERMATH).await;
     load.stop(&setting.clients).await?;
     let left = left(&setting.clients, &stage, ensemble.len()).await?;
-    let history = setting.world.notes.take();
+    let mut history = setting.world.notes.take();
+    history.entries.retain(|entry| !is_late(entry, &stage.root));
     let faults = broken
         .into_iter()
         .map(|(inflicted, whole_us)| seen(&history, inflicted, whole_us));
@@ -102,6 +103,16 @@ pub(crate) async fn run(
         faults,
         stage,
     })
+}
+
+/// Whether it is an event of the round before: of a node whose session ended after that round, say.
+/// The watch that it answers is in that round's history.
+fn is_late(entry: &Entry, root: &str) -> bool {
+    let Asked::Event { path } = &entry.asked else {
+        return false;
+    };
+    let below = path.strip_prefix(root);
+    !below.is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// A fault, and when all members were together again.
@@ -225,6 +236,24 @@ pub(crate) fn gaps_ms(faults: &[Seen]) -> impl Iterator<Item = f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_belongs_to_the_round_of_its_node() {
+        let late = |path: &str, root| {
+            let asked = Asked::Event { path: path.into() };
+            let entry = Entry {
+                session: 1,
+                member: 0,
+                invoked: 0,
+                asked,
+                reply: None,
+            };
+            is_late(&entry, root)
+        };
+        assert!(!late("/drill-10/lock/1-0000000001", "/drill-10"));
+        assert!(late("/drill-10/lock/1-0000000001", "/drill-1"));
+        assert!(late("/drill-9/lock/1-0000000001", "/drill-10"));
+    }
 
     #[test]
     fn a_gap_is_the_longest_time_without_an_acknowledgement_that_a_fault_ends_in() {
