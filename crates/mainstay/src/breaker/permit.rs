@@ -48,7 +48,8 @@ impl<B: Borrow<Breaker<O>>, O: Observe> Held<B, O> {
     }
 
     /// The call succeeded.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "see `Breaker::try_acquire`")]
+    #[inline(always)]
     pub fn success(mut self) {
         self.succeed();
     }

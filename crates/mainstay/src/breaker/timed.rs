@@ -79,7 +79,8 @@ impl Timed<'_> {
         }
     }
 
-    /// The precise time.
+    /// The precise time. Apart, so that those who need the coarse one alone save no registers for it.
+    #[inline(never)]
     pub(super) fn now(self) -> Instant {
         self.clock.now()
     }
