@@ -3,7 +3,7 @@
 //! Prevents a call that is counted twice, or by a state that did not let it through: a result takes
 //! its permit, and one of another generation changes nothing.
 
-use super::permit::Kind;
+use super::permit::{Kind, UNTIMED};
 use super::window::{Counted, Counts, Tag};
 use super::word::Word;
 use super::{Abandoned, At, Breaker, DURATION_MAX, InFlight, Permit, Transition};
@@ -54,15 +54,43 @@ impl Breaker {
     ///
     /// # Errors
     ///
-    /// The permit, when the time is needed after all.
+    /// The permit, when more is counted, or the time is needed after all.
     #[inline]
-    pub fn success_untimed(&self, permit: Permit) -> Result<(), Permit> {
+    pub fn success_uncounted(&self, permit: Permit) -> Result<(), Permit> {
         let seen = self.word.load(Ordering::Acquire);
         let closed = Word::closed_generation(seen) == Some(permit.generation());
         if !closed || self.limits.flags().counted() || permit.kind() != Kind::Plain {
             return Err(permit);
         }
         self.streak.succeeded(permit.generation());
+        Ok(())
+    }
+
+    /// The call succeeded, at a time that nobody needs to know: the circuit is closed, and has a
+    /// window of calls.
+    ///
+    /// # Errors
+    ///
+    /// The permit, when the time is needed after all: hand it to [`success`](Self::success).
+    #[inline]
+    pub fn success_untimed(&self, permit: Permit) -> Result<(), Permit> {
+        if !self.calls.is_ring() {
+            return Err(permit);
+        }
+        let flags = self.limits.flags();
+        let seen = self.word.load(Ordering::Acquire);
+        let closed = Word::closed_generation(seen) == Some(permit.generation());
+        if !closed || !flags.counted() || flags.slow() || permit.kind() != Kind::Plain {
+            return Err(permit);
+        }
+        let generation = permit.generation();
+        let Some(counted) = self.calls.count_in_ring(generation, false) else {
+            return Err(permit);
+        };
+        self.streak.succeeded(generation);
+        if counted.completes(self.limits.calls_min()) {
+            return Err(Permit::new(generation, UNTIMED, Kind::Counted));
+        }
         Ok(())
     }
 
@@ -139,12 +167,14 @@ impl Breaker {
         let word = self.word();
         match permit.kind() {
             Kind::Shadow => return None,
-            Kind::Tracked | Kind::Plain if word.generation != permit.generation() => {
+            Kind::Tracked | Kind::Plain | Kind::Counted
+                if word.generation != permit.generation() =>
+            {
                 self.stale.fetch_add(1, Ordering::Relaxed);
                 return None;
             },
             Kind::Tracked => self.in_flight().end(permit.generation(), permit.started()),
-            Kind::Plain => {},
+            Kind::Plain | Kind::Counted => {},
         }
         Some(word)
     }
@@ -177,6 +207,9 @@ impl Breaker {
     #[inline(never)]
     fn success_in_full(&self, permit: Permit, at: At) -> Option<Transition> {
         let word = self.settle(&permit)?;
+        if permit.kind() == Kind::Counted {
+            return self.judge(word.generation, self.last_reason(), at.now);
+        }
         let flags = self.limits.flags();
         let slow = flags.slow() && self.took_too_long(&permit, at.now);
         if !word.phase.counts_calls() {

@@ -29,15 +29,13 @@ impl Breaker {
         counted: Counted,
         now: Instant,
     ) -> Option<Transition> {
-        match counted {
-            // A ring decides with the call that completes them; from then on a success takes the
-            // place of another call, and the rate does not rise.
-            Counted::InRing(place) if place.filled == self.limits.calls_min() => {
-                self.judge(generation, self.last_reason(), now)
-            },
-            Counted::InTime { tag, nth: _ } => self.judge_success_in_time(generation, tag, now),
-            Counted::Late | Counted::InRing(_) => None,
+        if let Counted::InTime { tag, nth: _ } = counted {
+            return self.judge_success_in_time(generation, tag, now);
         }
+        if counted.completes(self.limits.calls_min()) {
+            return self.judge(generation, self.last_reason(), now);
+        }
+        None
     }
 
     /// [`judge_success`](Self::judge_success) in a window of time.

@@ -113,6 +113,18 @@ pub(super) enum Counted {
     Late,
 }
 
+impl Counted {
+    /// Whether the ring holds so many calls with this one. It decides then; from then on a success
+    /// takes the place of another call, and the rate does not rise.
+    #[inline]
+    pub(super) fn completes(self, calls_min: u32) -> bool {
+        match self {
+            Self::InRing(place) => place.filled == calls_min && place.is_last(),
+            Self::InTime { .. } | Self::Late => false,
+        }
+    }
+}
+
 /// A failure that made a sum, as the `nth` of its cell.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unspared {
@@ -154,12 +166,8 @@ impl Window {
 
     /// Counts one call of `generation`, and says where.
     pub(super) fn count(&self, generation: u32, at: At, failed: bool) -> Counted {
-        if let Some(calls) = self.shape.calls() {
-            let place = ring::advance(&self.head, generation, calls);
-            return place.map_or(Counted::Late, |place| {
-                ring::put(&self.cells, &self.head, place, failed);
-                Counted::InRing(place)
-            });
+        if let Some(counted) = self.count_in_ring(generation, failed) {
+            return counted;
         }
         let tag = self.shape.tag(generation, at.now);
         if failed {
@@ -175,6 +183,17 @@ impl Window {
         }
         let nth = tally.failed.filter(|_| stripe.is_none());
         Counted::InTime { tag, nth }
+    }
+
+    /// Counts one call of `generation` in a window of calls; `None` where it is one of time.
+    #[inline]
+    pub(super) fn count_in_ring(&self, generation: u32, failed: bool) -> Option<Counted> {
+        let calls = self.shape.calls()?;
+        let Some(place) = ring::advance(&self.head, generation, calls) else {
+            return Some(Counted::Late);
+        };
+        ring::put(&self.cells, &self.head, place, failed);
+        Some(Counted::InRing(place))
     }
 
     /// Counts a good call of `generation` where that is one addition in a window of time, and

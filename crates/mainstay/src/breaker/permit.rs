@@ -88,7 +88,7 @@ impl<B: Borrow<Breaker<O>>, O: Observe> Held<B, O> {
     fn succeed(&mut self) {
         if let Some(permit) = self.take() {
             let breaker = self.breaker.borrow();
-            if let Err(permit) = breaker.0.engine.success_untimed(permit) {
+            if let Err(permit) = breaker.0.engine.success_uncounted(permit) {
                 breaker.tell(breaker.timed().success(permit));
             }
         }

@@ -87,8 +87,8 @@ enum Step {
 }
 
 /// Exact in binary.
-fn rates() -> impl Strategy<Value = f64> {
-    prop_oneof![Just(0.125), Just(0.5), Just(0.75), Just(1.0)]
+pub(super) fn rates() -> impl Strategy<Value = f64> {
+    prop_oneof![Just(0.25), Just(0.5), Just(0.75), Just(1.0)]
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
