@@ -216,6 +216,30 @@ fn two_failures_that_fill_a_ring_do_not_both_miss_each_other() {
 }
 
 #[test]
+fn of_two_good_calls_without_a_time_the_one_that_completes_calls_min_opens_the_circuit() {
+    loom::model(|| {
+        let breaker = breaker(&Config {
+            error_rate: Some(0.25),
+            window: Span::Calls(count(4)),
+            calls_min: count(3),
+            ..config()
+        });
+        fail(&breaker, permit(&breaker, at(0)), at(0));
+        let (a, b) = (permit(&breaker, at(0)), permit(&breaker, at(0)));
+        let succeed = |breaker: &Breaker, permit| match breaker.success_untimed(permit) {
+            Ok(()) => None,
+            Err(permit) => breaker.success(permit, at(0)),
+        };
+        let (a, b) = race(
+            &breaker,
+            |breaker| succeed(breaker, a),
+            move |breaker| succeed(breaker, b),
+        );
+        assert_eq!([a, b].iter().flatten().count(), 1);
+    });
+}
+
+#[test]
 fn an_older_generation_never_fills_the_ring_of_a_newer_one() {
     loom::model(|| {
         let window = ring(4);

@@ -76,6 +76,23 @@ fn a_tick_with_too_many_calls_to_count_opens_at_its_rate() {
     panic!("it has to open");
 }
 
+#[test]
+fn failures_of_two_lanes_count_together_and_none_is_spared_by_its_own_lane() {
+    let breaker = breaker(&config_of(0.5)).lanes(count(2));
+    breaker.calls.spread();
+    for _ in 0..4 {
+        succeed(&breaker, at(0));
+    }
+    let results = (0..4).map(|lane| {
+        let at = At {
+            now: at(0),
+            lane: Lane(lane),
+        };
+        opened(breaker.failure(permit(&breaker, at.now), Reason::Error, at))
+    });
+    assert_eq!(results.collect::<Vec<_>>(), [false, false, false, true]);
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Good(u32),
