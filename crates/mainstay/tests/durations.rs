@@ -3,10 +3,6 @@
 //! Prevents an arithmetic on time that panics at its ends: with none at all and with all there is,
 //! calls that need no waiting are answered, and calls that would have to wait are turned away or
 //! wait.
-#![expect(
-    clippy::expect_used,
-    reason = "what surrounds the tests is a test as well"
-)]
 
 use std::convert::Infallible;
 use std::future::ready;
