@@ -109,7 +109,7 @@ pub(super) fn rates() -> impl Strategy<Value = f64> {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let good = prop_oneof![20 => 1..4_u32, 4 => 10..100_u32, 1 => Just(20_000)];
+    let good = prop_oneof![5 => 1..4_u32, 1 => 10..100_u32];
     let advance = prop_oneof![6 => 0..TICK, 2 => TICK..4 * TICK, 1 => 0..40 * TICK];
     let step = prop_oneof![
         8 => good.prop_map(Step::Good),
