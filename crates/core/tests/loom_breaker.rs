@@ -68,6 +68,98 @@ fn fail(breaker: &Breaker, permit: Permit, now: Instant) -> Option<Transition> {
     breaker.failure(permit, Reason::Error, now)
 }
 
+/// Opens at half of at least two calls; `good` calls succeeded in tick 0.
+fn half_after(good: u32) -> Arc<Breaker> {
+    let breaker = breaker(&Config {
+        error_rate: Some(0.5),
+        ..config()
+    });
+    for _ in 0..good {
+        breaker.success(permit(&breaker, at(0)), at(0));
+    }
+    breaker
+}
+
+#[test]
+fn of_two_failures_where_one_more_was_spared_exactly_one_opens_the_circuit() {
+    loom::model(|| {
+        let breaker = half_after(3);
+        // One of four: two more are half, so that the next one makes no sum.
+        fail(&breaker, permit(&breaker, at(0)), at(0));
+        let (a, b) = (permit(&breaker, at(0)), permit(&breaker, at(0)));
+        let (a, b) = race(
+            &breaker,
+            |breaker| fail(breaker, a, at(5)),
+            |breaker| fail(breaker, b, at(5)),
+        );
+        assert_eq!([a, b].iter().flatten().count(), 1);
+    });
+}
+
+#[test]
+fn a_late_failure_is_never_missing_where_the_failures_of_the_next_tick_are_spared() {
+    loom::model(|| {
+        let breaker = half_after(4);
+        let (late, a) = (permit(&breaker, at(0)), permit(&breaker, at(0)));
+        let (b, c) = (permit(&breaker, at(0)), permit(&breaker, at(0)));
+        race(
+            &breaker,
+            |breaker| fail(breaker, late, at(5)),
+            |breaker| fail(breaker, a, at(15)),
+        );
+        assert_eq!(fail(&breaker, b, at(15)), None, "three of seven");
+        let opened = fail(&breaker, c, at(15));
+        assert!(opened.is_some(), "four of eight");
+    });
+}
+
+#[test]
+fn a_tick_that_begins_while_a_late_failure_is_spared_does_not_miss_it() {
+    loom::model(|| {
+        let breaker = half_after(4);
+        // Of the old tick too a failure makes a sum, so that the late one may be spared.
+        fail(&breaker, permit(&breaker, at(0)), at(0));
+        let (late, a, b) = (
+            permit(&breaker, at(0)),
+            permit(&breaker, at(0)),
+            permit(&breaker, at(0)),
+        );
+        race(
+            &breaker,
+            |breaker| fail(breaker, late, at(5)),
+            |breaker| fail(breaker, a, at(15)),
+        );
+        let opened = fail(&breaker, b, at(15));
+        assert!(opened.is_some(), "four of eight");
+    });
+}
+
+#[test]
+fn a_failure_that_races_with_another_rate_is_spared_by_none_of_before() {
+    loom::model(|| {
+        let config = Config {
+            error_rate: Some(1.0),
+            ..config()
+        };
+        let breaker = breaker(&config);
+        breaker.success(permit(&breaker, at(0)), at(0));
+        breaker.success(permit(&breaker, at(0)), at(0));
+        let (a, b) = (permit(&breaker, at(0)), permit(&breaker, at(0)));
+        race(
+            &breaker,
+            |breaker| fail(breaker, a, at(5)),
+            move |breaker| {
+                let half = Config {
+                    error_rate: Some(0.5),
+                    ..config
+                };
+                breaker.reconfigure(&half).expect("valid");
+            },
+        );
+        assert!(fail(&breaker, b, at(5)).is_some(), "two of four");
+    });
+}
+
 /// A ring of so many calls.
 fn ring(calls: u32) -> Arc<Window> {
     Arc::new(Window::new(Span::Calls(count(calls))))
@@ -118,6 +210,30 @@ fn two_failures_that_fill_a_ring_do_not_both_miss_each_other() {
             &breaker,
             |breaker| fail(breaker, a, at(0)),
             |breaker| fail(breaker, b, at(0)),
+        );
+        assert_eq!([a, b].iter().flatten().count(), 1);
+    });
+}
+
+#[test]
+fn of_two_good_calls_without_a_time_the_one_that_completes_calls_min_opens_the_circuit() {
+    loom::model(|| {
+        let breaker = breaker(&Config {
+            error_rate: Some(0.25),
+            window: Span::Calls(count(4)),
+            calls_min: count(3),
+            ..config()
+        });
+        fail(&breaker, permit(&breaker, at(0)), at(0));
+        let (a, b) = (permit(&breaker, at(0)), permit(&breaker, at(0)));
+        let succeed = |breaker: &Breaker, permit| match breaker.success_untimed(permit) {
+            Ok(()) => None,
+            Err(permit) => breaker.success(permit, at(0)),
+        };
+        let (a, b) = race(
+            &breaker,
+            |breaker| succeed(breaker, a),
+            move |breaker| succeed(breaker, b),
         );
         assert_eq!([a, b].iter().flatten().count(), 1);
     });

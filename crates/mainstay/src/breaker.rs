@@ -100,6 +100,11 @@ impl<O: Observe> Breaker<O> {
     ///
     /// [`Rejected`] while the circuit is open, half-open with all probes out, or in its ramp for
     /// the share of calls that must wait.
+    #[expect(
+        clippy::inline_always,
+        reason = "a permit that takes a detour through memory costs as much as counting its call"
+    )]
+    #[inline(always)]
     pub fn try_acquire(&self) -> Result<Permit<'_, O>, Rejected> {
         let permit = self.acquire()?;
         Ok(Held::new(self, permit))

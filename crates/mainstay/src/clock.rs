@@ -97,7 +97,7 @@ mod coarse {
 
     /// The monotonic clock counts from the machine's start, so that neither part is negative.
     const fn nanos(time: Timespec) -> u64 {
-        time.tv_sec.unsigned_abs() * NANOS_PER_SECOND + time.tv_nsec.unsigned_abs()
+        time.tv_sec.cast_unsigned() * NANOS_PER_SECOND + time.tv_nsec.cast_unsigned()
     }
 }
 

@@ -22,11 +22,16 @@ thread_local! {
 pub(crate) fn current() -> Lane {
     LANE.with(|lane| {
         if lane.get() == 0 {
-            // After 2^32 threads numbers repeat, which costs speed only.
-            lane.set(NEXT.fetch_add(1, Ordering::Relaxed).max(1));
+            lane.set(next());
         }
         Lane(lane.get())
     })
+}
+
+#[cold]
+fn next() -> u32 {
+    // After 2^32 threads numbers repeat, which costs speed only.
+    NEXT.fetch_add(1, Ordering::Relaxed).max(1)
 }
 
 /// As many lanes as threads can run at a time.

@@ -23,9 +23,17 @@ const OF_CORE: &[&str] = &[
     "outlier::",
 ];
 
-/// Of `mainstay`, the queues and flights that threads hand each other; the rest waits on these or on
-/// the engines above.
-const OF_MAINSTAY: &[&str] = &["bulkhead::", "coalesce::", "lane::", "name::", "waiters::"];
+/// Of `mainstay`, the permits, queues and flights that threads hand each other; the rest waits on
+/// these or on the engines above.
+const OF_MAINSTAY: &[&str] = &[
+    "batch::",
+    "breaker::",
+    "bulkhead::",
+    "coalesce::",
+    "lane::",
+    "name::",
+    "waiters::",
+];
 
 /// Random cases per property: each takes seconds.
 const PROPTEST_CASES: &str = "1";

@@ -130,6 +130,8 @@ impl Breaker {
         let slow_after = config.slow.map(|slow| slow.after);
         let watched = self.in_flight.get().is_some() && self.limits.slow_after() != slow_after;
         self.limits.set(config);
+        // Failures were spared by the limits of before.
+        self.calls.spare_none();
         if let (Some(in_flight), Some(after)) = (self.in_flight.get(), slow_after) {
             in_flight.set(after);
         }

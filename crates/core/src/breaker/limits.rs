@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
 
 use super::config::{Abandoned, Config, parts_per_million};
+use super::window::Counts;
 use super::word::Lease;
 use crate::time::nanos;
 
@@ -24,6 +25,9 @@ const ABANDONED_FAIL: u32 = 1 << 3;
 const ABANDONED_IF_ALL: u32 = 1 << 4;
 
 const PROBES_BITS: u32 = 16;
+
+/// A rate of 1.
+const ALL_PPM: u64 = 1_000_000;
 
 #[derive(Debug, Default)]
 #[repr(C)]
@@ -117,6 +121,24 @@ impl Limits {
 
     pub(super) fn slow_rate_ppm(&self) -> Option<u32> {
         optional(&self.slow_rate_ppm)
+    }
+
+    /// How many failures more reach the rate of failures, which `counts` do not reach, whatever
+    /// else is counted meanwhile; 0 where that cannot be said.
+    pub(super) fn failures_left(&self, counts: Counts) -> u64 {
+        let Counts { failed, total, .. } = counts;
+        let (calls_min, ppm) = (self.calls_min(), self.error_rate_ppm.load(Relaxed));
+        if total < u64::from(calls_min) {
+            // Good calls complete them too.
+            return 0;
+        }
+        // The smallest number for which (failed + number) / (total + number) is the rate.
+        let missing = (total * u64::from(ppm)).saturating_sub(failed * ALL_PPM);
+        match ALL_PPM - u64::from(ppm).min(ALL_PPM) {
+            // As long as there is one good call, no number of failures is all of them.
+            0 => u64::from(u32::MAX),
+            good => missing.div_ceil(good),
+        }
     }
 
     /// Whether a call that took so long was slow.

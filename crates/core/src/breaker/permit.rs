@@ -10,7 +10,7 @@ pub(super) const SHADOW: u32 = u32::MAX;
 /// When a call started that nobody timed: it took no time, whenever it ends.
 pub(super) const UNTIMED: Instant = Instant::from_nanos(u64::MAX);
 
-const KIND_BITS: u32 = 2;
+const KIND_BITS: u32 = 3;
 
 /// The right to make one call. Give it back with its result, exactly once.
 ///
@@ -20,7 +20,7 @@ const KIND_BITS: u32 = 2;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Permit {
     started: Instant,
-    /// `generation:32 | kind:2`. Two whole words travel in registers, where three fields took a
+    /// `generation:32 | kind:3`. Two whole words travel in registers, where three fields took a
     /// detour through memory that cost as much as the rest of a call.
     tag: NonZeroU64,
 }
@@ -34,6 +34,8 @@ pub(super) enum Kind {
     Tracked = 2,
     /// The circuit would have rejected the call, were it not in the shadow: nothing counts.
     Shadow = 3,
+    /// The call succeeded and is counted; what the window says now is still to be judged.
+    Counted = 4,
 }
 
 impl Permit {
@@ -59,6 +61,7 @@ impl Permit {
         match self.tag.get() & ((1 << KIND_BITS) - 1) {
             2 => Kind::Tracked,
             3 => Kind::Shadow,
+            4 => Kind::Counted,
             _ => Kind::Plain,
         }
     }

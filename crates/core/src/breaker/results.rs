@@ -3,8 +3,8 @@
 //! Prevents a call that is counted twice, or by a state that did not let it through: a result takes
 //! its permit, and one of another generation changes nothing.
 
-use super::permit::Kind;
-use super::window::{Counted, Counts};
+use super::permit::{Kind, UNTIMED};
+use super::window::{Counted, Counts, Tag};
 use super::word::Word;
 use super::{Abandoned, At, Breaker, DURATION_MAX, InFlight, Permit, Transition};
 use crate::atomic::Ordering;
@@ -36,23 +36,17 @@ impl Breaker {
     }
 
     /// The call succeeded.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "a tenth of a call would go into calling it"
+    )]
+    #[inline(always)]
     pub fn success(&self, permit: Permit, at: impl Into<At>) -> Option<Transition> {
         let at = at.into();
-        let flags = self.limits.flags();
-        let seen = self.word.load(Ordering::Acquire);
-        let plain = permit.kind() == Kind::Plain;
-        if Word::closed_generation(seen) != Some(permit.generation())
-            || flags.slow() && !(plain && self.is_plainly_fast(&permit, at.now))
-        {
-            return self.late_or_slow_success(&permit, at);
+        match self.count_plainly(&permit, at) {
+            Some(tag) => self.judge_success_in_time(permit.generation(), tag, at.now),
+            None => self.success_in_full(permit, at),
         }
-        self.streak.succeeded(permit.generation());
-        if !flags.counted() {
-            return None;
-        }
-        let counted = self.calls.count(permit.generation(), at, false);
-        self.judge_success(permit.generation(), counted, at.now)
     }
 
     /// The call succeeded, at a time that nobody needs to know: the circuit is closed and counts
@@ -60,9 +54,9 @@ impl Breaker {
     ///
     /// # Errors
     ///
-    /// The permit, when the time is needed after all.
+    /// The permit, when more is counted, or the time is needed after all.
     #[inline]
-    pub fn success_untimed(&self, permit: Permit) -> Result<(), Permit> {
+    pub fn success_uncounted(&self, permit: Permit) -> Result<(), Permit> {
         let seen = self.word.load(Ordering::Acquire);
         let closed = Word::closed_generation(seen) == Some(permit.generation());
         if !closed || self.limits.flags().counted() || permit.kind() != Kind::Plain {
@@ -72,14 +66,44 @@ impl Breaker {
         Ok(())
     }
 
+    /// The call succeeded, at a time that nobody needs to know: the circuit is closed, and has a
+    /// window of calls.
+    ///
+    /// # Errors
+    ///
+    /// The permit, when the time is needed after all: hand it to [`success`](Self::success).
+    #[inline]
+    pub fn success_untimed(&self, permit: Permit) -> Result<(), Permit> {
+        if !self.calls.is_ring() {
+            return Err(permit);
+        }
+        let flags = self.limits.flags();
+        let seen = self.word.load(Ordering::Acquire);
+        let closed = Word::closed_generation(seen) == Some(permit.generation());
+        if !closed || !flags.counted() || flags.slow() || permit.kind() != Kind::Plain {
+            return Err(permit);
+        }
+        let generation = permit.generation();
+        let Some(counted) = self.calls.count_in_ring(generation, false) else {
+            return Err(permit);
+        };
+        self.streak.succeeded(generation);
+        if counted.completes(self.limits.calls_min()) {
+            return Err(Permit::new(generation, UNTIMED, Kind::Counted));
+        }
+        Ok(())
+    }
+
     /// The call failed.
+    #[inline]
     pub fn failure(&self, permit: Permit, reason: Reason, at: impl Into<At>) -> Option<Transition> {
         let at = at.into();
-        let word = self.settle(&permit)?;
-        if !word.phase.counts_calls() {
-            return self.probed(&permit, Some(reason), at.now);
+        let seen = self.word.load(Ordering::Acquire);
+        let closed = Word::closed_generation(seen) == Some(permit.generation());
+        if closed && permit.kind() == Kind::Plain {
+            return self.failed(permit, reason, at);
         }
-        self.failed(&permit, reason, at)
+        self.failure_in_full(permit, reason, at)
     }
 
     /// The callee had too much to do, and may have said how long it wants to be left alone: a
@@ -133,41 +157,72 @@ impl Breaker {
 }
 
 /// What results change.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a permit is two registers; a reference to it would be a place in memory, written first"
+)]
 impl Breaker {
     /// Takes back what the permit holds; the state, if it is of the same generation.
     fn settle(&self, permit: &Permit) -> Option<Word> {
         let word = self.word();
         match permit.kind() {
             Kind::Shadow => return None,
-            Kind::Tracked | Kind::Plain if word.generation != permit.generation() => {
+            Kind::Tracked | Kind::Plain | Kind::Counted
+                if word.generation != permit.generation() =>
+            {
                 self.stale.fetch_add(1, Ordering::Relaxed);
                 return None;
             },
             Kind::Tracked => self.in_flight().end(permit.generation(), permit.started()),
-            Kind::Plain => {},
+            Kind::Plain | Kind::Counted => {},
         }
         Some(word)
     }
 
-    /// Whether the call was fast, and saying so changes no slow bit of a ring.
-    fn is_plainly_fast(&self, permit: &Permit, now: Instant) -> bool {
-        !self.limits.is_slow(now.since(permit.started())) && !self.calls.is_ring()
+    /// Counts a good call through a closed circuit where nothing else has to be done: the way of
+    /// nearly every call, and short. `None` where nothing was counted.
+    #[expect(
+        clippy::inline_always,
+        reason = "a tenth of a call would go into calling it"
+    )]
+    #[inline(always)]
+    fn count_plainly(&self, permit: &Permit, at: At) -> Option<Tag> {
+        let flags = self.limits.flags();
+        let seen = self.word.load(Ordering::Acquire);
+        let closed = Word::closed_generation(seen) == Some(permit.generation());
+        let fast = || permit.kind() == Kind::Plain && !self.took_too_long(permit, at.now);
+        if !closed || !flags.counted() || flags.slow() && !fast() {
+            return None;
+        }
+        let tag = self.calls.count_plainly(permit.generation(), at)?;
+        self.streak.succeeded(permit.generation());
+        Some(tag)
     }
 
-    /// A success of another state than closed, or where it matters how long it took.
-    fn late_or_slow_success(&self, permit: &Permit, at: At) -> Option<Transition> {
-        let word = self.settle(permit)?;
-        let slow = self.limits.is_slow(at.now.since(permit.started()));
+    fn took_too_long(&self, permit: &Permit, now: Instant) -> bool {
+        self.limits.is_slow(now.since(permit.started()))
+    }
+
+    /// A success, whatever has to be done.
+    #[inline(never)]
+    fn success_in_full(&self, permit: Permit, at: At) -> Option<Transition> {
+        let word = self.settle(&permit)?;
+        if permit.kind() == Kind::Counted {
+            return self.judge(word.generation, self.last_reason(), at.now);
+        }
+        let flags = self.limits.flags();
+        let slow = flags.slow() && self.took_too_long(&permit, at.now);
         if !word.phase.counts_calls() {
-            return self.probed(permit, slow.then_some(Reason::Slow), at.now);
+            return self.probed(&permit, slow.then_some(Reason::Slow), at.now);
         }
         self.streak.succeeded(word.generation);
-        let flags = self.limits.flags();
         if !flags.counted() {
             return None;
         }
         let counted = self.calls.count(word.generation, at, false);
-        self.count_slow(counted, slow, at);
+        if flags.slow() {
+            self.count_slow(counted, slow, at);
+        }
         let due = permit.kind() == Kind::Tracked && self.in_flight().is_due(at.now);
         if slow || due {
             return self.judge(word.generation, Reason::Slow, at.now);
@@ -175,18 +230,21 @@ impl Breaker {
         self.judge_success(word.generation, counted, at.now)
     }
 
-    fn failed(&self, permit: &Permit, reason: Reason, at: At) -> Option<Transition> {
+    /// A failure, whatever has to be done.
+    #[cold]
+    fn failure_in_full(&self, permit: Permit, reason: Reason, at: At) -> Option<Transition> {
+        let word = self.settle(&permit)?;
+        if !word.phase.counts_calls() {
+            return self.probed(&permit, Some(reason), at.now);
+        }
+        self.failed(permit, reason, at)
+    }
+
+    /// A failure of a circuit that counts its calls.
+    fn failed(&self, permit: Permit, reason: Reason, at: At) -> Option<Transition> {
         let generation = permit.generation();
         self.reason.store(reason as u32, Ordering::Relaxed);
         let streak = self.streak.failed(generation);
-        let flags = self.limits.flags();
-        if flags.counted() {
-            let counted = self.calls.count(generation, at, true);
-            if flags.slow() {
-                let slow = self.limits.is_slow(at.now.since(permit.started()));
-                self.count_slow(counted, slow, at);
-            }
-        }
         if self
             .limits
             .consecutive()
@@ -194,7 +252,16 @@ impl Breaker {
         {
             return self.trip(generation, reason, at.now);
         }
-        self.judge(generation, reason, at.now)
+        let flags = self.limits.flags();
+        if !flags.counted() {
+            return None;
+        }
+        let counted = self.calls.count(generation, at, true);
+        if flags.slow() {
+            let slow = self.took_too_long(&permit, at.now);
+            self.count_slow(counted, slow, at);
+        }
+        self.judge_failure(generation, reason, counted, at.now)
     }
 
     /// Counts beside the calls whether this one was slow.

@@ -14,6 +14,7 @@ mod control;
 mod model;
 mod ring;
 mod slow;
+mod spared;
 
 fn at(millis: u64) -> Instant {
     Instant::from_millis(millis)

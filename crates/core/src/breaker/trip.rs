@@ -29,20 +29,58 @@ impl Breaker {
         counted: Counted,
         now: Instant,
     ) -> Option<Transition> {
-        match counted {
-            // A ring decides with the call that completes them; from then on a success takes the
-            // place of another call, and the rate does not rise.
-            Counted::InRing(place) if place.filled == self.limits.calls_min() => {
-                self.judge(generation, self.last_reason(), now)
-            },
-            Counted::InTime(tag) if self.holds_mark(tag) && !self.calls.was_judged(tag) => {
-                self.judge_tick(generation, tag, now)
-            },
-            Counted::Late | Counted::InRing(_) | Counted::InTime(_) => None,
+        if let Counted::InTime { tag, nth: _ } = counted {
+            return self.judge_success_in_time(generation, tag, now);
         }
+        if counted.completes(self.limits.calls_min()) {
+            return self.judge(generation, self.last_reason(), now);
+        }
+        None
+    }
+
+    /// [`judge_success`](Self::judge_success) in a window of time.
+    #[inline]
+    pub(super) fn judge_success_in_time(
+        &self,
+        generation: u32,
+        tag: Tag,
+        now: Instant,
+    ) -> Option<Transition> {
+        if self.holds_mark(tag) && !self.calls.was_judged(tag) {
+            return self.judge_tick(generation, tag, now);
+        }
+        None
+    }
+
+    /// Whether a failure changes what the window says. In a window of time most need no sum.
+    #[inline]
+    pub(super) fn judge_failure(
+        &self,
+        generation: u32,
+        reason: Reason,
+        counted: Counted,
+        now: Instant,
+    ) -> Option<Transition> {
+        let Err(unspared) = self.calls.spares(counted) else {
+            return None;
+        };
+        if self.limits.flags().slow() {
+            // A slow call is more than a failure: none is spared.
+            return self.judge(generation, reason, now);
+        }
+        let counts = self.calls.counts(generation, now);
+        if let Some(reason) = self.reached(counts, 0, reason) {
+            return self.trip(generation, reason, now);
+        }
+        if let Some(unspared) = unspared {
+            let more = self.limits.failures_left(counts);
+            self.calls.spare(&unspared, more);
+        }
+        None
     }
 
     /// Whether the window holds a failure, or a slow call where that matters.
+    #[inline]
     fn holds_mark(&self, tag: Tag) -> bool {
         let slow = || self.slow.get().is_some_and(|slow| slow.holds_mark(tag));
         self.calls.holds_mark(tag) || self.limits.flags().slow() && slow()

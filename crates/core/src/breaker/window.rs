@@ -22,6 +22,7 @@ use super::At;
 use super::config::Span;
 
 mod cell;
+mod mark;
 mod ring;
 mod stripes;
 
@@ -37,9 +38,6 @@ pub const CELLS: usize = 16;
 
 /// The cells of one window, or of one stripe of it.
 type Cells = [AtomicU64; CELLS];
-
-/// Marks that a failure was seen, beside the (tick, generation) of it.
-const SEEN: u64 = 1 << 63;
 
 /// No tick was judged. (The one that looks like it is summed up more than once.)
 const NEVER: u32 = u32::MAX;
@@ -81,7 +79,7 @@ impl Counts {
 pub struct Window {
     shape: Shape,
     stripes: Stripes,
-    /// Window of time: the newest tick with a failure. Window of calls: the ring's head.
+    /// Window of time: the newest failure ([`mark`]). Window of calls: the ring's head.
     head: AtomicU64,
     /// The tick whose sum was judged, its last bits: at most one success per tick sums up.
     judged: AtomicU32,
@@ -106,12 +104,32 @@ struct Shape {
 /// A call as it was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counted {
-    /// In the window of time.
-    InTime(Tag),
+    /// In the window of time, as the `nth` failure of the cell that the mark speaks of; `None` where
+    /// another one counted it.
+    InTime { tag: Tag, nth: Option<u64> },
     /// In the ring.
     InRing(Place),
     /// Not at all: it came after its time.
     Late,
+}
+
+impl Counted {
+    /// Whether the ring holds so many calls with this one. It decides then; from then on a success
+    /// takes the place of another call, and the rate does not rise.
+    #[inline]
+    pub(super) fn completes(self, calls_min: u32) -> bool {
+        match self {
+            Self::InRing(place) => place.filled == calls_min && place.is_last(),
+            Self::InTime { .. } | Self::Late => false,
+        }
+    }
+}
+
+/// A failure that made a sum, as the `nth` of its cell.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unspared {
+    seen: mark::Seen,
+    nth: u64,
 }
 
 impl Window {
@@ -148,37 +166,93 @@ impl Window {
 
     /// Counts one call of `generation`, and says where.
     pub(super) fn count(&self, generation: u32, at: At, failed: bool) -> Counted {
-        if let Some(calls) = self.shape.calls() {
-            let place = ring::advance(&self.head, generation, calls);
-            return place.map_or(Counted::Late, |place| {
-                ring::put(&self.cells, &self.head, place, failed);
-                Counted::InRing(place)
-            });
+        if let Some(counted) = self.count_in_ring(generation, failed) {
+            return counted;
         }
         let tag = self.shape.tag(generation, at.now);
         if failed {
-            // Before the count, so that who sees the count sees the mark.
-            self.mark(tag);
+            mark::note(&self.head, tag);
         }
-        let cells = self.stripes.of(at.lane).unwrap_or(&self.cells);
-        let lost = cell::count(&cells[tag.place()], tag, failed);
-        if lost > 0 {
-            self.contended(lost);
+        let stripe = self.stripes.of(at.lane);
+        let tally = cell::count(&stripe.unwrap_or(&self.cells)[tag.place()], tag, failed);
+        if tally.lost > 0 {
+            self.contended(tally.lost);
         }
-        Counted::InTime(tag)
+        if tally.halved {
+            mark::take_back(&self.head);
+        }
+        let nth = tally.failed.filter(|_| stripe.is_none());
+        Counted::InTime { tag, nth }
+    }
+
+    /// Counts one call of `generation` in a window of calls; `None` where it is one of time.
+    #[inline]
+    pub(super) fn count_in_ring(&self, generation: u32, failed: bool) -> Option<Counted> {
+        let calls = self.shape.calls()?;
+        let Some(place) = ring::advance(&self.head, generation, calls) else {
+            return Some(Counted::Late);
+        };
+        ring::put(&self.cells, &self.head, place, failed);
+        Some(Counted::InRing(place))
+    }
+
+    /// Counts a good call of `generation` where that is one addition in a window of time, and
+    /// nobody else is faster: the way of nearly every call.
+    #[inline]
+    pub(super) fn count_plainly(&self, generation: u32, at: At) -> Option<Tag> {
+        if self.is_ring() {
+            return None;
+        }
+        let tag = self.shape.tag(generation, at.now);
+        let cell = &self.stripes.of(at.lane).unwrap_or(&self.cells)[tag.place()];
+        let seen = cell.load(Ordering::Relaxed);
+        let next = cell::one_more(seen, tag, false)?;
+        if cell
+            .compare_exchange(seen, next, Ordering::AcqRel, Ordering::Relaxed)
+            .is_err()
+        {
+            self.contended(1);
+            return None;
+        }
+        Some(tag)
+    }
+
+    /// Whether the failure that was counted so cannot have reached a rate. If not, a sum has to be
+    /// made; what is returned is for [`spare`](Self::spare).
+    #[inline]
+    pub(super) fn spares(&self, counted: Counted) -> Result<(), Option<Unspared>> {
+        let Counted::InTime { tag, nth } = counted else {
+            return Err(None);
+        };
+        // Between the count and the look at the mark, as others mark before they sum up.
+        fence(Ordering::SeqCst);
+        let spared = mark::spares(&self.head, tag, nth);
+        spared.map_err(|seen| nth.map(|nth| Unspared { seen, nth }))
+    }
+
+    /// Spares the failures of the cell that follow until there are `more`.
+    pub(super) fn spare(&self, unspared: &Unspared, more: u64) {
+        mark::spare(&self.head, unspared.seen, unspared.nth + more);
+    }
+
+    /// Spares no failure until the next tick.
+    pub(super) fn spare_none(&self) {
+        if !self.is_ring() {
+            mark::shut(&self.head);
+        }
     }
 
     /// Counts beside another window what was counted there.
     pub(super) fn count_beside(&self, head: &Self, counted: Counted, at: At, slow: bool) {
         match counted {
-            Counted::InTime(tag) if slow => {
-                self.mark(tag);
+            Counted::InTime { tag, nth: _ } if slow => {
+                mark::note(&self.head, tag);
                 let cells = self.stripes.of(at.lane).unwrap_or(&self.cells);
-                let lost = cell::count(&cells[tag.place()], tag, true);
-                self.contended(lost);
+                let tally = cell::count(&cells[tag.place()], tag, true);
+                self.contended(tally.lost);
             },
             Counted::InRing(place) => ring::put(&self.cells, &head.head, place, slow),
-            Counted::InTime(_) | Counted::Late => {},
+            Counted::InTime { .. } | Counted::Late => {},
         }
     }
 
@@ -228,8 +302,7 @@ impl Window {
 
     /// Whether a failure of the window that ends with `tag` was marked.
     pub(super) fn holds_mark(&self, tag: Tag) -> bool {
-        let mark = self.head.load(Ordering::Relaxed);
-        mark & SEEN != 0 && Tag::decode(mark & !SEEN).lives_at(tag)
+        mark::holds(&self.head, tag)
     }
 
     /// Whether the sum was judged in this tick already, when there were enough calls to decide:
@@ -283,15 +356,6 @@ impl Window {
     fn contended(&self, lost: u32) {
         if self.lost.fetch_add(lost, Ordering::Relaxed) >= LOST_MAX {
             self.spread();
-        }
-    }
-
-    /// Remembers the newest failure. A slow thread that overwrites a newer mark costs at most that
-    /// a success in the last tick of a failure's life does not sum up.
-    fn mark(&self, tag: Tag) {
-        let mark = SEEN | tag.encode();
-        if self.head.load(Ordering::Relaxed) != mark {
-            self.head.store(mark, Ordering::Relaxed);
         }
     }
 }

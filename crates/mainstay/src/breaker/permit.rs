@@ -48,7 +48,8 @@ impl<B: Borrow<Breaker<O>>, O: Observe> Held<B, O> {
     }
 
     /// The call succeeded.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "see `Breaker::try_acquire`")]
+    #[inline(always)]
     pub fn success(mut self) {
         self.succeed();
     }
@@ -87,7 +88,7 @@ impl<B: Borrow<Breaker<O>>, O: Observe> Held<B, O> {
     fn succeed(&mut self) {
         if let Some(permit) = self.take() {
             let breaker = self.breaker.borrow();
-            if let Err(permit) = breaker.0.engine.success_untimed(permit) {
+            if let Err(permit) = breaker.0.engine.success_uncounted(permit) {
                 breaker.tell(breaker.timed().success(permit));
             }
         }

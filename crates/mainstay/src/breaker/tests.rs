@@ -5,7 +5,7 @@ use std::future::pending;
 use std::mem::ManuallyDrop;
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
+use std::sync::Mutex;
 
 use mainstay_core::event::Observe;
 use mainstay_core::outcome::{Outcome, Reason};
@@ -250,11 +250,18 @@ async fn an_owned_permit_outlives_the_call_that_took_it() {
 
 /// Asks the breaker that it observes.
 #[derive(Default)]
-struct Curious(OnceLock<Breaker<Arc<Self>>>, Heard);
+struct Curious(Mutex<Option<Breaker<Arc<Self>>>>, Heard);
+
+impl Curious {
+    fn replace(&self, breaker: Option<Breaker<Arc<Self>>>) {
+        *self.0.lock().expect("nothing panics under it") = breaker;
+    }
+}
 
 impl Observe for Curious {
     fn observe(&self, event: Event) {
-        if let Some(breaker) = self.0.get() {
+        let breaker = self.0.lock().expect("nothing panics under it").clone();
+        if let Some(breaker) = breaker {
             let _state = breaker.state();
             drop(breaker.try_acquire());
         }
@@ -267,7 +274,7 @@ impl Observe for Curious {
 async fn an_observer_may_call_back_into_the_breaker() {
     let curious = Arc::new(Curious::default());
     let breaker = breaker(curious.clone());
-    curious.0.set(breaker.clone()).expect("set once");
+    curious.replace(Some(breaker.clone()));
     fail(&breaker).await;
     fail(&breaker).await;
     advance(SECOND).await;
@@ -276,6 +283,8 @@ async fn an_observer_may_call_back_into_the_breaker() {
         curious.1.names(),
         ["circuit_open", "circuit_half_open", "circuit_closed"]
     );
+    // They hold each other.
+    curious.replace(None);
 }
 
 struct Panicking;

@@ -58,7 +58,10 @@ impl Timed<'_> {
     /// Not part of its callers: the permit reaches it in registers.
     #[inline(never)]
     pub(super) fn success(self, permit: breaker::Permit) -> Option<Transition> {
-        self.engine.success(permit, here(self.call_time()))
+        match self.engine.success_untimed(permit) {
+            Ok(()) => None,
+            Err(permit) => self.engine.success(permit, here(self.call_time())),
+        }
     }
 
     /// The call ended so, and not by a success.
@@ -79,7 +82,8 @@ impl Timed<'_> {
         }
     }
 
-    /// The precise time.
+    /// The precise time. Apart, so that those who need the coarse one alone save no registers for it.
+    #[inline(never)]
     pub(super) fn now(self) -> Instant {
         self.clock.now()
     }

@@ -29,6 +29,25 @@ fn the_ring_forgets_exactly_the_oldest_call() {
 
 // Pitfall 5: tower-resilience ignores it, recloser decides one call late.
 #[test]
+fn a_good_call_needs_the_time_only_when_it_completes_calls_min() {
+    let breaker = breaker(&Config {
+        window: Span::Calls(count(4)),
+        calls_min: count(4),
+        ..config()
+    });
+    fail(&breaker, at(0));
+    fail(&breaker, at(0));
+    let untimed = |breaker: &Breaker| {
+        let permit = breaker.acquire_untimed().expect("closed");
+        breaker.success_untimed(permit)
+    };
+    assert_eq!(untimed(&breaker), Ok(()));
+    let counted = untimed(&breaker).expect_err("half of four calls failed");
+    assert_eq!(breaker.counts(at(0)).total, 4);
+    assert!(opened(breaker.success(counted, at(0))));
+}
+
+#[test]
 fn calls_min_below_the_ring_decides_at_exactly_calls_min() {
     let breaker = breaker(&Config {
         window: Span::Calls(count(100)),

@@ -9,8 +9,8 @@
 use super::CELLS;
 use crate::atomic::{AtomicU64, Ordering};
 
-const COUNT_BITS: u32 = 15;
-const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
+pub(super) const COUNT_BITS: u32 = 15;
+pub(super) const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 const GENERATION_BITS: u32 = 8;
 const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
 pub(super) const TICK_BITS: u32 = 26;
@@ -32,34 +32,64 @@ pub(super) struct Cell {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Tag(u64);
 
-/// Counts one call in `cell`, unless that counts a newer tag; returns how often another thread was
-/// faster.
-pub(super) fn count(cell: &AtomicU64, tag: Tag, failed: bool) -> u32 {
+/// How counting one call went.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tally {
+    /// Failures of the cell with this call; `None` where it counts a newer tag.
+    pub(super) failed: Option<u64>,
+    /// The cell was full.
+    pub(super) halved: bool,
+    /// How often another thread was faster.
+    pub(super) lost: u32,
+}
+
+/// Counts one call in `cell`, unless that counts a newer tag.
+#[inline]
+pub(super) fn count(cell: &AtomicU64, tag: Tag, failed: bool) -> Tally {
+    let mut tally = Tally {
+        failed: None,
+        halved: false,
+        lost: 0,
+    };
     let mut seen = cell.load(Ordering::Relaxed);
-    let mut lost = 0;
     loop {
-        let Some(next) = counting(seen, tag, failed) else {
-            return lost;
+        let plain = one_more(seen, tag, failed);
+        let Some(next) = plain.or_else(|| restarted(seen, tag, failed)) else {
+            return tally;
         };
         match cell.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Relaxed) {
-            Ok(_) => return lost,
+            Ok(_) => {
+                tally.failed = Some(next >> COUNT_BITS & COUNT_MASK);
+                tally.halved = plain.is_none() && Cell::decode(seen).tag == tag;
+                return tally;
+            },
             Err(current) => {
                 seen = current;
-                lost += 1;
+                tally.lost += 1;
             },
         }
     }
 }
 
-/// The word with one call more, or `None` when it already counts a newer tag.
-fn counting(seen: u64, tag: Tag, failed: bool) -> Option<u64> {
+/// The word with one call more where that is an addition: it counts this tag, and is not full.
+#[inline]
+pub(super) const fn one_more(seen: u64, tag: Tag, failed: bool) -> Option<u64> {
     if seen >> (2 * COUNT_BITS) == tag.0 && seen & COUNT_MASK != COUNT_MASK {
-        return Some(seen + (u64::from(failed) << COUNT_BITS) + 1);
+        Some(seen + ((failed as u64) << COUNT_BITS) + 1)
+    } else {
+        None
     }
+}
+
+/// The word with one call more where that is no addition; `None` when it counts a newer tag.
+#[cold]
+fn restarted(seen: u64, tag: Tag, failed: bool) -> Option<u64> {
     Cell::decode(seen).restarted(tag, failed).map(Cell::encode)
 }
 
 impl Tag {
+    pub(super) const BITS: u32 = TICK_BITS + GENERATION_BITS;
+
     pub(super) const fn new(tick: u64, generation: u32) -> Self {
         Self((tick & TICK_MASK) << GENERATION_BITS | generation as u64 & GENERATION_MASK)
     }
@@ -106,7 +136,7 @@ impl Tag {
 
     /// Whether this tag is newer than `other`. The tick decides first: cells of long ago carry
     /// generations that say nothing any more.
-    const fn is_newer_than(self, other: Self) -> bool {
+    pub(super) const fn is_newer_than(self, other: Self) -> bool {
         if self.tick() == other.tick() {
             let ahead = self.generation().wrapping_sub(other.generation()) & GENERATION_MASK;
             ahead != 0 && ahead <= GENERATION_MASK / 2

@@ -37,6 +37,7 @@ pub(in super::super) struct Place {
 }
 
 /// Takes the next slot; `None` for a call of an older generation.
+#[inline]
 pub(super) fn advance(head: &AtomicU64, generation: u32, calls: NonZeroU32) -> Option<Place> {
     let mut seen = head.load(Ordering::Acquire);
     loop {
@@ -60,6 +61,7 @@ pub(super) fn advance(head: &AtomicU64, generation: u32, calls: NonZeroU32) -> O
 }
 
 /// Writes the bit of a slot, unless the ring is of a newer generation by now.
+#[inline]
 pub(super) fn put(cells: &Cells, head: &AtomicU64, place: Place, bad: bool) {
     let cell = &cells[(place.slot / BITS) as usize];
     let bit = 1 << (place.slot % BITS);
@@ -119,6 +121,11 @@ const fn is_newer(one: u32, other: u32) -> bool {
 }
 
 impl Place {
+    /// Whether no filled slot comes after it: when the ring was filled so far, and once per turn.
+    pub(in super::super) const fn is_last(self) -> bool {
+        self.slot + 1 == self.filled
+    }
+
     /// The slot after this one.
     fn next(self, calls: NonZeroU32) -> Self {
         let slot = self.slot + 1;
