@@ -205,7 +205,7 @@ async fn a_wrong_key_store_is_an_error_of_the_start_that_names_it() {
     assert!(
         error
             .to_string()
-            .contains("zoo.cfg: this is neither JKS nor PEM"),
+            .contains("zoo.cfg: this is neither JKS nor PKCS #12 nor PEM"),
         "{error}"
     );
 
