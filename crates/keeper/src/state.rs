@@ -120,7 +120,8 @@ impl State {
             let session = Session {
                 password,
                 timeout_ms,
-                member: 0,
+                // Nobody's: members' numbers begin with 0.
+                member: -1,
                 attached: 0,
             };
             let opened = state.sessions.open(id, session);

@@ -98,13 +98,13 @@ fn a_missing_myid_is_named_with_what_to_write_into_it() {
     assert!(told.contains("myid") && told.contains("server.N"), "{told}");
 }
 
-/// Three members' files, each with data of Apache ZooKeeper that are not equally far.
+/// Three members' files. Their numbers begin with 0, which is one like the others.
 fn ensemble(folder: &TempDir) -> Vec<ServerConfig> {
     let ports: Vec<u16> = (0..3)
         .map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"))
         .map(|listener| listener.local_addr().expect("an address").port())
         .collect();
-    (1..=3)
+    (0..3)
         .map(|id| {
             let data = folder.path().join(id.to_string());
             fs::create_dir(&data).expect("a folder");
@@ -114,7 +114,7 @@ fn ensemble(folder: &TempDir) -> Vec<ServerConfig> {
                  4lw.commands.whitelist=*\n",
                 data.display()
             );
-            for (port, id) in ports.iter().zip(1..) {
+            for (port, id) in ports.iter().zip(0..) {
                 text.extend([format!("server.{id}=127.0.0.1:{port}:1\n")]);
             }
             let file = data.join("zoo.cfg");
