@@ -56,6 +56,33 @@ async fn a_server_of_one_member_serves_and_frees_its_folder_when_it_stops() {
 }
 
 #[tokio::test]
+async fn a_member_that_was_alone_does_not_go_on_alone_when_its_file_names_others() {
+    let folder = TempDir::new().expect("a folder");
+    let server = Server::start(config(&folder)).await.expect("it starts");
+    let address = server.address();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = server.run((), async move { drop(stopped.await) });
+    let using = async {
+        told(address, "Mode: standalone").await;
+        drop(stop);
+    };
+    let (ended, ()) = tokio::join!(running, using);
+    ended.expect("a clean stop");
+
+    let mut several = config(&folder);
+    for number in 1..=3 {
+        let member = "127.0.0.1:2888:3888".replace("88", &format!("{number}8"));
+        let member = crate::zoo_cfg::Member::read(&member).expect("a member");
+        several.zoo.members.insert(number, member);
+    }
+    let error = Server::start(several).await.expect_err("it was alone");
+    assert!(
+        error.to_string().contains("was alone") && error.to_string().contains("keeper import"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn data_of_apache_zookeeper_are_not_taken_for_nothing() {
     let folder = TempDir::new().expect("a folder");
     fs::create_dir(folder.path().join(FOLDER_OF_ZOOKEEPER)).expect("a folder");
