@@ -216,15 +216,29 @@ impl State {
             0 | BEGINNING => BEGINNING,
             zxid => zxid + 1,
         };
+        self.write_members(lines);
+        for event in self.events.drain(..) {
+            sink.event(&event, self.zxid);
+        }
+    }
+
+    /// What was imported belongs to these members: that is part of the import, and no transaction.
+    pub(crate) fn belong_to(&mut self, lines: &str) {
+        self.write_members(lines);
+        self.events.clear();
+    }
+
+    fn write_members(&mut self, lines: &str) {
         let stamp = Stamp {
             zxid: self.zxid,
             time_ms: self.time_ms,
         };
-        let text = format!("{lines}version={:x}", stamp.zxid);
+        // A server that is alone has no list.
+        let text = match lines {
+            "" => String::new(),
+            lines => format!("{lines}version={:x}", stamp.zxid),
+        };
         self.tree.set_config(&text, stamp, &mut self.events);
-        for event in self.events.drain(..) {
-            sink.event(&event, stamp.zxid);
-        }
     }
 
     /// The version of the list of members.

@@ -187,6 +187,9 @@ async fn an_ensemble_moves_here_and_begins_with_who_had_most() {
         fs::write(inner.join(name), bytes).expect("a file");
         let moved = move_in(config, (data, data)).expect("good data");
         assert_eq!(moved.imported.state.zxid(), zxid);
+        let members = moved.imported.state.tree().config();
+        assert!(members.starts_with("server.0=127.0.0.1:"), "{members}");
+        assert!(members.ends_with(&format!("version={zxid:x}")), "{members}");
         let again = move_in(config, (data, data)).expect_err("it has data");
         assert!(matches!(again, ServerError::NotEmpty(_)), "{again}");
     }
