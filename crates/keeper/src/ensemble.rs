@@ -12,7 +12,7 @@ use mainstay_zk_proto::request::Reconfig;
 use crate::zoo_cfg::Member;
 
 /// Numbers of members: one is part of each session's number.
-const NUMBERS: std::ops::RangeInclusive<u64> = 1..=254;
+const NUMBERS: std::ops::RangeInclusive<u64> = 0..=254;
 
 /// The members by number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_number_that_no_session_could_name_is_known() {
-        for (number, fits) in [(0, false), (1, true), (254, true), (255, false)] {
+        for (number, fits) in [(0, true), (1, true), (254, true), (255, false)] {
             let next = three().after(&change(&format!("server.{number}=d:1:2;3"), ""));
             assert_eq!(next.expect("valid").has_numbers(), fits, "{number}");
         }

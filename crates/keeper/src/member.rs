@@ -44,6 +44,9 @@ pub struct MemberConfig {
     pub time_ms: fn() -> i64,
 }
 
+/// The address of a member that has no others, so that the system chooses where it listens.
+pub(crate) const NOWHERE: &str = "127.0.0.1:0";
+
 /// A member, as the others know it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerConfig {
@@ -93,6 +96,8 @@ impl Default for Snapshots {
 pub enum MemberError {
     /// It is not in the list of members.
     NotListed(u64),
+    /// Its data are those of a member that was alone, and the list names several.
+    WasAlone(u64),
     /// It cannot listen for other members.
     Listen(String, io::Error),
     /// Its log cannot be used.
@@ -118,6 +123,12 @@ impl fmt::Display for MemberError {
                     "member {member} is not in the list of members; add it there"
                 )
             },
+            Self::WasAlone(member) => write!(
+                f,
+                "member {member} was alone, and is to be one of several: give all of them what it \
+                 has. With its old zoo.cfg, `mainstay keeper export`; then, at each member with an \
+                 empty folder, `mainstay keeper import` from there"
+            ),
             Self::Listen(address, error) => {
                 write!(f, "cannot listen for other members at {address}: {error}")
             },

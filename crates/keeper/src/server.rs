@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::disk::Folder;
 use crate::log::Limits;
-use crate::member::{Member, MemberConfig, MemberError, PeerConfig, Snapshots};
+use crate::member::{Member, MemberConfig, MemberError, NOWHERE, PeerConfig, Snapshots};
 use crate::network::Tcp;
 use crate::replica::{Replica as _, Standing};
 use crate::serve::tls::{TlsSettings, WrongStore};
@@ -146,8 +146,7 @@ impl ServerConfig {
     fn peers(&self) -> BTreeMap<u64, PeerConfig> {
         let peer = |address, line| PeerConfig { address, line };
         if self.zoo.members.is_empty() {
-            // It has no others, and the system chooses where it would listen for them.
-            let alone = peer("127.0.0.1:0".to_owned(), String::new());
+            let alone = peer(NOWHERE.to_owned(), String::new());
             return [(self.member.cast_unsigned(), alone)].into();
         }
         let members = self.zoo.members.iter();

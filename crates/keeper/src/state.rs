@@ -18,6 +18,10 @@ use crate::session::{Session, Sessions};
 use crate::tree::CONFIG;
 use crate::tree::{Change, Done, Event, ForeignNode, Stamp, Tree};
 
+/// The number of the transaction by which an ensemble begins. To ZooKeeper it is the first of the
+/// first epoch, and clients look for that in the version of the list of members.
+const BEGINNING: i64 = 1 << 32;
+
 mod frozen;
 
 pub use frozen::{FrozenState, LoadError, Loader};
@@ -120,7 +124,8 @@ impl State {
             let session = Session {
                 password,
                 timeout_ms,
-                member: 0,
+                // Nobody's: members' numbers begin with 0.
+                member: -1,
                 attached: 0,
             };
             let opened = state.sessions.open(id, session);
@@ -199,23 +204,41 @@ impl State {
     }
 
     /// The ensemble has these members from now on, as `server.N=…` lines: clients find them in
-    /// [`CONFIG`], and its watchers hear. A transaction of its own, unless it is how the ensemble
-    /// began.
+    /// [`CONFIG`], and its watchers hear. A transaction of its own; where the ensemble begins, it is
+    /// ZooKeeper's first.
     pub(crate) fn set_members(&mut self, lines: &str, sink: &mut dyn Sink) {
         let (now, _) = self.members();
         if lines.is_empty() || now == lines {
             return;
         }
-        self.zxid += i64::from(self.zxid > 0);
+        // Those who have no vote join in a step of their own, before any client comes.
+        self.zxid = match self.zxid {
+            0 | BEGINNING => BEGINNING,
+            zxid => zxid + 1,
+        };
+        self.write_members(lines);
+        for event in self.events.drain(..) {
+            sink.event(&event, self.zxid);
+        }
+    }
+
+    /// What was imported belongs to these members: that is part of the import, and no transaction.
+    pub(crate) fn belong_to(&mut self, lines: &str) {
+        self.write_members(lines);
+        self.events.clear();
+    }
+
+    fn write_members(&mut self, lines: &str) {
         let stamp = Stamp {
             zxid: self.zxid,
             time_ms: self.time_ms,
         };
-        let text = format!("{lines}version={:x}", stamp.zxid);
+        // A server that is alone has no list.
+        let text = match lines {
+            "" => String::new(),
+            lines => format!("{lines}version={:x}", stamp.zxid),
+        };
         self.tree.set_config(&text, stamp, &mut self.events);
-        for event in self.events.drain(..) {
-            sink.event(&event, stamp.zxid);
-        }
     }
 
     /// The version of the list of members.

@@ -473,15 +473,15 @@ fn words(value: &str) -> Option<BTreeSet<String>> {
 ///
 /// # Errors
 ///
-/// A [`Mistake`] when there is none: 1 to 254, for it is part of sessions' numbers.
+/// A [`Mistake`] when there is none: 0 to 254, as in ZooKeeper, for it is part of sessions' numbers.
 pub fn my_id(text: &str) -> Result<i64, Mistake> {
     let number = text.trim().parse().ok();
     number
-        .filter(|number| (1..=254).contains(number))
+        .filter(|number| (0..=254).contains(number))
         .ok_or_else(|| Mistake {
             line: 1,
             key: "myid".to_owned(),
-            what: format!("{:?} is no number from 1 to 254", text.trim()),
+            what: format!("{:?} is no number from 0 to 254", text.trim()),
         })
 }
 

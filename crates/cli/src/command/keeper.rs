@@ -1,5 +1,6 @@
 //! `mainstay keeper`: one member of an ensemble that speaks the ZooKeeper protocol.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -26,7 +27,8 @@ struct Files {
     #[arg(long, value_name = "FILE")]
     zoo_cfg: PathBuf,
     /// A property that the Java server takes as -Dkey=value; may be given several times.
-    #[arg(long = "java-prop", value_name = "KEY=VALUE", value_parser = property)]
+    #[arg(long = "java-prop", value_name = "KEY=VALUE")]
+    #[arg(value_parser = |text: &str| Ok::<_, Infallible>(property(text)))]
     properties: Vec<(String, String)>,
 }
 
@@ -55,11 +57,10 @@ enum Move {
     },
 }
 
-fn property(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text
-        .split_once('=')
-        .ok_or_else(|| format!("{text:?} has no =; write KEY=VALUE"))?;
-    Ok((key.to_owned(), value.to_owned()))
+/// As Java reads what stands behind `-D`: without `=` the value is empty.
+fn property(text: &str) -> (String, String) {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    (key.to_owned(), value.to_owned())
 }
 
 /// Does what was asked.

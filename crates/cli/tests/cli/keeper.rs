@@ -90,3 +90,20 @@ fn every_mistake_of_the_file_is_told_with_its_line() {
         assert!(said.contains(part), "{part} is missing: {said}");
     }
 }
+
+#[test]
+fn a_property_without_a_value_is_empty_as_java_has_it() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("zoo.cfg");
+    std::fs::write(&file, "dataDir=/no\nclientPort=1\n").expect("a file");
+    let told = |property: &str| {
+        let mut command = mainstay();
+        command.args(["keeper", "--java-prop", "com.sun.management.jmxremote"]);
+        command.args(["--java-prop", property, "--zoo-cfg"]);
+        let output = command.arg(&file).output().expect("the binary starts");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    // One that means nothing here is passed over, and one that does has to have a value.
+    let said = told("zookeeper.tickTime");
+    assert!(said.contains("tickTime") && !said.contains("jmx"), "{said}");
+}

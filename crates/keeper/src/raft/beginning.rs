@@ -15,7 +15,7 @@ use super::seat::Seats;
 use super::store::{Store, Writing};
 use crate::disk::SharedDisk;
 use crate::log::{EntryKind, Log};
-use crate::member::{MemberConfig, MemberError, PeerConfig};
+use crate::member::{MemberConfig, MemberError, NOWHERE, PeerConfig};
 use crate::process::blocking;
 use crate::proposal::Origin;
 use crate::state::{Sink, State, Told};
@@ -86,12 +86,22 @@ fn newest_members<D: SharedDisk>(
 
 /// Where a member listens for others: what its list says, or else the ensemble's own list.
 pub(super) fn own_address(member: &MemberConfig, known: &Members) -> Result<String, MemberError> {
+    if was_alone(member, known) {
+        return Err(MemberError::WasAlone(member.member));
+    }
     let listed = member.members.get(&member.member);
     let listed = listed.map(|peer| peer.address.clone());
     let known = known.get_node(&member.member);
     listed
         .or_else(|| known.map(|node| node.address.clone()))
         .ok_or(MemberError::NotListed(member.member))
+}
+
+/// A member whose ensemble was itself alone has no place where others could reach it. When its list
+/// names others now, they would wait for it for ever, and it would go on without them.
+fn was_alone(member: &MemberConfig, known: &Members) -> bool {
+    let mut nodes = known.nodes().map(|(_, node)| node.address.as_str());
+    member.members.len() > 1 && nodes.next() == Some(NOWHERE) && nodes.next().is_none()
 }
 
 /// Where the other members are, as the list says.

@@ -7,7 +7,8 @@
 //! | module | what |
 //! |---|---|
 //! | `settings` | what `zoo.cfg` says |
-//! | `store`, `jks` | files of keys and certificates |
+//! | `store`, `content` | files of keys and certificates |
+//! | `jks`, `pkcs12` | two formats of them; the third is PEM |
 //! | `certificate`, `name`, `der` | who a certificate names, in Java's words |
 //! | `client` | whose certificate is believed |
 
@@ -28,9 +29,11 @@ use tokio_rustls::server::TlsStream;
 
 mod certificate;
 mod client;
+mod content;
 mod der;
 mod jks;
 mod name;
+mod pkcs12;
 mod settings;
 mod store;
 
@@ -39,9 +42,13 @@ pub use store::WrongStore;
 
 use certificate::Certificate;
 use client::Clients;
+use content::Key;
+
+use crate::process::{blocking, wall_ms};
 
 /// How often is looked whether the files changed.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+const DAY_S: i64 = 24 * 60 * 60;
 
 /// What a handshake needs.
 pub struct Tls {
@@ -114,21 +121,52 @@ impl Tls {
         }
     }
 
-    /// Reads the files again whenever they change; `tell` hears of those that are wrong.
+    /// What to say of the own certificate once it has ended. It is served nevertheless: clients who do
+    /// not check go on, and those who come without TLS.
+    ///
+    /// The time is in seconds since 1970.
+    pub fn ended(&self, now_s: i64) -> Option<WrongStore> {
+        let days = now_s.checked_sub(self.expires_s()).filter(|s| *s > 0)? / DAY_S;
+        Some(self.settings.key_store.wrong(format_args!(
+            "the certificate ended {days} days ago, and clients who check it stay away; put a new \
+             one there, it is read within seconds"
+        )))
+    }
+
+    /// Reads the files again whenever they change; `tell` hears of those that are wrong, and of a
+    /// certificate that has ended.
     #[expect(
         clippy::infinite_loop,
         reason = "the type says that it does not end; the lint knows `!` only"
     )]
     pub(super) async fn keep_fresh(
-        &self,
+        self: &Arc<Self>,
         tell: impl Fn(WrongStore) + Send,
     ) -> std::convert::Infallible {
+        let mut told = None;
         loop {
+            let expires_s = self.expires_s();
+            if told != Some(expires_s)
+                && let Some(ended) = self.ended(wall_ms() / 1_000)
+            {
+                told = Some(expires_s);
+                tell(ended);
+            }
             sleep(LOOK_EVERY).await;
-            if let Err(wrong) = self.refresh() {
+            if self.is_fresh() {
+                continue;
+            }
+            // A password is stretched for as long as its file says, and clients do not wait for it.
+            let tls = Arc::clone(self);
+            if let Ok(Err(wrong)) = blocking(move || tls.refresh()).await {
                 tell(wrong);
             }
         }
+    }
+
+    fn is_fresh(&self) -> bool {
+        let seen = seen(&self.settings);
+        self.read(|serving| serving.seen == seen)
     }
 
     /// The handshake with a client.
@@ -208,10 +246,10 @@ fn certified(
     provider: &CryptoProvider,
 ) -> Result<(CertifiedKey, i64), WrongStore> {
     let store = &settings.key_store;
-    let (key, chain) = store.identity()?;
+    let Key { private, chain, .. } = store.identity()?;
     let key = provider
         .key_provider
-        .load_private_key(key)
+        .load_private_key(private)
         .map_err(|error| store.wrong(format_args!("the private key: {error}")))?;
     let own = chain.first().map(Certificate::read);
     let Some(Ok(own)) = own else {

@@ -54,7 +54,7 @@ pub fn move_in(
     config: &ServerConfig,
     (data_dir, log_dir): (&Path, &Path),
 ) -> Result<MovedIn, ServerError> {
-    let imported = zookeeper::import(data_dir, log_dir).map_err(ServerError::Import)?;
+    let mut imported = zookeeper::import(data_dir, log_dir).map_err(ServerError::Import)?;
     let folder = config.folder();
     let (disk, lock) = open(&folder)?;
     let names = disk.names();
@@ -63,6 +63,12 @@ pub fn move_in(
         return Err(ServerError::NotEmpty(folder));
     }
     let peers = config.peers();
+    let mut lines = String::new();
+    for (id, peer) in peers.iter().filter(|(_, peer)| !peer.line.is_empty()) {
+        lines.extend(["server.", &id.to_string(), "=", &peer.line, "\n"]);
+    }
+    // The list of the servers that they come from is over.
+    imported.state.belong_to(&lines);
     let at = LogId {
         term: TERM,
         leader: peers.keys().copied().min().unwrap_or_default(),

@@ -56,6 +56,33 @@ async fn a_server_of_one_member_serves_and_frees_its_folder_when_it_stops() {
 }
 
 #[tokio::test]
+async fn a_member_that_was_alone_does_not_go_on_alone_when_its_file_names_others() {
+    let folder = TempDir::new().expect("a folder");
+    let server = Server::start(config(&folder)).await.expect("it starts");
+    let address = server.address();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = server.run((), async move { drop(stopped.await) });
+    let using = async {
+        told(address, "Mode: standalone").await;
+        drop(stop);
+    };
+    let (ended, ()) = tokio::join!(running, using);
+    ended.expect("a clean stop");
+
+    let mut several = config(&folder);
+    for number in 1..=3 {
+        let member = "127.0.0.1:2888:3888".replace("88", &format!("{number}8"));
+        let member = crate::zoo_cfg::Member::read(&member).expect("a member");
+        several.zoo.members.insert(number, member);
+    }
+    let error = Server::start(several).await.expect_err("it was alone");
+    assert!(
+        error.to_string().contains("was alone") && error.to_string().contains("keeper import"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn data_of_apache_zookeeper_are_not_taken_for_nothing() {
     let folder = TempDir::new().expect("a folder");
     fs::create_dir(folder.path().join(FOLDER_OF_ZOOKEEPER)).expect("a folder");
@@ -98,13 +125,13 @@ fn a_missing_myid_is_named_with_what_to_write_into_it() {
     assert!(told.contains("myid") && told.contains("server.N"), "{told}");
 }
 
-/// Three members' files, each with data of Apache ZooKeeper that are not equally far.
+/// Three members' files. Their numbers begin with 0, which is one like the others.
 fn ensemble(folder: &TempDir) -> Vec<ServerConfig> {
     let ports: Vec<u16> = (0..3)
         .map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"))
         .map(|listener| listener.local_addr().expect("an address").port())
         .collect();
-    (1..=3)
+    (0..3)
         .map(|id| {
             let data = folder.path().join(id.to_string());
             fs::create_dir(&data).expect("a folder");
@@ -114,7 +141,7 @@ fn ensemble(folder: &TempDir) -> Vec<ServerConfig> {
                  4lw.commands.whitelist=*\n",
                 data.display()
             );
-            for (port, id) in ports.iter().zip(1..) {
+            for (port, id) in ports.iter().zip(0..) {
                 text.extend([format!("server.{id}=127.0.0.1:{port}:1\n")]);
             }
             let file = data.join("zoo.cfg");
@@ -160,6 +187,9 @@ async fn an_ensemble_moves_here_and_begins_with_who_had_most() {
         fs::write(inner.join(name), bytes).expect("a file");
         let moved = move_in(config, (data, data)).expect("good data");
         assert_eq!(moved.imported.state.zxid(), zxid);
+        let members = moved.imported.state.tree().config();
+        assert!(members.starts_with("server.0=127.0.0.1:"), "{members}");
+        assert!(members.ends_with(&format!("version={zxid:x}")), "{members}");
         let again = move_in(config, (data, data)).expect_err("it has data");
         assert!(matches!(again, ServerError::NotEmpty(_)), "{again}");
     }
@@ -205,7 +235,7 @@ async fn a_wrong_key_store_is_an_error_of_the_start_that_names_it() {
     assert!(
         error
             .to_string()
-            .contains("zoo.cfg: this is neither JKS nor PEM"),
+            .contains("zoo.cfg: this is neither JKS nor PKCS #12 nor PEM"),
         "{error}"
     );
 

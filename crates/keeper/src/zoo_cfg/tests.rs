@@ -58,7 +58,8 @@ fn all_mistakes_are_told_with_line_and_key() {
 #[test]
 fn a_member_has_a_number_that_fits_a_session() {
     assert_eq!(my_id(" 3\n"), Ok(3));
-    for wrong in ["", "0", "255", "x"] {
+    assert_eq!(my_id("0"), Ok(0));
+    for wrong in ["", "-1", "255", "x"] {
         assert!(my_id(wrong).is_err(), "{wrong:?}");
     }
 }

@@ -12,6 +12,8 @@ use super::*;
 use crate::serve::tls::{ClientAuth, Store, Tls, TlsSettings, Versions};
 use crate::serve::{Listeners, serve};
 
+mod stores;
+
 const AUTHORITY: &[u8] = include_bytes!("tls/ca.pem");
 const CLIENT: &[u8] = include_bytes!("tls/client.pem");
 const OLD_CLIENT: &[u8] = include_bytes!("tls/old.pem");
@@ -268,7 +270,7 @@ async fn files_are_read_again_when_they_change_and_wrong_ones_change_nothing() {
     assert!(
         wrong
             .to_string()
-            .contains("ca.pem: this is neither JKS nor PEM"),
+            .contains("ca.pem: this is neither JKS nor PKCS #12 nor PEM"),
         "{wrong}"
     );
     assert_eq!(tls.refresh(), Ok(()), "it was said once");
@@ -281,31 +283,4 @@ async fn files_are_read_again_when_they_change_and_wrong_ones_change_nothing() {
         who_am_i(secure, &stranger).await.is_some(),
         "it is trusted as it is"
     );
-}
-
-#[test]
-fn a_wrong_key_store_is_named_with_what_to_do() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let right = settings(folder.path());
-    let why = |name, content: &[u8], password: &str| {
-        let mut key_store = store(folder.path(), name, content);
-        password.clone_into(&mut key_store.password);
-        let settings = TlsSettings {
-            key_store,
-            ..right.clone()
-        };
-        let wrong = Tls::load(settings).expect_err("it is wrong").to_string();
-        assert!(wrong.contains(name), "{wrong}");
-        wrong
-    };
-    assert!(why("a.jks", SERVER, "guess").contains("check the password"));
-    assert!(why("b.jks", &SERVER[..900], "apassword").contains("password is wrong, or the file"));
-    assert!(why("c.pem", AUTHORITY, "").contains("no private key in it; put one in"));
-    assert!(why("d.p12", &[0x30, 0x82, 1, 0], "").contains("openssl pkcs12"));
-    let at = CLIENT
-        .windows(10)
-        .position(|part| part == b"-----BEGIN")
-        .expect("PEM");
-    let swapped = [AUTHORITY, &CLIENT[at..]].concat();
-    assert!(why("e.pem", &swapped, "").contains("put its own first"));
 }

@@ -4,12 +4,11 @@
 //! `KeyProtector`. The password guards a file against mistakes rather than against thieves: its
 //! cipher is a SHA-1 key stream, so the file itself has to be kept from others.
 
-use std::fmt;
-
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use sha1::{Digest as _, Sha1};
 
-use super::der::{Der, NotDer, OCTET_STRING, OID, SEQUENCE};
+use super::content::{Key, KeyStore, Unreadable};
+use super::der::{Der, OCTET_STRING, OID, SEQUENCE};
 
 /// What a file of this format begins with.
 pub(super) const MAGIC: [u8; 4] = 0xfeed_feed_u32.to_be_bytes();
@@ -20,91 +19,49 @@ const PHRASE: &[u8] = b"Mighty Aphrodite";
 /// `1.3.6.1.4.1.42.2.17.1.1`: keys that are protected as `KeyProtector` does.
 const PROTECTED: &[u8] = &[0x2b, 6, 1, 4, 1, 0x2a, 2, 0x11, 1, 1];
 
-/// The content of a key store.
-#[derive(Debug, Default)]
-pub(super) struct KeyStore {
-    /// Private keys with their certificates, in the order of the file.
-    pub(super) keys: Vec<(PrivateKeyDer<'static>, Vec<CertificateDer<'static>>)>,
-    /// Certificates that are trusted.
-    pub(super) trusted: Vec<CertificateDer<'static>>,
-}
-
-/// Why a file cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unreadable {
-    /// It ends too early, or is of a version that nobody has written.
-    Malformed,
-    /// The hash over all of it is another one.
-    WrongPassword,
-    /// A key is protected by something else, or by another password.
-    WrongKeyPassword,
-    /// A key is protected in a way of which nothing is known here.
-    UnknownProtection,
-}
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Malformed => "the file is damaged",
-            Self::WrongPassword => "the password is wrong, or the file was changed",
-            Self::WrongKeyPassword => {
-                "the private key has another password than the store; give it the same, by \
-                 keytool -keypasswd"
+/// Reads a file.
+pub(super) fn read(file: &[u8], password: &str) -> Result<KeyStore, Unreadable> {
+    let password: Vec<u8> = password.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let (content, hash) = file
+        .split_last_chunk::<HASH_BYTES>()
+        .ok_or(Unreadable::Malformed)?;
+    let expected = Sha1::new()
+        .chain_update(&password)
+        .chain_update(PHRASE)
+        .chain_update(content)
+        .finalize();
+    if expected[..] != hash[..] {
+        return Err(Unreadable::WrongPassword);
+    }
+    let mut rest = Rest(content);
+    if rest.chunk()? != MAGIC {
+        return Err(Unreadable::Malformed);
+    }
+    let version = rest.number()?;
+    if !matches!(version, 1 | 2) {
+        return Err(Unreadable::Malformed);
+    }
+    let mut store = KeyStore::default();
+    for _ in 0..rest.number()? {
+        let tag = rest.number()?;
+        let alias = String::from_utf8_lossy(rest.short()?).into_owned();
+        let _made: [u8; 8] = rest.chunk()?;
+        match tag {
+            1 => {
+                let key = unprotect(rest.long()?, &password)?;
+                let chain = (0..rest.number()?).map(|_| rest.certificate(version));
+                let chain = chain.collect::<Result<_, _>>()?;
+                store.keys.push(Key {
+                    alias: Some(alias),
+                    private: PrivatePkcs8KeyDer::from(key).into(),
+                    chain,
+                });
             },
-            Self::UnknownProtection => "the private key is not protected as JKS does it",
-        })
+            2 => store.trusted.push(rest.certificate(version)?),
+            _ => return Err(Unreadable::Malformed),
+        }
     }
-}
-
-impl From<NotDer> for Unreadable {
-    fn from(_: NotDer) -> Self {
-        Self::Malformed
-    }
-}
-
-impl KeyStore {
-    /// Reads a file.
-    pub(super) fn read(file: &[u8], password: &str) -> Result<Self, Unreadable> {
-        let password: Vec<u8> = password.encode_utf16().flat_map(u16::to_be_bytes).collect();
-        let (content, hash) = file
-            .split_last_chunk::<HASH_BYTES>()
-            .ok_or(Unreadable::Malformed)?;
-        let expected = Sha1::new()
-            .chain_update(&password)
-            .chain_update(PHRASE)
-            .chain_update(content)
-            .finalize();
-        if expected[..] != hash[..] {
-            return Err(Unreadable::WrongPassword);
-        }
-        let mut rest = Rest(content);
-        if rest.chunk()? != MAGIC {
-            return Err(Unreadable::Malformed);
-        }
-        let version = rest.number()?;
-        if !matches!(version, 1 | 2) {
-            return Err(Unreadable::Malformed);
-        }
-        let mut store = Self::default();
-        for _ in 0..rest.number()? {
-            let tag = rest.number()?;
-            let _alias = rest.short()?;
-            let _made: [u8; 8] = rest.chunk()?;
-            match tag {
-                1 => {
-                    let key = unprotect(rest.long()?, &password)?;
-                    let chain = (0..rest.number()?).map(|_| rest.certificate(version));
-                    let chain = chain.collect::<Result<_, _>>()?;
-                    store
-                        .keys
-                        .push((PrivatePkcs8KeyDer::from(key).into(), chain));
-                },
-                2 => store.trusted.push(rest.certificate(version)?),
-                _ => return Err(Unreadable::Malformed),
-            }
-        }
-        Ok(store)
-    }
+    Ok(store)
 }
 
 /// What was not read yet.
@@ -195,14 +152,14 @@ mod tests {
 
     #[test]
     fn a_file_of_keytool_is_read_with_its_password_and_with_no_other() {
-        let store = KeyStore::read(STORE, "apassword").expect("keytool wrote it");
+        let store = read(STORE, "apassword").expect("keytool wrote it");
         assert_eq!((store.keys.len(), store.trusted.len()), (1, 1));
         assert_eq!(
-            store.keys[0].1.len(),
+            store.keys[0].chain.len(),
             2,
             "its certificate and the authority's"
         );
-        let wrong = KeyStore::read(STORE, "another").map(drop);
+        let wrong = read(STORE, "another").map(drop);
         assert_eq!(wrong, Err(Unreadable::WrongPassword));
     }
 
@@ -211,7 +168,7 @@ mod tests {
         for at in (0..STORE.len()).step_by(97) {
             let mut changed = STORE.to_vec();
             changed[at] ^= 1;
-            assert!(KeyStore::read(&changed, "apassword").is_err(), "byte {at}");
+            assert!(read(&changed, "apassword").is_err(), "byte {at}");
         }
     }
 
@@ -227,9 +184,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>, cut in 0..STORE.len()) {
-            drop(KeyStore::read(&bytes, ""));
-            drop(KeyStore::read(&sealed(&[&MAGIC, &[0, 0, 0, 2][..], &bytes].concat()), ""));
-            prop_assert!(KeyStore::read(&sealed(&STORE[..cut]), "").is_err());
+            drop(read(&bytes, ""));
+            drop(read(&sealed(&[&MAGIC, &[0, 0, 0, 2][..], &bytes].concat()), ""));
+            prop_assert!(read(&sealed(&STORE[..cut]), "").is_err());
         }
     }
 }

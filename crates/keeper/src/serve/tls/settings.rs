@@ -140,21 +140,16 @@ fn store(keys: &BTreeMap<String, String>, name: &str) -> Result<Option<Store>, W
         return Ok(None);
     };
     // What a file is shows in its first bytes; the word is checked for those that are not read.
-    match get("type").map(|kind| kind.to_ascii_uppercase()).as_deref() {
-        None | Some("JKS" | "PEM") => {},
-        Some("PKCS12" | "BCFKS") => {
-            return Err(wrong(
-                &format!("{name}.type"),
-                "only JKS and PEM are read here; turn the file into PEM by openssl pkcs12 -in FILE \
-                 -nodes -out FILE.pem",
-            ));
-        },
-        Some(other) => {
-            return Err(wrong(
-                &format!("{name}.type"),
-                format!("{other:?} is not JKS or PEM"),
-            ));
-        },
+    if let Some(kind) = get("type")
+        && !["JKS", "PEM", "PKCS12"].contains(&&*kind.to_ascii_uppercase())
+    {
+        return Err(wrong(
+            &format!("{name}.type"),
+            format!(
+                "{kind:?} is not JKS, PKCS12 or PEM; write the file anew as one of them, by \
+                 keytool -importkeystore"
+            ),
+        ));
     }
     let password = match get("passwordPath") {
         Some(path) => std::fs::read_to_string(path)
@@ -224,7 +219,7 @@ mod tests {
             (("ssl.crl", "true"), "ssl.crl"),
             (("ssl.ocsp", "TRUE"), "ssl.ocsp"),
             (("ssl.enabledProtocols", "TLSv1.1"), "ssl.enabledProtocols"),
-            (("ssl.keyStore.type", "PKCS12"), "ssl.keyStore.type"),
+            (("ssl.keyStore.type", "BCFKS"), "ssl.keyStore.type"),
             (
                 ("ssl.keyStore.passwordPath", "/no/such"),
                 "ssl.keyStore.passwordPath",

@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::jks::{self, KeyStore, Unreadable};
+use super::content::{Key, KeyStore};
 use super::settings::Store;
+use super::{jks, pkcs12};
 
 /// A file that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +30,6 @@ impl fmt::Display for WrongStore {
 
 impl std::error::Error for WrongStore {}
 
-/// A private key and the certificates that belong to it, its own first.
-pub(super) type Identity = (PrivateKeyDer<'static>, Vec<CertificateDer<'static>>);
-
 impl Store {
     pub(super) fn wrong(&self, what: impl fmt::Display) -> WrongStore {
         WrongStore {
@@ -41,15 +39,26 @@ impl Store {
     }
 
     /// The private key in it. Of several, Java would take any: here that is a mistake.
-    pub(super) fn identity(&self) -> Result<Identity, WrongStore> {
+    pub(super) fn identity(&self) -> Result<Key, WrongStore> {
         let mut keys = self.content()?.keys;
-        match (keys.pop(), keys.len()) {
-            (Some((_, chain)), 0) if chain.is_empty() => Err(self.wrong(
+        match (keys.pop(), keys.is_empty()) {
+            (Some(key), true) if key.chain.is_empty() => Err(self.wrong(
                 "the private key has no certificate; put its certificate into the same file",
             )),
-            (Some(identity), 0) => Ok(identity),
+            (Some(key), true) => Ok(key),
             (None, _) => Err(self.wrong("there is no private key in it; put one in")),
-            (Some(_), _) => Err(self.wrong("there are several private keys in it; leave one")),
+            (Some(last), false) => {
+                let keys = keys.iter().chain([&last]);
+                let names: Vec<_> = keys.filter_map(|key| key.alias.as_deref()).collect();
+                Err(self.wrong(match names.as_slice() {
+                    [] => "there are several private keys in it; leave one".to_owned(),
+                    names => format!(
+                        "there are several private keys in it, {}; leave one, by keytool -delete \
+                         -alias NAME",
+                        names.join(", ")
+                    ),
+                }))
+            },
         }
     }
 
@@ -57,30 +66,26 @@ impl Store {
     pub(super) fn trusted(&self) -> Result<Vec<CertificateDer<'static>>, WrongStore> {
         let trusted = self.content()?.trusted;
         if trusted.is_empty() {
-            Err(self.wrong("there is no trusted certificate in it; put in the authority's"))
+            Err(self.wrong(
+                "there is no trusted certificate in it; put in the authority's, into a key store \
+                 by keytool -importcert, since openssl does not mark what is trusted",
+            ))
         } else {
             Ok(trusted)
         }
     }
 
+    /// By what the file is, not by what it is called: so does Java's reader of JKS.
     fn content(&self) -> Result<KeyStore, WrongStore> {
         let file = std::fs::read(&self.file).map_err(|error| self.wrong(error))?;
-        match file.first_chunk() {
-            Some(&jks::MAGIC) => KeyStore::read(&file, &self.password).map_err(|why| {
-                let hint = match why {
-                    Unreadable::WrongPassword => "; check the password that belongs to it",
-                    Unreadable::Malformed
-                    | Unreadable::WrongKeyPassword
-                    | Unreadable::UnknownProtection => "",
-                };
-                self.wrong(format_args!("{why}{hint}"))
-            }),
-            Some([0x30, ..]) => Err(self.wrong(
-                "this is PKCS #12, which is not read here; turn it into PEM by openssl pkcs12 -in \
-                 FILE -nodes -out FILE.pem",
-            )),
-            _ => self.pem(&file),
-        }
+        let content = if file.starts_with(&jks::MAGIC) {
+            jks::read(&file, &self.password)
+        } else if file.first() == Some(&pkcs12::FIRST) {
+            pkcs12::read(&file, &self.password)
+        } else {
+            return self.pem(&file);
+        };
+        content.map_err(|why| self.wrong(why))
     }
 
     fn pem(&self, file: &[u8]) -> Result<KeyStore, WrongStore> {
@@ -96,9 +101,15 @@ impl Store {
             ));
         }
         if keys.is_empty() && certificates.is_empty() {
-            return Err(self.wrong("this is neither JKS nor PEM"));
+            return Err(
+                self.wrong("this is neither JKS nor PKCS #12 nor PEM; put one of them there")
+            );
         }
-        let keys = keys.into_iter().map(|key| (key, certificates.clone()));
+        let keys = keys.into_iter().map(|key| Key {
+            alias: None,
+            private: key,
+            chain: certificates.clone(),
+        });
         Ok(KeyStore {
             keys: keys.collect(),
             trusted: certificates,
