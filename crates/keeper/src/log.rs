@@ -47,7 +47,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             segment_bytes: 64 * 1_024 * 1_024,
-            ahead_bytes: 4 * 1_024 * 1_024,
+            // More is written and synced at once, and whoever waits for an answer waits for it too.
+            ahead_bytes: 1_024 * 1_024,
         }
     }
 }

@@ -20,6 +20,14 @@ use crate::proposal::Entry;
 /// Entries under way. More would make them smaller, not faster.
 const ENTRIES_MAX: usize = 2;
 
+/// A second entry goes at once beside one that is shorter: few ask, and nobody shall wait for
+/// another's flush.
+const SHORT_BYTES: usize = 4 * 1_024;
+
+/// Beside a longer one it goes when so much waits. Less goes into the next entry, which takes half
+/// of the flushes and messages where many ask.
+const MUCH_BYTES: usize = 16 * 1_024;
+
 /// No entry gets longer, but by its last batch.
 const ENTRY_BYTES_MAX: usize = 1_024 * 1_024;
 
@@ -59,6 +67,20 @@ impl Scribe {
         fate
     }
 
+    /// Whether an entry may begin beside those under way, how many and of how many bytes.
+    fn may_begin(&self, entries: usize, bytes: usize) -> bool {
+        match entries {
+            0 => true,
+            ENTRIES_MAX.. => false,
+            _ => bytes < SHORT_BYTES || self.waiting_bytes() >= MUCH_BYTES,
+        }
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.iter().map(|one| one.batch.len()).sum()
+    }
+
     /// As many of those that wait as one entry takes.
     fn take(&self) -> Vec<Waiting> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,25 +101,28 @@ impl Scribe {
         (time_ms, enforce_quota): (fn() -> i64, bool),
     ) {
         let mut entries = FuturesUnordered::new();
+        let mut under_way = 0;
         loop {
-            while entries.len() < ENTRIES_MAX
-                && let Some(entry) = self.begin(&raft, (time_ms, enforce_quota)).await
+            while self.may_begin(entries.len(), under_way)
+                && let Some((bytes, entry)) = self.begin(&raft, (time_ms, enforce_quota)).await
             {
+                under_way += bytes;
                 entries.push(entry);
             }
             tokio::select! {
                 () = self.submitted.notified(), if entries.len() < ENTRIES_MAX => {},
-                Some(()) = entries.next() => {},
+                Some(bytes) = entries.next() => under_way -= bytes,
             }
         }
     }
 
-    /// Writes an entry of what waits; the future tells those who submitted it what became of it.
+    /// Writes an entry of what waits, and says how long it is; the future tells those who submitted it
+    /// what became of it, and says so again.
     async fn begin<D: SharedDisk>(
         &self,
         raft: &Raft<Engine, Machine<D>>,
         (time_ms, enforce_quota): (fn() -> i64, bool),
-    ) -> Option<impl Future<Output = ()> + Send + use<D>> {
+    ) -> Option<(usize, impl Future<Output = usize> + Send + use<D>)> {
         let waiting = self.take();
         if waiting.is_empty() {
             return None;
@@ -105,8 +130,9 @@ impl Scribe {
         let (responder, written) = ProgressResponder::complete_only();
         // When it fails, the responder is dropped, which says so.
         let payload = entry(&waiting, time_ms(), enforce_quota);
+        let bytes = payload.0.len();
         drop(raft.client_write_ff(payload, Some(responder)).await);
-        Some(async move {
+        let told = async move {
             let fate = match written.await {
                 Ok(Ok(written)) => Some(written.log_id.index()),
                 Ok(Err(_)) | Err(_) => None,
@@ -115,7 +141,9 @@ impl Scribe {
                 // Who does not wait any more does not need to hear.
                 one.told.send(fate).ok();
             }
-        })
+            bytes
+        };
+        Some((bytes, told))
     }
 }
 
@@ -150,6 +178,19 @@ mod tests {
         );
         assert_eq!(scribe.take().len(), 1, "an entry holds as much");
         assert!(is_waiting(&mut scribe.submit(batch)), "there is room again");
+    }
+
+    #[test]
+    fn a_second_entry_waits_while_a_long_one_is_under_way_and_little_waits() {
+        let scribe = Scribe::default();
+        let submit = |bytes: usize| drop(scribe.submit(vec![0; bytes].into()));
+        submit(100);
+        assert!(scribe.may_begin(0, 0));
+        assert!(scribe.may_begin(1, SHORT_BYTES - 1), "few ask");
+        assert!(!scribe.may_begin(1, SHORT_BYTES));
+        submit(MUCH_BYTES);
+        assert!(scribe.may_begin(1, SHORT_BYTES), "many ask");
+        assert!(!scribe.may_begin(2, 0));
     }
 
     fn is_waiting(fate: &mut oneshot::Receiver<Fate>) -> bool {
