@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mainstay_core::random::Random;
+use mainstay_core::retry::{Backoff, BackoffConfig, Jitter};
 use tokio::io::{AsyncRead, AsyncWriteExt as _};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -168,6 +169,19 @@ impl Link {
     }
 }
 
+/// How long to wait before another try.
+fn backoff() -> Backoff {
+    let config = BackoffConfig {
+        base: BACKOFF_MIN,
+        max: BACKOFF_MAX,
+        // Those who look for a member that went do not all come at the same moment.
+        jitter: Jitter::Equal,
+        ..BackoffConfig::default()
+    };
+    // Its default would do as well.
+    Backoff::new(&config).unwrap_or_default()
+}
+
 struct Carrier<N> {
     network: N,
     addresses: Addresses,
@@ -189,19 +203,19 @@ struct UnderWay {
 
 impl<N: Network> Carrier<N> {
     async fn run(mut self) {
-        let mut backoff = BACKOFF_MIN;
+        let backoff = backoff();
+        let mut tries = 0;
         let mut attempt = 0;
         while !self.queue.is_closed() {
             let connected = self.connect(attempt).await;
             attempt = attempt.wrapping_add(1);
             if let Ok(stream) = connected {
-                backoff = BACKOFF_MIN;
-                attempt = 0;
+                (tries, attempt) = (0, 0);
                 // How a connection ended makes no difference to those who wait.
                 drop(self.carry(stream).await);
             }
-            let wait = backoff / 2 + self.random.up_to(backoff / 2);
-            backoff = (backoff * 2).min(BACKOFF_MAX);
+            tries = u32::saturating_add(tries, 1);
+            let wait = backoff.after(tries, Duration::ZERO, &mut self.random);
             if !self.refuse_for(wait).await {
                 return;
             }
