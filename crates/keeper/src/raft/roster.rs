@@ -23,7 +23,7 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::{Instant as _, RaftMetrics};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::beginning;
 use super::engine::{Engaged, Engine, Member, Members};
@@ -75,7 +75,10 @@ pub(super) struct Roster<D: SharedDisk> {
     pub(super) observers: BTreeMap<u64, Member>,
     pub(super) raft: Engaged<D>,
     state: Arc<RwLock<State>>,
+    /// Held by what a client asked for.
     changing: Mutex<()>,
+    /// Held by whoever writes lists of members, this leader by itself too.
+    writing: Mutex<()>,
 }
 
 type Nodes = BTreeMap<u64, Member>;
@@ -187,6 +190,7 @@ impl<D: SharedDisk> Roster<D> {
             state,
             observers: beginning::listed(&member.members, true),
             changing: Mutex::default(),
+            writing: Mutex::default(),
         })
     }
 
@@ -196,6 +200,14 @@ impl<D: SharedDisk> Roster<D> {
             .changing
             .try_lock()
             .map_err(|_busy| Refused::Code(Code::ReconfigInProgress))?;
+        // What this leader does by itself after a change, the next one waits for: to clients the one
+        // before is over.
+        let is_settled = || !self.leads() || self.is_settled();
+        wait(REACH_MAX, is_settled).await;
+        let Ok(_writing) = timeout(REACH_MAX, self.writing.lock()).await else {
+            return Err(Refused::Code(Code::ReconfigInProgress));
+        };
+        wait(REACH_MAX, is_settled).await;
         let plan = self.plan(change)?;
         if !plan.voters.contains(&self.member) {
             return Err(self.leave_the_lead(&plan.voters).await);
@@ -207,18 +219,26 @@ impl<D: SharedDisk> Roster<D> {
         self.step(plan.step()).await
     }
 
-    /// What is to be done, if it may be.
-    fn plan(&self, change: &Change) -> Result<Plan, Refused> {
+    /// Whether all agree on one list of members, and that is the newest.
+    fn is_settled(&self) -> bool {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        if metrics.current_leader != Some(self.member) {
+        let present = &metrics.membership_config;
+        *present == metrics.committed_membership_config
+            && present.membership().get_joint_config().len() == 1
+    }
+
+    /// What is to be done, if it may be.
+    fn plan(&self, change: &Change) -> Result<Plan, Refused> {
+        if !self.leads() {
             return Err(Refused::NotLeader);
         }
-        let present = metrics.membership_config.membership();
-        let is_agreed = metrics.membership_config == metrics.committed_membership_config;
-        if !is_agreed || present.get_joint_config().len() != 1 {
+        if !self.is_settled() {
             return Err(Refused::Code(Code::ReconfigInProgress));
         }
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let present = metrics.membership_config.membership();
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let version = state.members_version();
         drop(state);
@@ -342,7 +362,7 @@ impl<D: SharedDisk> Roster<D> {
                 _ = look.tick() => {},
                 changed = metrics.changed() => if changed.is_err() { return },
             }
-            if let Ok(_one) = self.changing.try_lock()
+            if let Ok(_writing) = self.writing.try_lock()
                 && let Some(step) = self.unfinished()
             {
                 // What cannot be done now is found again.

@@ -256,6 +256,20 @@ async fn of_two_changes_at_once_one_is_made_and_the_other_hears_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_made_while_the_leader_still_tidies_up_after_the_one_before() {
+    let mut ensemble = Ensemble::of(3, 45).await;
+    ensemble.network.delay(Duration::from_millis(10));
+    let leader = ensemble.leader().await;
+    for _ in 0..5 {
+        for next in [joining(&[(100, "observer")]), leaving(&[100])] {
+            let made = ensemble.member(leader).change_members(next).await;
+            assert!(matches!(made, Ok(Ok(()))), "{made:?}");
+        }
+    }
+    ensemble.settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_member_after_the_other_is_replaced_under_load_the_leader_too() {
     let mut ensemble = Ensemble::of(3, 45).await;
     for id in 1..=3 {
