@@ -17,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::codec::{Word, decode};
 use super::engine::{Engaged, Member, Members, members_of, to_members};
 use super::frame::Kind;
-use super::links::Links;
+use super::links::{Links, Peer};
 use super::pulse::Pulse;
 use super::roster::Roster;
 use crate::disk::SharedDisk;
@@ -94,12 +94,16 @@ pub(super) fn account<D: SharedDisk>(raft: &Engaged<D>, links: &Links) -> Accoun
 
 /// What all those have who answer.
 pub(super) async fn ask_all(links: &Links) -> BTreeMap<u64, Account> {
-    let asked = links.all().into_iter().map(async |(id, peer)| {
-        let answer = peer.control.call(Kind::Survey, Vec::new(), ASK_DEADLINE);
-        let account = decode(&answer.await.ok()?).ok()?;
-        Some((id, account))
-    });
+    let asked = links.all().into_iter().map(ask);
     join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// What one has; nothing when it does not answer. A function: the compiler of 1.95 breaks off over
+/// a closure in its place when it builds for the second time.
+async fn ask((id, peer): (u64, Peer)) -> Option<(u64, Account)> {
+    let answer = peer.control.call(Kind::Survey, Vec::new(), ASK_DEADLINE);
+    let account = decode(&answer.await.ok()?).ok()?;
+    Some((id, account))
 }
 
 /// Whether `member` may begin an ensemble of `voters`, when the others have what they told.
