@@ -1,8 +1,8 @@
 //! When a member takes snapshots, and how much of the log it keeps.
 //!
 //! Prevents three members that write their snapshots at the same time: a majority is as fast as
-//! usual when only one is busy. So each has its own beat, by its number; all have the same log, and
-//! grow at the same pace.
+//! usual when only one is busy. So each has a beat by its number; all have the same log, and it grows
+//! at the same pace.
 
 use openraft::SnapshotPolicy;
 use openraft::async_runtime::watch::WatchReceiver as _;
@@ -16,7 +16,8 @@ use crate::member::Snapshots;
 /// How often it is looked how much the log has grown by.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Members whose beats differ: more rarely have a majority of so few.
+/// Beats that differ. Three members in a row of numbers have one each; of more, or of other numbers,
+/// some share one, and then write at the same time as all did before.
 const BEATS: u64 = 3;
 
 /// How many entries a snapshot is due after: by up to a third less than is asked for, so that beats
