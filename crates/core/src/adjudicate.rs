@@ -40,6 +40,24 @@ pub struct Config {
     pub quorum: NonZeroU32,
 }
 
+impl Config {
+    /// Says whether so many replicas can be judged like this.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when there are none, too many, or fewer than the quorum.
+    pub fn check(self, replicas: usize) -> Result<(), ConfigError> {
+        if replicas == 0 || replicas > REPLICAS_MAX {
+            return Err(ConfigError::Replicas(replicas));
+        }
+        let quorum = self.quorum.get();
+        if quorum as usize > replicas {
+            return Err(ConfigError::Quorum { quorum, replicas });
+        }
+        Ok(())
+    }
+}
+
 impl Default for Config {
     /// The majority, of however few.
     fn default() -> Self {
@@ -261,14 +279,8 @@ impl<A, Q: Fn(&A, &A) -> bool> Adjudicator<A, Q> {
         weights: Vec<NonZeroU32>,
         alike: Q,
     ) -> Result<Self, ConfigError> {
-        if replicas == 0 || replicas > REPLICAS_MAX {
-            return Err(ConfigError::Replicas(replicas));
-        }
-        let quorum = config.quorum.get();
+        config.check(replicas)?;
         let all = Replicas::first(replicas);
-        if quorum > all.count() {
-            return Err(ConfigError::Quorum { quorum, replicas });
-        }
         let mut adjudicator = Self {
             config,
             weights,

@@ -14,6 +14,7 @@
 //! Always holds between calls: while somebody waits there is no free place, so nobody is forgotten
 //! in the queue; and with a fixed limit never more calls than the limit are in flight.
 
+use core::fmt;
 use core::num::NonZeroU32;
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -34,6 +35,46 @@ pub struct Limits {
     pub in_flight: NonZeroU32,
     /// Calls that may wait for a place, at most [`QUEUE_MAX`]; none when `None`.
     pub queue: Option<NonZeroU32>,
+}
+
+/// A limit above what a bulkhead can count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LimitsError {
+    /// Calls in flight, above [`IN_FLIGHT_MAX`].
+    InFlight(NonZeroU32),
+    /// Calls in the queue, above [`QUEUE_MAX`].
+    Queue(NonZeroU32),
+}
+
+impl fmt::Display for LimitsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InFlight(limit) => {
+                write!(f, "in_flight is {limit}; set at most {IN_FLIGHT_MAX}")
+            },
+            Self::Queue(limit) => write!(f, "queue is {limit}; set at most {QUEUE_MAX}"),
+        }
+    }
+}
+
+impl core::error::Error for LimitsError {}
+
+impl Limits {
+    /// Says whether a bulkhead can count so far.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitsError`] with the limit that is too high.
+    pub fn check(self) -> Result<(), LimitsError> {
+        if self.in_flight.get() > IN_FLIGHT_MAX {
+            return Err(LimitsError::InFlight(self.in_flight));
+        }
+        match self.queue {
+            Some(queue) if queue.get() > QUEUE_MAX => Err(LimitsError::Queue(queue)),
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 /// Both counts at one moment.
@@ -85,7 +126,7 @@ struct Word {
 }
 
 impl Bulkhead {
-    /// An empty bulkhead.
+    /// An empty bulkhead. A limit that [`check`](Limits::check) refuses counts as the highest.
     pub fn new(limits: Limits) -> Self {
         let word = Word {
             limit: limits.in_flight.get().min(IN_FLIGHT_MAX),

@@ -128,7 +128,8 @@ impl Plan {
                 Some(old) => old.bulkhead.clone(),
                 None => config
                     .bulkhead
-                    .map(|limits| new_bulkhead(config, limits, clock, observer)),
+                    .map(|limits| new_bulkhead(config, limits, clock, observer))
+                    .transpose()?,
             },
             stale: config
                 .fallback
@@ -321,7 +322,7 @@ fn new_bulkhead(
     limits: config::Bulkhead,
     clock: Clock,
     observer: &Observer,
-) -> Bulkhead<Observer> {
+) -> Result<Bulkhead<Observer>, String> {
     Bulkhead::builder(Arc::clone(&service.name))
         .config(mainstay::bulkhead::Config {
             in_flight: limits.in_flight,
@@ -331,6 +332,7 @@ fn new_bulkhead(
         .observer(observer.clone())
         .clock(clock.policies())
         .build()
+        .map_err(|error| format!("bulkhead: {error}"))
 }
 
 /// The limits of a service's circuits, as the gateway can keep them.

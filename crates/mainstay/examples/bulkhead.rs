@@ -10,7 +10,7 @@ use std::io::Error;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use mainstay::bulkhead::Config;
+use mainstay::bulkhead::{Config, ConfigError};
 use mainstay::{Bulkhead, Clock, Deadline};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -21,7 +21,7 @@ async fn pay() -> Result<&'static str, Error> {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() {
+async fn main() -> Result<(), ConfigError> {
     let clock = Clock::new();
     let bulkhead = Bulkhead::builder("payment")
         .config(Config {
@@ -30,7 +30,7 @@ async fn main() {
             queue_wait: Duration::from_millis(150),
         })
         .clock(clock)
-        .build();
+        .build()?;
 
     let mut calls = JoinSet::new();
     for call in 1..=12 {
@@ -60,4 +60,5 @@ async fn main() {
         bulkhead.in_flight(),
         bulkhead.queued()
     );
+    Ok(())
 }

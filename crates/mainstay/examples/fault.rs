@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mainstay::fault::{Config, ConfigError, falsify};
+use mainstay::fault::{Config, falsify};
 use mainstay::{Error, Faults, Retry, RetryBudget, Timeout};
 
 const CALLS: u32 = 1_000;
@@ -45,7 +45,7 @@ async fn run(title: &str, faults: &Faults, endpoint: &str, retry: Option<&Retry>
 }
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
-async fn main() -> Result<(), ConfigError> {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let faults = Faults::builder("payment")
         .config(Config {
             error: 0.05,
@@ -69,10 +69,9 @@ async fn main() -> Result<(), ConfigError> {
     )
     .await;
     run("payment-2, which is out of it", &faults, "payment-2", None).await;
-    if let Ok(budget) = RetryBudget::builder("payment").build() {
-        let retry = Retry::builder(budget).seed(7).build();
-        run("payment-1 with retries", &faults, "payment-1", Some(&retry)).await;
-    }
+    let budget = RetryBudget::builder("payment").build()?;
+    let retry = Retry::builder(budget).seed(7).build()?;
+    run("payment-1 with retries", &faults, "payment-1", Some(&retry)).await;
 
     faults.disable();
     run("after the drill", &faults, "payment-1", None).await;

@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         })?)
         .total(Duration::from_secs(1))
         .seed(1)
-        .build();
+        .build()?;
 
     let attempts = Cell::new(0_u32);
     let every_second_fails = async |attempt: mainstay::retry::Attempt| {

@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let total = Timeout::total(Duration::from_millis(250));
     let retry = Retry::builder(RetryBudget::builder("payment").build()?)
         .backoff(Backoff::IMMEDIATE)
-        .build();
+        .build()?;
 
     for slow_attempts in [0, 1, 9] {
         println!("{slow_attempts} slow attempts:");

@@ -9,8 +9,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use mainstay::Adjudicator;
-use mainstay::adjudicate::{Config, Rule};
-use mainstay_core::adjudicate;
+use mainstay::adjudicate::{Config, ConfigError, Judge, Rule};
 use tokio::time::{Instant, sleep};
 
 /// What a replica does.
@@ -37,16 +36,16 @@ async fn balance(replica: Replica) -> Result<u32, &'static str> {
     }
 }
 
-async fn ask(title: &str, rule: Rule, replicas: &[Replica]) {
+async fn ask(title: &str, rule: Rule, replicas: &[Replica]) -> Result<(), ConfigError> {
     let adjudicator = Adjudicator::builder("balance")
         .config(Config {
-            judge: adjudicate::Config {
+            judge: Judge {
                 rule,
-                ..adjudicate::Config::default()
+                ..Judge::default()
             },
             total: Some(Duration::from_secs(1)),
         })
-        .build();
+        .build()?;
     let start = Instant::now();
     let verdict = adjudicator
         .call(replicas.iter().map(|replica| balance(*replica)))
@@ -57,24 +56,25 @@ async fn ask(title: &str, rule: Rule, replicas: &[Replica]) {
         Ok(verdict) => println!("    {} {:?}", verdict.answer, verdict.tally),
         Err(error) => println!("    {error}"),
     }
+    Ok(())
 }
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
-async fn main() {
+async fn main() -> Result<(), ConfigError> {
     use Replica::{Failing, Good, Lying, Silent, Slow};
-    ask("two good, one lying", Rule::Majority, &[Good, Lying, Good]).await;
+    ask("two good, one lying", Rule::Majority, &[Good, Lying, Good]).await?;
     ask(
         "the slow one does not matter",
         Rule::Majority,
         &[Good, Slow, Good],
     )
-    .await;
-    ask("now it does", Rule::Majority, &[Good, Slow, Lying]).await;
-    ask("one left", Rule::Plurality, &[Good, Failing, Silent]).await;
+    .await?;
+    ask("now it does", Rule::Majority, &[Good, Slow, Lying]).await?;
+    ask("one left", Rule::Plurality, &[Good, Failing, Silent]).await?;
     ask(
         "a lie is enough",
         Rule::Unanimous,
         &[Good, Good, Good, Lying],
     )
-    .await;
+    .await
 }

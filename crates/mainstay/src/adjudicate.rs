@@ -24,17 +24,33 @@ use mainstay_core::event::{Event, Observe};
 
 use crate::builder;
 use crate::name::Name;
+use crate::timeout;
 use crate::told::Told;
 
-pub use mainstay_core::adjudicate::{ConfigError, REPLICAS_MAX, Replicas, Rule, Tally, Why};
+pub use mainstay_core::adjudicate::{
+    Config as Judge, ConfigError as ReplicasError, REPLICAS_MAX, Replicas, Rule, Tally, Why,
+};
 
 /// How answers are judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// What it takes, and the quorum.
-    pub judge: core::Config,
-    /// When those who are still silent abstain; `None` waits for all who matter.
+    pub judge: Judge,
+    /// When those who are still silent abstain; `None` waits for all who matter. More than zero,
+    /// and at most [`LIMIT_MAX`](crate::timeout::LIMIT_MAX).
     pub total: Option<Duration>,
+}
+
+/// A configured value that cannot work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// No number of replicas, or not the number of the weights, can be judged like this.
+    #[error(transparent)]
+    Replicas(#[from] ReplicasError),
+    /// The time for the answers is zero, or above [`LIMIT_MAX`](crate::timeout::LIMIT_MAX).
+    #[error("total is {0:?}; set more than zero and at most a year, or none")]
+    Total(Duration),
 }
 
 /// Asks replicas and chooses an answer. Cheap to clone.
@@ -43,7 +59,7 @@ pub struct Config {
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// use mainstay::Adjudicator;
 ///
-/// let adjudicator = Adjudicator::builder("sums").build();
+/// let adjudicator = Adjudicator::builder("sums").build().unwrap();
 /// let replicas = [4, 5, 4].map(|sum| async move { Ok::<_, &str>(sum) });
 /// let verdict = adjudicator.call(replicas).await.unwrap();
 /// assert_eq!(verdict.answer, 4);
@@ -76,7 +92,7 @@ pub struct Verdict<T, E> {
 pub enum NoVerdict<E> {
     /// These replicas cannot be judged; none was asked.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Replicas(#[from] ReplicasError),
     /// The answers do not decide.
     #[error("no answer of {name}: {}", why.as_str())]
     Undecided {
@@ -201,14 +217,14 @@ impl<O: Observe> Court<O> {
         &self,
         replicas: usize,
         alike: Q,
-    ) -> Result<core::Adjudicator<T, Q>, ConfigError> {
+    ) -> Result<core::Adjudicator<T, Q>, ReplicasError> {
         let weights = self.weights.len();
         if self.weights.is_empty() {
             core::Adjudicator::new(self.config.judge, replicas, alike)
         } else if weights == replicas {
             core::Adjudicator::weighted(self.config.judge, &self.weights, alike)
         } else {
-            Err(ConfigError::Weights { weights, replicas })
+            Err(ReplicasError::Weights { weights, replicas })
         }
     }
 
@@ -256,14 +272,28 @@ impl<O> Builder<O> {
         self
     }
 
-    /// The adjudicator. How many replicas it can judge shows when they are asked.
-    pub fn build(self) -> Adjudicator<O> {
+    /// The adjudicator. With weights it is known how many replicas it will judge; without, a quorum
+    /// that those who are asked cannot reach shows when they are asked.
+    ///
+    /// # Errors
+    ///
+    /// A configured value that cannot work.
+    pub fn build(self) -> Result<Adjudicator<O>, ConfigError> {
         let (config, weights, told) = self.into_parts();
-        Adjudicator(Arc::new(Court {
+        let replicas = if weights.is_empty() {
+            REPLICAS_MAX
+        } else {
+            weights.len()
+        };
+        config.judge.check(replicas)?;
+        if let Some(total) = timeout::refused(config.total) {
+            return Err(ConfigError::Total(total));
+        }
+        Ok(Adjudicator(Arc::new(Court {
             config,
             weights,
             told,
-        }))
+        })))
     }
 }
 

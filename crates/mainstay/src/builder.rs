@@ -66,12 +66,12 @@ impl<C, X, O> Builder<C, X, O> {
     ///     }
     /// }
     ///
-    /// let bulkhead: Bulkhead<Printer> = Bulkhead::builder("payment").observer(Printer).build();
+    /// let bulkhead: Bulkhead<Printer> = Bulkhead::builder("payment").observer(Printer).build().unwrap();
     ///
     /// // One type, whoever listens:
     /// let observer: Arc<dyn Observe> = Arc::new(Printer);
     /// let bulkhead: Bulkhead<Arc<dyn Observe>> =
-    ///     Bulkhead::builder("payment").observer(observer).build();
+    ///     Bulkhead::builder("payment").observer(observer).build().unwrap();
     /// ```
     pub fn observer<P: Observe>(self, observer: P) -> Builder<C, X, P> {
         Builder {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use derive_where::derive_where;
-use mainstay_core::bulkhead::{self, Counts, Limits};
+use mainstay_core::bulkhead::{self, Counts, Limits, LimitsError};
 use mainstay_core::event::{Event, Observe};
 use mainstay_core::limit::priority::Priority;
 use mainstay_core::time::Deadline;
@@ -24,6 +24,7 @@ use mainstay_core::time::Deadline;
 use crate::builder;
 use crate::clock::Clock;
 use crate::error::{Cause, Error, Policy, Rejection};
+pub use crate::gate::NoQueueWait;
 use crate::gate::{Arrived, Gate, Gated, Patience};
 use crate::name::Name;
 use crate::told::Told;
@@ -55,12 +56,24 @@ pub struct Config {
         serde(deserialize_with = "mainstay_core::unit::text::or_off")
     )]
     pub queue: Option<NonZeroU32>,
-    /// How long one may wait.
+    /// How long one may wait; more than zero where there is a queue.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::duration")
     )]
     pub queue_wait: Duration,
+}
+
+/// A configured value that cannot work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// More calls than can be counted.
+    #[error(transparent)]
+    Limits(#[from] LimitsError),
+    /// Calls may wait, and have no time for it.
+    #[error(transparent)]
+    QueueWait(#[from] NoQueueWait),
 }
 
 impl Default for Config {
@@ -83,7 +96,8 @@ impl Default for Config {
 ///
 /// let bulkhead = Bulkhead::builder("payment")
 ///     .config(Config { in_flight: NonZeroU32::MIN, queue: None, queue_wait: Duration::ZERO })
-///     .build();
+///     .build()
+///     .unwrap();
 /// let first = bulkhead.acquire(Deadline::NEVER).await.unwrap();
 /// assert!(bulkhead.acquire(Deadline::NEVER).await.is_err(), "one at a time, nobody waits");
 /// drop(first);
@@ -102,7 +116,7 @@ struct Hull<O> {
 /// A place in flight; free again when dropped, and only then. It cannot be given back twice:
 ///
 /// ```compile_fail,E0382
-/// let permit = mainstay::Bulkhead::builder("payment").build().try_acquire().unwrap();
+/// let permit = mainstay::Bulkhead::builder("payment").build().unwrap().try_acquire().unwrap();
 /// drop(permit);
 /// drop(permit);
 /// ```
@@ -331,18 +345,25 @@ impl<B: Borrow<Bulkhead<O>>, O: Observe> Drop for Held<B, O> {
 
 impl<O> Builder<O> {
     /// The bulkhead, empty.
-    pub fn build(self) -> Bulkhead<O> {
+    ///
+    /// # Errors
+    ///
+    /// A configured value that cannot work.
+    pub fn build(self) -> Result<Bulkhead<O>, ConfigError> {
         let (config, (), told) = self.into_parts();
         let Config {
             in_flight,
             queue,
             queue_wait,
         } = config;
-        Bulkhead(Arc::new(Hull {
-            counts: bulkhead::Bulkhead::new(Limits { in_flight, queue }),
+        let limits = Limits { in_flight, queue };
+        limits.check()?;
+        NoQueueWait::check(queue, queue_wait)?;
+        Ok(Bulkhead(Arc::new(Hull {
+            counts: bulkhead::Bulkhead::new(limits),
             gate: Gate::new(Patience::Fixed(queue_wait)),
             told,
-        }))
+        })))
     }
 }
 

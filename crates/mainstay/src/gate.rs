@@ -5,6 +5,7 @@
 //! on. A call that finds a place free takes no lock; the queue's is held for a few instructions,
 //! never while a call waits, is woken or is told of.
 
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -44,6 +45,21 @@ struct Line {
     order: Order,
     /// When the queue was last empty, as far as those know who came.
     empty: Instant,
+}
+
+/// Calls may wait in a queue, and have no time to: each would be turned away at once, after it was
+/// told to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("calls may wait in the queue, and queue_wait is 0; set more than zero, or no queue")]
+pub struct NoQueueWait;
+
+impl NoQueueWait {
+    pub(crate) fn check(queue: Option<NonZeroU32>, queue_wait: Duration) -> Result<(), Self> {
+        if queue.is_some() && queue_wait.is_zero() {
+            return Err(Self);
+        }
+        Ok(())
+    }
 }
 
 /// What has a gate: a handle, owned or borrowed.
@@ -131,7 +147,7 @@ impl Gate {
             Patience::Fixed(_) => u32::MAX,
             Patience::Controlled(_) => {
                 let queue = counts.limits().queue;
-                priority.share(queue.map_or(0, std::num::NonZeroU32::get))
+                priority.share(queue.map_or(0, NonZeroU32::get))
             },
         };
         let displaced = match counts.arrive(share) {

@@ -17,8 +17,8 @@ use std::sync::Arc;
 /// ```
 /// use mainstay::{Bulkhead, Name};
 ///
-/// let literal = Bulkhead::builder("payment").build();
-/// let read = Bulkhead::builder(String::from("payment")).build();
+/// let literal = Bulkhead::builder("payment").build().unwrap();
+/// let read = Bulkhead::builder(String::from("payment")).build().unwrap();
 /// # drop((literal, read));
 /// assert_eq!(Name::from("payment"), Name::from(String::from("payment")));
 /// ```

@@ -99,9 +99,9 @@ use wait::{Wait, block_on};
 /// let budget = RetryBudget::builder("payment").clock(clock).build().unwrap();
 /// let pipeline = Pipeline::builder("payment")
 ///     .deadline(Duration::from_secs(3))
-///     .retry(Retry::builder(budget).clock(clock).build())
+///     .retry(Retry::builder(budget).clock(clock).build().unwrap())
 ///     .breaker(Breaker::builder("payment").clock(clock).build().unwrap())
-///     .bulkhead(Bulkhead::builder("payment").clock(clock).build())
+///     .bulkhead(Bulkhead::builder("payment").clock(clock).build().unwrap())
 ///     .timeout(Duration::from_secs(1))
 ///     .clock(clock)
 ///     .build()

@@ -18,11 +18,12 @@ use std::time::Duration;
 
 use derive_where::derive_where;
 use mainstay_core::event::{Event, Observe};
-use mainstay_core::limit::rate::{Bucket, Exceeded, Quota, RateConfig};
+use mainstay_core::limit::rate::{Bucket, Exceeded, Quota, RateConfig, RateConfigError};
 use mainstay_core::time::Deadline;
 
 use crate::builder;
 use crate::error::{Cause, Error, Policy, Rejection};
+pub use crate::gate::NoQueueWait;
 use crate::name::Name;
 use crate::told::Told;
 use crate::waiters::Waiters;
@@ -37,7 +38,7 @@ mod turn;
 pub use future::RateLimitFuture;
 pub use keyed::KeyedRateLimiter;
 pub use layer::RateLimitLayer;
-pub use mainstay_core::limit::rate::RateConfigError as ConfigError;
+
 pub use service::RateLimitService;
 use turn::Turn;
 
@@ -69,12 +70,24 @@ pub struct Config {
         serde(deserialize_with = "mainstay_core::unit::text::or_off")
     )]
     pub queue: Option<NonZeroU32>,
-    /// How long one may wait.
+    /// How long one may wait; more than zero where there is a queue.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::duration")
     )]
     pub queue_wait: Duration,
+}
+
+/// A configured value that cannot work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// In the rate or the burst.
+    #[error(transparent)]
+    Rate(#[from] RateConfigError),
+    /// Calls may wait, and have no time for it.
+    #[error(transparent)]
+    QueueWait(#[from] NoQueueWait),
 }
 
 impl Default for Config {
@@ -310,6 +323,7 @@ impl<O> Builder<O> {
     /// A configured value that cannot work.
     pub fn build(self) -> Result<RateLimiter<O>, ConfigError> {
         let (config, (), told) = self.into_parts();
+        NoQueueWait::check(config.queue, config.queue_wait)?;
         Ok(RateLimiter(Arc::new(Limiter {
             quota: config.quota()?,
             bucket: Bucket::new(),
@@ -333,7 +347,7 @@ impl<O> Builder<O> {
 }
 
 impl Config {
-    fn quota(&self) -> Result<Quota, ConfigError> {
+    fn quota(&self) -> Result<Quota, RateConfigError> {
         Quota::new(&RateConfig {
             per_period: self.per_period,
             period: self.period,

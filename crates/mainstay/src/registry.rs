@@ -302,7 +302,9 @@ impl<K, P> Builder<K, P> {
         self
     }
 
-    /// How long an entry is kept at least that nobody asks for.
+    /// How long an entry is kept at least that nobody asks for, however full the registry is. With
+    /// [`Duration::ZERO`] one that has nothing to forget may go at once, with [`Duration::MAX`]
+    /// none ever does.
     pub fn idle(mut self, idle: Duration) -> Self {
         self.idle = idle;
         self

@@ -38,7 +38,7 @@ use crate::classify::{Classify, ErrorsFail, Nested};
 use crate::clock::Clock;
 use crate::deadline::Ambient;
 use crate::error::Error;
-use crate::timeout::Limited;
+use crate::timeout::{self, Limited};
 
 mod budget;
 mod course;
@@ -68,7 +68,7 @@ pub use service::RetryService;
 /// use mainstay::{Retry, RetryBudget};
 ///
 /// let budget = RetryBudget::builder("payment").build().unwrap();
-/// let retry = Retry::builder(budget).build();
+/// let retry = Retry::builder(budget).build().unwrap();
 /// let answer = retry
 ///     .call(async |attempt| if attempt.number < 3 { Err("reset") } else { Ok("paid") })
 ///     .await;
@@ -97,6 +97,15 @@ pub struct Attempt {
     pub number: u32,
     /// When the whole call is over.
     pub deadline: Deadline,
+}
+
+/// A configured value that cannot work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The time for the whole call is zero, or above [`LIMIT_MAX`](crate::timeout::LIMIT_MAX).
+    #[error("total is {0:?}; set more than zero and at most a year, or none")]
+    Total(Duration),
 }
 
 /// Makes a [`Retry`].
@@ -270,7 +279,8 @@ impl<O: Observe> Builder<O> {
         self
     }
 
-    /// Longest wish of a callee that is waited for; one that is longer ends the call at once.
+    /// Longest wish of a callee that is waited for; one that is longer ends the call at once. With
+    /// [`Duration::ZERO`] each wish does.
     pub fn retry_after_max(mut self, max: Duration) -> Self {
         self.retry.retry_after_max = max;
         self
@@ -289,7 +299,8 @@ impl<O: Observe> Builder<O> {
         self
     }
 
-    /// The time for the whole call: no attempt runs beyond it, no backoff reaches beyond it.
+    /// The time for the whole call: no attempt runs beyond it, no backoff reaches beyond it. More
+    /// than zero, and at most [`LIMIT_MAX`](crate::timeout::LIMIT_MAX).
     pub fn total(mut self, total: Duration) -> Self {
         self.total = Some(total);
         self
@@ -308,9 +319,16 @@ impl<O: Observe> Builder<O> {
     }
 
     /// The retries.
-    pub fn build(self) -> Retry<O> {
+    ///
+    /// # Errors
+    ///
+    /// A configured value that cannot work.
+    pub fn build(self) -> Result<Retry<O>, ConfigError> {
+        if let Some(total) = timeout::refused(self.total) {
+            return Err(ConfigError::Total(total));
+        }
         let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
-        Retry {
+        Ok(Retry {
             plan: Arc::new(Plan {
                 retry: self.retry,
                 total: self.total,
@@ -320,7 +338,7 @@ impl<O: Observe> Builder<O> {
                 random: SharedRandom::seeded(seed),
             }),
             idempotent: self.idempotent,
-        }
+        })
     }
 }
 

@@ -31,7 +31,21 @@ pub use layer::TimeoutLayer;
 pub(crate) use limited::Limited;
 pub use service::TimeoutService;
 
+/// Longest time limit that a policy is built with: a year. A longer one is a mistake in the unit.
+pub const LIMIT_MAX: Duration = Duration::from_hours(365 * 24);
+
+/// The configured time limit, if it cannot work: zero would end each call that waits.
+pub(crate) fn refused(limit: Option<Duration>) -> Option<Duration> {
+    limit.filter(|limit| limit.is_zero() || *limit > LIMIT_MAX)
+}
+
 /// A time limit.
+///
+/// It is a value that is made for a call, often from what is left of a longer time, and any
+/// duration is one: with [`Duration::ZERO`] only an answer that is there at once arrives in time,
+/// with [`Duration::MAX`] each does. What is configured once for all calls is checked where it is
+/// built: a [`Pipeline`](crate::Pipeline) and a [`Retry`](crate::Retry) refuse a limit of zero and
+/// one above [`LIMIT_MAX`].
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

@@ -45,12 +45,17 @@ fn answer() -> std::future::Ready<Result<u8, Error<u8>>> {
 
 fn retry() -> Retry {
     let budget = RetryBudget::builder("payment").build();
-    Retry::builder(budget.expect("the defaults are valid")).build()
+    Retry::builder(budget.expect("the defaults are valid"))
+        .build()
+        .expect("valid")
 }
 
 #[test]
 fn a_call_through_each_policy_allocates_nothing() {
-    let (retry, bulkhead) = (retry(), Bulkhead::builder("payment").build());
+    let (retry, bulkhead) = (
+        retry(),
+        Bulkhead::builder("payment").build().expect("valid"),
+    );
     assert_none("retry", || {
         now(retry.call(async |_| Ok::<_, u8>(1))).expect("it succeeds");
     });
@@ -112,7 +117,7 @@ fn a_call_through_all_policies_together_allocates_nothing() {
         .deadline(Duration::from_secs(3))
         .retry(retry())
         .breaker(Breaker::builder("payment").build().expect("valid"))
-        .bulkhead(Bulkhead::builder("payment").build())
+        .bulkhead(Bulkhead::builder("payment").build().expect("valid"))
         .timeout(Duration::from_secs(1))
         .build()
         .expect("valid");

@@ -163,9 +163,9 @@ fn pipeline(case: Case) -> Vec<Worker> {
     let budget = RetryBudget::builder("payment").build();
     let pipeline = Pipeline::builder("payment")
         .deadline(Duration::from_secs(2))
-        .retry(Retry::builder(budget.expect("the default works")).build())
+        .retry(Retry::builder(budget.expect("the default works")).build().expect("valid"))
         .breaker(breaker(config(case)))
-        .bulkhead(Bulkhead::builder("payment").build())
+        .bulkhead(Bulkhead::builder("payment").build().expect("valid"))
         .timeout(Duration::from_secs(1))
         .build()
         .expect("a configuration that works");

@@ -15,6 +15,7 @@ mod model;
 mod ring;
 mod slow;
 mod spared;
+mod writes;
 
 fn at(millis: u64) -> Instant {
     Instant::from_millis(millis)

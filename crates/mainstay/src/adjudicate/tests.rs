@@ -14,13 +14,14 @@ const SECOND: Duration = Duration::from_secs(1);
 fn adjudicator(rule: Rule, quorum: u32, total: Option<Duration>) -> Adjudicator {
     Adjudicator::builder("sums")
         .config(Config {
-            judge: core::Config {
+            judge: Judge {
                 rule,
                 quorum: NonZeroU32::new(quorum).expect("positive"),
             },
             total,
         })
         .build()
+        .expect("valid")
 }
 
 fn numbers(replicas: Replicas) -> Vec<usize> {
@@ -149,14 +150,15 @@ async fn when_the_time_is_up_those_who_answered_decide() {
 async fn a_tolerance_decides_what_is_alike_and_a_weight_what_it_counts() {
     let near = |a: &f64, b: &f64| (a - b).abs() < 0.01;
     let sums = || [1.0, 1.005, 7.0].map(|sum| ready(Ok::<_, ()>(sum)));
-    let fair = Adjudicator::builder("sums").build();
+    let fair = Adjudicator::builder("sums").build().expect("valid");
     let verdict = fair.call_with(sums(), near).await.expect("two are near");
     assert_eq!(numbers(verdict.tally.agreed), [0, 1]);
 
     let weight = |n| NonZeroU32::new(n).expect("positive");
     let biased = Adjudicator::builder("sums")
         .weights([weight(1), weight(1), weight(3)])
-        .build();
+        .build()
+        .expect("valid");
     let verdict = biased.call_with(sums(), near).await.expect("one outweighs");
     assert_eq!(numbers(verdict.tally.agreed), [2]);
 }
@@ -175,18 +177,22 @@ async fn replicas_that_cannot_be_judged_are_not_asked() {
     let none: [std::future::Ready<Result<i32, ()>>; 0] = [];
     let adjudicator = adjudicator(Rule::Majority, 3, None);
     let refused = adjudicator.call(none).await;
-    assert_eq!(refused, Err(NoVerdict::Config(ConfigError::Replicas(0))));
+    assert_eq!(
+        refused,
+        Err(NoVerdict::Replicas(ReplicasError::Replicas(0)))
+    );
     let two = [(), ()].map(|()| async { panic!("is not asked") as Result<i32, ()> });
     assert!(matches!(
         adjudicator.call(two).await,
-        Err(NoVerdict::Config(ConfigError::Quorum { .. }))
+        Err(NoVerdict::Replicas(ReplicasError::Quorum { .. }))
     ));
     let weighted = Adjudicator::builder("sums")
         .weights([NonZeroU32::MIN])
-        .build();
+        .build()
+        .expect("valid");
     assert_eq!(
         weighted.call([ready(Ok::<_, ()>(1)), ready(Ok(1))]).await,
-        Err(NoVerdict::Config(ConfigError::Weights {
+        Err(NoVerdict::Replicas(ReplicasError::Weights {
             weights: 1,
             replicas: 2
         }))
@@ -198,14 +204,15 @@ async fn a_liar_is_an_event_once_and_too_few_answers_are_none() {
     let heard = Heard::new();
     let adjudicator = Adjudicator::builder("sums")
         .config(Config {
-            judge: core::Config {
+            judge: Judge {
                 rule: Rule::Majority,
                 quorum: NonZeroU32::MIN.saturating_add(1),
             },
             total: None,
         })
         .observer(Arc::<Heard>::clone(&heard))
-        .build();
+        .build()
+        .expect("valid");
     let say = |answers: [Result<i32, ()>; 3]| answers.map(ready);
     let lie = || say([Ok(5), Ok(4), Ok(4)]);
     // One answer is too few, and disagrees with nobody.
@@ -230,4 +237,30 @@ async fn a_liar_is_an_event_once_and_too_few_answers_are_none() {
         .expect("all agree");
     adjudicator.call(lie()).await.expect("two agree");
     assert_eq!(heard.names(), ["answers_disagreed"]);
+}
+
+#[test]
+fn what_no_replicas_can_be_judged_by_is_refused_when_it_is_built() {
+    let built = |quorum, weights: usize, total| {
+        let config = Config {
+            judge: Judge {
+                rule: Rule::Majority,
+                quorum: NonZeroU32::new(quorum).expect("positive"),
+            },
+            total,
+        };
+        let weights = vec![NonZeroU32::MIN; weights];
+        let builder = Adjudicator::builder("sums").config(config);
+        builder.weights(weights).build().map(drop)
+    };
+    let unreachable = |quorum, replicas| Err(ReplicasError::Quorum { quorum, replicas }.into());
+    assert_eq!(built(3, 3, None), Ok(()));
+    assert_eq!(built(4, 3, None), unreachable(4, 3));
+    assert_eq!(built(64, 0, None), Ok(()), "as many may be asked");
+    assert_eq!(built(65, 0, None), unreachable(65, REPLICAS_MAX));
+    let many = built(1, 65, None);
+    assert_eq!(many, Err(ReplicasError::Replicas(65).into()));
+    for total in [Duration::ZERO, Duration::MAX] {
+        assert_eq!(built(1, 0, Some(total)), Err(ConfigError::Total(total)));
+    }
 }

@@ -25,6 +25,7 @@ fn bulkhead<O: Observe>(in_flight: u32, queue: u32, observer: O) -> Bulkhead<O> 
         })
         .observer(observer)
         .build()
+        .expect("valid")
 }
 
 fn silent(in_flight: u32, queue: u32) -> Bulkhead {
@@ -108,7 +109,8 @@ async fn a_deadline_before_the_end_of_the_wait_ends_it() {
             ..Config::default()
         })
         .clock(clock)
-        .build();
+        .build()
+        .expect("valid");
     let _held = take(&bulkhead).await;
     let deadline = Deadline::after(clock.now(), WAIT / 4);
     assert!(bulkhead.acquire(deadline).await.is_err());
@@ -350,7 +352,8 @@ fn blocking_callers_wait_in_the_same_queue() {
             queue: NonZeroU32::new(2),
             queue_wait: Duration::from_mins(1),
         })
-        .build();
+        .build()
+        .expect("valid");
     let held = bulkhead.try_acquire().expect("free");
     std::thread::scope(|scope| {
         let call = || bulkhead.call_blocking(Deadline::NEVER, || Ok::<_, ()>("paid"));
@@ -429,4 +432,36 @@ async fn an_answer_of_a_layer_that_is_dropped_leaves_the_queue_or_gives_its_plac
         assert_eq!(counts(&bulkhead), (1, 1));
     }
     assert_eq!(counts(&bulkhead), (0, 0));
+}
+
+#[test]
+fn limits_that_cannot_work_are_refused_when_it_is_built() {
+    let count = |limit| NonZeroU32::new(limit).expect("positive");
+    let built = |in_flight, queue, queue_wait| {
+        let config = Config {
+            in_flight: count(in_flight),
+            queue: NonZeroU32::new(queue),
+            queue_wait,
+        };
+        Bulkhead::builder("payment")
+            .config(config)
+            .build()
+            .map(drop)
+    };
+    let wait = Duration::from_nanos(1);
+    assert_eq!(
+        built(bulkhead::IN_FLIGHT_MAX, bulkhead::QUEUE_MAX, wait),
+        Ok(())
+    );
+    let above = bulkhead::IN_FLIGHT_MAX + 1;
+    let refused = built(above, 0, wait);
+    assert_eq!(refused, Err(LimitsError::InFlight(count(above)).into()));
+    let above = bulkhead::QUEUE_MAX + 1;
+    assert_eq!(
+        built(1, above, wait),
+        Err(LimitsError::Queue(count(above)).into())
+    );
+    assert_eq!(built(1, 1, Duration::ZERO), Err(NoQueueWait.into()));
+    assert_eq!(built(1, 0, Duration::ZERO), Ok(()), "nobody waits");
+    assert_eq!(built(1, 1, Duration::MAX), Ok(()), "as long as it takes");
 }

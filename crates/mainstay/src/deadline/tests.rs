@@ -114,7 +114,8 @@ async fn a_wait_for_a_place_can_be_held_to_it() {
             queue_wait: millis(10_000),
         })
         .clock(clock)
-        .build();
+        .build()
+        .expect("valid");
     let _taken = bulkhead.try_acquire().expect("free");
     let waited = scope(clock, at(100), async {
         let deadline = earlier(clock, Deadline::NEVER);

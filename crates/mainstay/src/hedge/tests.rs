@@ -161,7 +161,10 @@ async fn hedges_and_retries_share_one_budget_and_count_a_request_once() {
         .config(fixed(10))
         .build()
         .expect("valid");
-    let retry = Retry::builder(budget).backoff(Backoff::IMMEDIATE).build();
+    let retry = Retry::builder(budget)
+        .backoff(Backoff::IMMEDIATE)
+        .build()
+        .expect("valid");
     let calls = Cell::new(0);
     let slow_and_bad = |attempt: Attempt| {
         calls.set(calls.get() + 1);
@@ -197,7 +200,8 @@ async fn tokens_are_taken_once_for_each_copy_that_fails() {
             .expect("valid");
         let retry = Retry::builder(budget.clone())
             .attempts(NonZeroU32::MIN)
-            .build();
+            .build()
+            .expect("valid");
         let bad = |attempt: Attempt| copy(attempt.number, 15, true);
         let result = retry
             .call_flat(

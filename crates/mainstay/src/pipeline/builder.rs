@@ -3,13 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use mainstay_core::breaker::DURATION_MAX;
 use mainstay_core::event::Observe;
 
 use super::Pipeline;
 use super::canonical::Canonical;
 use crate::breaker::{self, Breaker};
-use crate::bulkhead::Bulkhead;
+use crate::bulkhead::{self, Bulkhead};
 use crate::classify::ErrorsFail;
 use crate::clock::Clock;
 use crate::concurrency_limit::{self, ConcurrencyLimit};
@@ -17,8 +16,9 @@ use crate::fault::Faults;
 use crate::hedge::{self, Hedge};
 use crate::name::Name;
 use crate::rate_limit::{self, RateLimiter};
-use crate::retry::{BackoffConfigError, BudgetConfigError, Retry};
+use crate::retry::{self, BackoffConfigError, BudgetConfigError, Retry};
 use crate::throttle::Throttle;
+use crate::timeout;
 
 /// Makes a [`Pipeline`]. A stage that is not named is not there. All policies have the same kind of
 /// observer `O`.
@@ -34,7 +34,7 @@ pub struct Builder<C = ErrorsFail, O: Observe = ()> {
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A time limit is zero or longer than a year.
+    /// A time limit is zero or above [`LIMIT_MAX`](timeout::LIMIT_MAX).
     #[error("{field} is {value:?}; set more than zero and at most a year")]
     Limit {
         /// Which one.
@@ -53,12 +53,18 @@ pub enum ConfigError {
         /// The longest.
         backoff_max: Duration,
     },
+    /// The retries.
+    #[error("retry: {0}")]
+    Retry(#[from] retry::ConfigError),
     /// The backoff.
     #[error("retry: {0}")]
     Backoff(#[from] BackoffConfigError),
     /// The retry budget.
     #[error("retry: {0}")]
     Budget(#[from] BudgetConfigError),
+    /// The bulkhead.
+    #[error("bulkhead: {0}")]
+    Bulkhead(#[from] bulkhead::ConfigError),
     /// The breaker.
     #[error("breaker: {0}")]
     Breaker(#[from] breaker::ConfigError),
@@ -195,13 +201,10 @@ impl<C, O: Observe> Builder<C, O> {
     }
 }
 
-/// A year is a mistake in the unit.
 fn checked(field: &'static str, value: Option<Duration>) -> Result<(), ConfigError> {
-    match value {
-        Some(value) if value.is_zero() || value > DURATION_MAX => {
-            Err(ConfigError::Limit { field, value })
-        },
-        Some(_) | None => Ok(()),
+    match timeout::refused(value) {
+        Some(value) => Err(ConfigError::Limit { field, value }),
+        None => Ok(()),
     }
 }
 

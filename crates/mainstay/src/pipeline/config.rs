@@ -222,7 +222,7 @@ impl Config {
                 .config(bulkhead)
                 .clock(clock)
                 .observer(observer.clone());
-            builder = builder.bulkhead(bulkhead.build());
+            builder = builder.bulkhead(bulkhead.build()?);
         }
         builder = self.repeating(builder, clock, &observer)?;
         builder = self.limiting(builder, clock, observer)?;
@@ -314,7 +314,7 @@ impl RetryConfig {
             .attempts(self.attempts)
             .backoff(backoff)
             .clock(clock)
-            .build())
+            .build()?)
     }
 }
 

@@ -56,6 +56,7 @@ fn retry_heard<O: Observe>(clock: Clock, observer: O) -> Retry<O> {
         .clock(clock)
         .seed(3)
         .build()
+        .expect("valid")
 }
 
 /// Opens at the fifth failure in a row, for about ten seconds.
@@ -91,6 +92,7 @@ fn bulkhead_heard<O: Observe>(clock: Clock, observer: O) -> Bulkhead<O> {
         .observer(observer)
         .clock(clock)
         .build()
+        .expect("valid")
 }
 
 /// Longer than any limit here, and not for ever: a limit that is missing fails a test instead of
@@ -495,7 +497,7 @@ async fn a_budget_that_is_used_up_ends_the_call_with_its_last_error() {
         .clock(clock)
         .build()
         .expect("the test's configuration is valid");
-    let retry = Retry::builder(budget).clock(clock).build();
+    let retry = Retry::builder(budget).clock(clock).build().expect("valid");
     let pipeline = built(Pipeline::builder("payment").retry(retry), clock);
     let result = pipeline.call(async |_| Err::<(), _>("reset")).await;
     assert_eq!(result, Err(Error::BudgetExhausted("reset")));

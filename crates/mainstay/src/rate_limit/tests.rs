@@ -283,3 +283,20 @@ async fn a_key_that_is_forgotten_was_as_good_as_new() {
     assert!(limiter.try_acquire(&4).is_ok());
     assert!(limiter.try_acquire(&5).is_err());
 }
+
+#[test]
+fn a_queue_without_time_to_wait_in_it_is_refused() {
+    let built = |queue, queue_wait| {
+        let config = Config {
+            queue_wait,
+            ..config(1, queue)
+        };
+        RateLimiter::builder("mail")
+            .config(config)
+            .build()
+            .map(drop)
+    };
+    assert_eq!(built(1, Duration::ZERO), Err(NoQueueWait.into()));
+    assert_eq!(built(0, Duration::ZERO), Ok(()), "nobody waits");
+    assert_eq!(built(1, Duration::from_nanos(1)), Ok(()));
+}

@@ -42,7 +42,7 @@ impl<C, R, O: Observe> RetryLayer<C, R, O> {
     /// ```
     /// # use mainstay::{Retry, RetryBudget};
     /// # let budget = RetryBudget::builder("payment").build().unwrap();
-    /// # let retry = Retry::builder(budget).build();
+    /// # let retry = Retry::builder(budget).build().unwrap();
     /// // Only small uploads are kept for another attempt.
     /// let layer = retry
     ///     .layer()

@@ -58,6 +58,7 @@ async fn a_failed_call_is_tried_again_after_a_jittered_backoff_until_it_succeeds
     let starts = RefCell::new(Vec::new());
     let answer = builder(clock)
         .build()
+        .expect("valid")
         .call(async |attempt| {
             starts.borrow_mut().push(clock.now());
             if attempt.number < 3 {
@@ -79,6 +80,7 @@ async fn a_failed_call_is_tried_again_after_a_jittered_backoff_until_it_succeeds
 async fn the_last_error_is_returned_when_the_attempts_are_used_up() {
     let result = builder(Clock::new())
         .build()
+        .expect("valid")
         .call(async |attempt| Err::<(), _>(attempt.number))
         .await;
     assert_eq!(result, Err(Error::Inner(3)));
@@ -89,6 +91,7 @@ async fn what_is_permanent_is_asked_once_and_keeps_its_error() {
     let calls = Cell::new(0);
     let result = builder(Clock::new())
         .build()
+        .expect("valid")
         .call_with(
             async |_| {
                 calls.set(calls.get() + 1);
@@ -106,6 +109,7 @@ async fn what_must_not_be_done_twice_is_done_once_and_keeps_its_error() {
     let calls = Cell::new(0);
     let result = builder(Clock::new())
         .build()
+        .expect("valid")
         .idempotent(false)
         .call(async |_| {
             calls.set(calls.get() + 1);
@@ -131,6 +135,7 @@ async fn what_was_provably_never_sent_is_tried_again_even_when_it_must_not_be_do
     let result = builder(clock)
         .idempotent(false)
         .build()
+        .expect("valid")
         .call_flat(
             async |attempt| match attempt.number {
                 1 => Err(rejected(Some(millis(300)))),
@@ -148,6 +153,7 @@ async fn a_rejection_that_does_not_say_when_is_not_hammered() {
     let calls = Cell::new(0);
     let result = builder(Clock::new())
         .build()
+        .expect("valid")
         .call_flat(
             async |_| {
                 calls.set(calls.get() + 1);
@@ -169,6 +175,7 @@ async fn a_classifier_that_calls_a_rejection_a_failure_has_another_endpoint_trie
     });
     let result = builder(Clock::new())
         .build()
+        .expect("valid")
         .call_flat(
             async |attempt| match attempt.number {
                 3 => Ok(3),
@@ -201,7 +208,7 @@ async fn an_open_breaker_is_asked_again_only_when_its_cooldown_fits_the_deadline
             calls.set(calls.get() + 1);
             breaker.call(ready(Ok::<_, &str>("up again"))).await
         };
-        let retry = builder(clock).total(total).build();
+        let retry = builder(clock).total(total).build().expect("valid");
         let result = retry.call_flat(through_breaker, Nested(ErrorsFail)).await;
         match attempts {
             1 => assert!(matches!(result, Err(Error::Rejected(_))), "{result:?}"),
@@ -218,7 +225,7 @@ async fn an_answer_that_failed_is_tried_again_and_at_last_returned_as_it_is() {
         Ok(_) => Outcome::Success,
     });
     let statuses = Cell::new(0);
-    let retry = builder(Clock::new()).build();
+    let retry = builder(Clock::new()).build().expect("valid");
     let unavailable = async |_| {
         statuses.set(statuses.get() + 1);
         Ok::<_, &str>(503)
@@ -231,7 +238,7 @@ async fn an_answer_that_failed_is_tried_again_and_at_last_returned_as_it_is() {
 #[tokio::test(start_paused = true)]
 async fn of_retries_around_each_other_only_the_outermost_retries() {
     let calls = RefCell::new(Vec::new());
-    let level = || builder(Clock::new()).build();
+    let level = || builder(Clock::new()).build().expect("valid");
     let (outer, middle, inner) = (level(), level(), level());
     let at_the_bottom = async |attempt: Attempt| {
         calls.borrow_mut().push((attempt.number, current_attempt()));
@@ -266,7 +273,10 @@ async fn a_nested_retry_that_insists_multiplies_and_is_counted_as_one_request_st
     };
     let budget = budget_with(config, (), clock);
     let level = || Retry::builder(budget.clone()).backoff(Backoff::IMMEDIATE);
-    let (outer, inner) = (level().build(), level().even_when_nested().build());
+    let (outer, inner) = (
+        level().build().expect("valid"),
+        level().even_when_nested().build().expect("valid"),
+    );
     let calls = Cell::new(0);
     let down = async |_| {
         calls.set(calls.get() + 1);
@@ -291,7 +301,8 @@ async fn tokens_stop_retries_while_most_calls_fail() {
         .expect("valid");
     let retry = Retry::builder(budget.clone())
         .backoff(Backoff::IMMEDIATE)
-        .build();
+        .build()
+        .expect("valid");
     let attempts = Cell::new(0);
     for _ in 0..20 {
         let down = async |_| {
@@ -313,7 +324,7 @@ async fn tokens_stop_retries_while_most_calls_fail() {
 async fn a_call_whose_deadline_has_passed_is_not_begun() {
     let clock = Clock::new();
     let over = Deadline::at(clock.now());
-    let retry = builder(clock).build();
+    let retry = builder(clock).build().expect("valid");
     let call = retry.call(async |_| -> Result<(), &str> { panic!("begun") });
     let result = crate::deadline::scope(clock, over, call).await;
     let Err(error @ Error::Rejected(_)) = result else {
@@ -330,7 +341,7 @@ async fn a_call_whose_deadline_has_passed_is_not_begun() {
 #[tokio::test(start_paused = true)]
 async fn the_ambient_deadline_ends_the_call_with_all_its_attempts() {
     let clock = Clock::new();
-    let retry = builder(clock).build();
+    let retry = builder(clock).build().expect("valid");
     let call = retry.call(async |attempt| {
         assert_eq!(attempt.deadline, Deadline::at(Instant::from_millis(700)));
         match attempt.number {
@@ -352,7 +363,10 @@ async fn the_ambient_deadline_ends_the_call_with_all_its_attempts() {
 #[test]
 fn blocking_code_is_retried_as_well() {
     let budget = RetryBudget::builder("payment").build().expect("valid");
-    let retry = Retry::builder(budget).backoff(Backoff::IMMEDIATE).build();
+    let retry = Retry::builder(budget)
+        .backoff(Backoff::IMMEDIATE)
+        .build()
+        .expect("valid");
     let result = retry.call_blocking(|attempt| match current_attempt() {
         Some(3) => Ok(attempt.number),
         _ => Err("reset"),
@@ -366,7 +380,7 @@ fn blocking_code_is_retried_as_well() {
 #[test]
 fn a_panic_leaves_no_attempt_behind() {
     let budget = RetryBudget::builder("payment").build().expect("valid");
-    let retry = Retry::builder(budget).build();
+    let retry = Retry::builder(budget).build().expect("valid");
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let _never: Result<(), Error<()>> = retry.call_blocking(|_| panic!("boom"));
     }));
@@ -381,6 +395,7 @@ async fn a_wait_that_the_callee_asked_for_is_never_shorter() {
     let result = builder(clock)
         .attempts(NonZeroU32::MIN.saturating_add(1))
         .build()
+        .expect("valid")
         .call_with(async |_| Err::<(), _>("503"), throttled(millis(5_000)))
         .await;
     assert_eq!(result, Err(Error::Inner("503")));
@@ -394,6 +409,7 @@ async fn no_time_is_slept_when_the_backoff_would_pass_the_deadline() {
     let result = builder(clock)
         .total(millis(1_000))
         .build()
+        .expect("valid")
         .call_with(async |_| Err::<(), _>("503"), throttled(millis(1_000)))
         .await;
     assert_eq!(result, Err(Error::Inner("503")));
@@ -406,6 +422,7 @@ async fn no_attempt_runs_beyond_the_deadline_of_the_whole_call() {
     let result = builder(clock)
         .total(millis(700))
         .build()
+        .expect("valid")
         .call(async |attempt| match attempt.number {
             1 => Err("reset"),
             _ => pending::<Result<(), _>>().await,
@@ -425,7 +442,7 @@ async fn no_attempt_runs_beyond_the_deadline_of_the_whole_call() {
 #[tokio::test(start_paused = true)]
 async fn a_call_dropped_during_its_backoff_starts_nothing_more() {
     let calls = Cell::new(0);
-    let retry = builder(Clock::new()).build();
+    let retry = builder(Clock::new()).build().expect("valid");
     let call = retry.call_with(
         async |_| {
             calls.set(calls.get() + 1);
@@ -447,8 +464,9 @@ async fn a_place_in_a_bulkhead_is_not_held_during_the_backoff() {
             queue: None,
             queue_wait: Duration::ZERO,
         })
-        .build();
-    let retry = builder(Clock::new()).build();
+        .build()
+        .expect("valid");
+    let retry = builder(Clock::new()).build().expect("valid");
     let call = retry.call_with(
         async |attempt| {
             let failing = async { Err::<(), _>("503") };
@@ -489,7 +507,8 @@ async fn without_budget_the_last_real_error_is_kept_and_the_storm_is_told_with_t
     let retry = Retry::builder(budget.clone())
         .backoff(Backoff::IMMEDIATE)
         .clock(clock)
-        .build();
+        .build()
+        .expect("valid");
     for _ in 0..10 {
         let result = retry
             .call(async |attempt| Err::<(), _>(attempt.number))
@@ -524,7 +543,8 @@ async fn retries_of_all_callers_together_keep_to_the_budget() {
         let retry = Retry::builder(budget.clone())
             .backoff(Backoff::IMMEDIATE)
             .clock(clock)
-            .build();
+            .build()
+            .expect("valid");
         let result = retry
             .call(async |_| {
                 attempts.set(attempts.get() + 1);
@@ -542,7 +562,24 @@ async fn calls_can_be_sent_to_other_threads() {
     fn assert_send<T: Send>(value: T) -> T {
         value
     }
-    let retry = builder(Clock::new()).build();
+    let retry = builder(Clock::new()).build().expect("valid");
     let call = retry.call(async |_| Ok::<_, ()>("paid"));
     assert_eq!(assert_send(call).await, Ok("paid"));
+}
+
+#[test]
+fn a_total_of_nothing_or_of_more_than_a_year_is_refused() {
+    let built = |total| {
+        let budget = RetryBudget::builder("payment").build().expect("valid");
+        Retry::builder(budget).total(total).build().map(drop)
+    };
+    for total in [
+        Duration::ZERO,
+        timeout::LIMIT_MAX + Duration::from_nanos(1),
+        Duration::MAX,
+    ] {
+        assert_eq!(built(total), Err(ConfigError::Total(total)));
+    }
+    assert_eq!(built(Duration::from_nanos(1)), Ok(()));
+    assert_eq!(built(timeout::LIMIT_MAX), Ok(()));
 }

@@ -48,7 +48,8 @@ async fn who_insists_tries_again_within_an_attempt() {
     let inner = Retry::builder(retry(clock).budget().clone())
         .clock(clock)
         .even_when_nested()
-        .build();
+        .build()
+        .expect("valid");
     let (outer, inner) = (
         built(Pipeline::builder("payment").retry(retry(clock)), clock),
         built(Pipeline::builder("payment").retry(inner), clock),
@@ -113,8 +114,12 @@ async fn a_request_is_counted_once_by_a_budget_that_several_policies_share() {
     let inner = Retry::builder(budget.clone())
         .clock(clock)
         .even_when_nested()
-        .build();
-    let outer = Retry::builder(budget.clone()).clock(clock).build();
+        .build()
+        .expect("valid");
+    let outer = Retry::builder(budget.clone())
+        .clock(clock)
+        .build()
+        .expect("valid");
     let hedge = Hedge::builder(budget.clone()).clock(clock);
     let hedge = hedge.build().expect("the defaults are valid");
     let inner = built(Pipeline::builder("payment").retry(inner), clock);

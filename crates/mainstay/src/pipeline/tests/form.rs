@@ -64,16 +64,18 @@ fn a_blocking_call_has_the_same_stages() {
     let retry = Retry::builder(budget)
         .backoff(Backoff::IMMEDIATE)
         .clock(clock)
-        .build();
+        .build()
+        .expect("valid");
     let breaker = breaker(clock);
     let bulkhead = Bulkhead::builder("payment")
         .config(bulkhead::Config {
             in_flight: NonZeroU32::MIN,
             queue: Some(NonZeroU32::MIN),
-            queue_wait: Duration::ZERO,
+            queue_wait: Duration::from_nanos(1),
         })
         .clock(clock)
-        .build();
+        .build()
+        .expect("valid");
     let builder = Pipeline::builder("payment")
         .retry(retry)
         .breaker(breaker.clone())
@@ -104,7 +106,8 @@ fn a_blocking_call_in_the_queue_is_woken_when_its_place_is_free() {
             queue_wait: Duration::from_hours(1),
         })
         .clock(clock)
-        .build();
+        .build()
+        .expect("valid");
     let pipeline = built(
         Pipeline::builder("payment").bulkhead(bulkhead.clone()),
         clock,

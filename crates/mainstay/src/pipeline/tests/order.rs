@@ -78,7 +78,10 @@ fn faults(config: fault::Config) -> Faults {
 
 /// As many places as the test needs.
 fn wide_bulkhead(clock: Clock) -> Bulkhead {
-    Bulkhead::builder("payment").clock(clock).build()
+    Bulkhead::builder("payment")
+        .clock(clock)
+        .build()
+        .expect("valid")
 }
 
 /// One probe at a time, and two good ones close it.

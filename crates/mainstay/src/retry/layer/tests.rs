@@ -64,7 +64,7 @@ impl<Request> Service<Request> for Flaky {
 #[tokio::test(start_paused = true)]
 async fn a_layer_makes_the_service_ready_before_each_attempt() {
     let flaky = Flaky::default();
-    let retry = builder(Clock::new()).build();
+    let retry = builder(Clock::new()).build().expect("valid");
     let service = ServiceBuilder::new()
         .layer(retry.layer())
         .layer(InnermostLayer)
@@ -81,7 +81,7 @@ async fn a_request_that_cannot_be_copied_is_sent_once_and_keeps_its_error() {
     struct Upload;
     let flaky = Flaky::default();
     let budget = RetryBudget::builder("payment").build().expect("valid");
-    let retry = Retry::builder(budget.clone()).build();
+    let retry = Retry::builder(budget.clone()).build().expect("valid");
     let service = ServiceBuilder::new()
         .layer(retry.layer().repeat(|_: &Upload| None))
         .layer(InnermostLayer)
@@ -95,7 +95,7 @@ async fn a_request_that_cannot_be_copied_is_sent_once_and_keeps_its_error() {
 #[tokio::test(start_paused = true)]
 async fn copies_may_run_out() {
     let flaky = Flaky::default();
-    let retry = builder(Clock::new()).build();
+    let retry = builder(Clock::new()).build().expect("valid");
     let service = ServiceBuilder::new()
         .layer(retry.layer().repeat(|left: &u32| left.checked_sub(1)))
         .layer(InnermostLayer)
@@ -117,7 +117,8 @@ async fn an_answer_that_broke_off_is_visible_to_the_classifier_of_a_layer() {
     let retry = Retry::builder(budget)
         .attempts(const { NonZeroU32::MIN.saturating_add(9) })
         .backoff(Backoff::IMMEDIATE)
-        .build();
+        .build()
+        .expect("valid");
     let service = ServiceBuilder::new()
         .layer(retry.layer().classify(complete))
         .layer(InnermostLayer)
@@ -130,7 +131,7 @@ async fn an_answer_that_broke_off_is_visible_to_the_classifier_of_a_layer() {
 async fn layers_around_each_other_retry_once_and_keep_to_the_outer_deadline() {
     let clock = Clock::new();
     let calls = Cell::new(0);
-    let level = || builder(clock).build().layer();
+    let level = || builder(clock).build().expect("valid").layer();
     let service = ServiceBuilder::new()
         .layer(Timeout::total(millis(5_000)).layer())
         .layer(level())
