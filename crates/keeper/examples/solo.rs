@@ -12,8 +12,8 @@
 use std::error::Error;
 
 use mainstay_keeper::replica::Solo;
-use mainstay_keeper::serve::tls::Tls;
 use mainstay_keeper::serve::{Desk, Listeners, serve, wall_ms};
+use mainstay_keeper::tls::Tls;
 use mainstay_keeper::zoo_cfg::{Mistake, ZooCfg, jaas_users, my_id};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};

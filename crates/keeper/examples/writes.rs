@@ -153,7 +153,7 @@ async fn start(folder: &std::path::Path, id: u64, port: u16) -> Running {
     let syncs = Arc::new(Syncs::default());
     let folder = Folder::new(folder.join(id.to_string())).expect("a folder");
     let disk = Counted(folder, Arc::clone(&syncs));
-    let member = Member::start(config, disk, Tcp, ears.clone()).await;
+    let member = Member::start(config, disk, Tcp::default(), ears.clone()).await;
     Running {
         member: member.expect("it starts"),
         ears,

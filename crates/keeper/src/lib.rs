@@ -20,6 +20,7 @@
 //! | `raft` | the consensus: openraft behind our own words |
 //! | [`watch`] | who watches what at this member |
 //! | [`serve`] | the client edge: connections, sessions, answers |
+//! | [`tls`] | keys, certificates, and whose are believed |
 //! | [`server`] | a member with its client edge, from files that operators have |
 //! | [`zoo_cfg`] | the files that operators of ZooKeeper have |
 //! | [`zookeeper`] | data of Apache ZooKeeper: moving here, and back |
@@ -40,6 +41,7 @@ pub mod server;
 pub mod session;
 pub mod snapshot;
 pub mod state;
+pub mod tls;
 mod touch;
 pub mod tree;
 pub mod watch;

@@ -7,9 +7,11 @@ use std::fmt::Debug;
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
 
 pub mod memory;
+mod tcp;
+
+pub use tcp::{Tcp, TcpConnection, TcpDoor};
 
 /// A network, as one member sees it.
 pub trait Network: Clone + Debug + Send + Sync + 'static {
@@ -29,37 +31,10 @@ pub trait Network: Clone + Debug + Send + Sync + 'static {
 pub trait Listener: Send + 'static {
     /// A connection.
     type Stream;
+    /// What has to happen before bytes flow: a handshake takes the time of its own connection, not
+    /// that of those who come behind it.
+    type Opening: Future<Output = io::Result<Self::Stream>> + Send + 'static;
 
     /// The next one.
-    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
-}
-
-/// TCP.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tcp;
-
-impl Network for Tcp {
-    type Stream = TcpStream;
-    type Listener = TcpListener;
-
-    async fn connect(&self, address: &str) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect(address).await?;
-        // A heartbeat is small and does not wait for company.
-        stream.set_nodelay(true)?;
-        Ok(stream)
-    }
-
-    async fn listen(&self, address: &str) -> io::Result<TcpListener> {
-        TcpListener::bind(address).await
-    }
-}
-
-impl Listener for TcpListener {
-    type Stream = TcpStream;
-
-    async fn accept(&mut self) -> io::Result<TcpStream> {
-        let (stream, _) = Self::accept(self).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
-    }
+    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Opening>> + Send;
 }

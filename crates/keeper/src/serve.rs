@@ -14,7 +14,6 @@
 //! | `cut_off` | what is served where nobody leads |
 //! | `reconfig` | changes of members, which the ensemble makes |
 //! | `identity`, `sasl` | who asks |
-//! | `tls` | that nobody else listens, and who asks by certificate |
 //! | `expiry` | who was silent for too long |
 //! | `pulse` | who was heard, told to the leader |
 //! | `word`, `admin`, `tally` | what operators ask |
@@ -47,7 +46,6 @@ mod reconfig;
 mod sasl;
 mod settings;
 mod tally;
-pub mod tls;
 mod word;
 mod write;
 
@@ -62,11 +60,11 @@ pub use word::VERSION;
 pub use crate::process::wall_ms;
 
 use desk::{Waiter, read as look};
-use tls::Tls;
 
 use crate::planted::{self, Bug};
 use crate::proposal::Action;
 use crate::replica::{Proposal, Replica};
+use crate::tls::{self, Tls};
 
 /// After a failed accept: file descriptors do not come back at once.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);

@@ -23,9 +23,9 @@ use crate::log::Limits;
 use crate::member::{Member, MemberConfig, MemberError, NOWHERE, PeerConfig, Snapshots};
 use crate::network::Tcp;
 use crate::replica::{Replica as _, Standing};
-use crate::serve::tls::{TlsSettings, WrongStore};
 use crate::serve::{Desk, Users, serve, wall_ms};
 use crate::snapshot::SnapshotError;
+use crate::tls::{MembersTls, Tls, TlsSettings, WrongStore};
 use crate::zoo_cfg::{Mistake, ZooCfg, jaas_users, my_id};
 use crate::zookeeper::ImportError;
 
@@ -60,6 +60,8 @@ pub struct ServerConfig {
     pub users: Users,
     /// How clients come by TLS, if they do.
     pub tls: Option<TlsSettings>,
+    /// How members do.
+    pub members_tls: Option<MembersTls>,
 }
 
 /// Why the files do not say what to do.
@@ -126,11 +128,13 @@ impl ServerConfig {
             .as_deref()
             .map(|file| readable(file, help));
         let users = users.transpose()?.unwrap_or_default();
-        let tls = zoo.tls();
-        let tls = tls.map_err(|mistake| ConfigError::Wrong(file.to_owned(), vec![mistake]))?;
+        let wrong = |mistake| ConfigError::Wrong(file.to_owned(), vec![mistake]);
+        let tls = zoo.tls().map_err(wrong)?;
+        let members_tls = zoo.members_tls().map_err(wrong)?;
         Ok(Self {
             zoo,
             tls,
+            members_tls,
             member,
             users: jaas_users(&users),
         })
@@ -252,6 +256,8 @@ pub struct Server {
     desk: Arc<Desk>,
     member: Arc<Member<Folder>>,
     doors: Doors,
+    /// What members know each other by, if they do.
+    guard: Option<Arc<Tls>>,
     number: u64,
     lock: File,
 }
@@ -264,6 +270,7 @@ impl Server {
     /// [`ServerError`]; nothing is left running then.
     pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
         let doors = Doors::open(&config).await?;
+        let (network, guard) = network(config.members_tls.as_ref())?;
         let zoo = &config.zoo;
         let folder = config.folder();
         if !folder.exists() && zoo.data_dir.join(FOLDER_OF_ZOOKEEPER).exists() {
@@ -285,11 +292,12 @@ impl Server {
             seed: u64::from_ne_bytes(seed),
             time_ms: wall_ms,
         };
-        let member = Member::start(member, disk, Tcp, desk.sink()).await;
+        let member = Member::start(member, disk, network, desk.sink()).await;
         Ok(Self {
             desk,
             member: Arc::new(member.map_err(ServerError::Member)?),
             doors,
+            guard,
             number: config.member.cast_unsigned(),
             lock,
         })
@@ -335,11 +343,13 @@ impl Server {
             desk,
             member,
             doors,
+            guard,
             number,
             lock,
         } = self;
         let ended = tokio::select! {
-            never = serve(desk, Arc::clone(&member), doors.clients) => match never {},
+            never = serve(Arc::clone(&desk), Arc::clone(&member), doors.clients) => match never {},
+            never = keep_fresh(guard, &desk) => match never {},
             never = tell(number, &member, observer) => match never {},
             error = member.failed() => Err(ServerError::Member(error)),
             () = shutdown => Ok(()),
@@ -349,6 +359,27 @@ impl Server {
         }
         drop(lock);
         ended
+    }
+}
+
+/// How members come to each other.
+fn network(tls: Option<&MembersTls>) -> Result<(Tcp, Option<Arc<Tls>>), ServerError> {
+    let Some(MembersTls {
+        settings,
+        is_spoken,
+    }) = tls
+    else {
+        return Ok((Tcp::default(), None));
+    };
+    let tls = Tls::load(settings.clone()).map_err(ServerError::Tls)?;
+    let network = Tcp::guarded(Arc::clone(&tls), *is_spoken);
+    Ok((network, Some(tls)))
+}
+
+async fn keep_fresh(guard: Option<Arc<Tls>>, desk: &Desk) -> Infallible {
+    match guard {
+        Some(tls) => tls.keep_fresh(|wrong| desk.fault(&wrong)).await,
+        None => std::future::pending().await,
     }
 }
 

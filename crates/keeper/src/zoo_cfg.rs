@@ -9,8 +9,8 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use crate::serve::tls::TlsSettings;
 use crate::serve::{Settings, Users, WithoutQuorum};
+use crate::tls::{MembersTls, TlsSettings};
 
 mod member;
 mod proof;
@@ -77,7 +77,8 @@ pub struct ZooCfg {
     pub members: BTreeMap<i64, Member>,
     /// Containers and nodes with a time to live are looked through this often, in milliseconds.
     pub container_check_ms: u32,
-    /// Keys about TLS, as they stand there; [`ZooCfg::tls`] understands them.
+    /// Keys about TLS, as they stand there; [`ZooCfg::tls`] and [`ZooCfg::members_tls`] understand
+    /// them.
     pub tls: BTreeMap<String, String>,
     /// Keys that mean nothing here, with their values: tuning of the Java server.
     pub unknown: BTreeMap<String, String>,
@@ -125,17 +126,6 @@ impl Line<'_> {
     fn number<T: std::str::FromStr>(&self) -> Result<T, Mistake> {
         let wrong = |_| self.wrong(format!("{:?} is no number that fits here", self.value));
         self.value.parse().map_err(wrong)
-    }
-
-    /// Passed over, members would speak in the open although the file says that they do not.
-    fn is_off(&self) -> Result<(), Mistake> {
-        if self.switch()? {
-            return Err(self.wrong(
-                "members do not encrypt what they say to each other; put them into a network of \
-                 their own or a tunnel, and leave this out",
-            ));
-        }
-        Ok(())
     }
 
     fn switch(&self) -> Result<bool, Mistake> {
@@ -311,7 +301,6 @@ impl ZooCfg {
                 };
             },
             "jute.maxbuffer" => self.message_bytes_max = line.number()?,
-            "sslQuorum" => line.is_off()?,
             key => match key.strip_prefix("server.") {
                 Some(number) => {
                     let number = number
@@ -382,6 +371,16 @@ impl ZooCfg {
             )));
         }
         Ok(tls)
+    }
+
+    /// How members come to each other by TLS; `None` when they speak in the open.
+    ///
+    /// # Errors
+    ///
+    /// The first key that is wrong, or missing.
+    pub fn members_tls(&self) -> Result<Option<MembersTls>, Mistake> {
+        let mistake = |(key, what)| Mistake { line: 0, key, what };
+        MembersTls::read(&self.tls).map_err(mistake)
     }
 
     /// Where this member's clients come to: the address, if one is named, and the port.

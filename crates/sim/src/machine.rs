@@ -339,11 +339,12 @@ async fn accept(desk: &Arc<Desk>, member: &Arc<SimulatedMember>, mut incoming: I
         tokio::select! {
             biased;
             accepted = incoming.accept() => {
-                let Ok(stream) = accepted else { return };
+                let Ok(opening) = accepted else { return };
                 count = count.wrapping_add(1);
                 let peer = SocketAddr::from(([10, 0, 0, 1], count));
                 let (desk, member) = (Arc::clone(desk), Arc::clone(member));
                 connections.spawn(own(async move {
+                    let Ok(stream) = opening.await else { return };
                     attend(&desk, &member, peer, tokio::io::split(stream)).await;
                 }));
             },

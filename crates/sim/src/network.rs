@@ -6,6 +6,7 @@
 //! nothing, not even goodbye, until it is there again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::{Ready, ready};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -252,11 +253,10 @@ impl Network for Host {
 
 impl Listener for Incoming {
     type Stream = Stream;
+    type Opening = Ready<io::Result<Stream>>;
 
-    async fn accept(&mut self) -> io::Result<Stream> {
-        self.0
-            .recv()
-            .await
-            .ok_or_else(|| io::ErrorKind::AddrInUse.into())
+    async fn accept(&mut self) -> io::Result<Self::Opening> {
+        let stream = self.0.recv().await.ok_or(io::ErrorKind::AddrInUse)?;
+        Ok(ready(Ok(stream)))
     }
 }

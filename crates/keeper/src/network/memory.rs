@@ -4,6 +4,7 @@
 //! is cut are late, not lost: they go on when the cut heals, unless somebody gave up before.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::{Ready, ready};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -186,12 +187,11 @@ async fn pump(
 
 impl Listener for Incoming {
     type Stream = DuplexStream;
+    type Opening = Ready<io::Result<DuplexStream>>;
 
-    async fn accept(&mut self) -> io::Result<DuplexStream> {
-        self.0
-            .recv()
-            .await
-            .ok_or_else(|| io::ErrorKind::AddrInUse.into())
+    async fn accept(&mut self) -> io::Result<Self::Opening> {
+        let stream = self.0.recv().await.ok_or(io::ErrorKind::AddrInUse)?;
+        Ok(ready(Ok(stream)))
     }
 }
 
@@ -202,7 +202,8 @@ mod tests {
     async fn pair(network: &MemoryNetwork) -> (DuplexStream, DuplexStream) {
         let mut incoming = network.host("b").listen("b").await.expect("listens");
         let near = network.host("a").connect("b").await.expect("connects");
-        (near, incoming.accept().await.expect("accepts"))
+        let far = incoming.accept().await.expect("accepts").await;
+        (near, far.expect("opens"))
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use mainstay_core::random::Random;
 use mainstay_core::retry::{Backoff, BackoffConfig, Jitter};
-use tokio::io::{AsyncRead, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -262,6 +262,7 @@ impl<N: Network> Carrier<N> {
         let mut frames = FrameReader::new(read);
         let mut way = UnderWay::default();
         let mut heard = Instant::now();
+        let mut unsent = false;
         loop {
             let owed = !way.waiting.is_empty();
             let unwritten = way.written < way.out.len();
@@ -278,11 +279,10 @@ impl<N: Network> Carrier<N> {
                         }
                     },
                 },
-                written = write.write(&way.out[way.written..]), if unwritten => {
-                    way.wrote(written?);
-                    if way.out.is_empty() {
-                        write.flush().await?;
-                    }
+                sent = send(&mut write, &way.out[way.written..]), if unwritten || unsent => {
+                    let bytes = sent?;
+                    way.wrote(bytes);
+                    unsent = bytes > 0;
                 },
                 answered = answer(&mut frames, &mut way.waiting) => {
                     answered?;
@@ -293,6 +293,19 @@ impl<N: Network> Carrier<N> {
                 },
             }
         }
+    }
+}
+
+/// Hands some bytes over, or, when there are none, sees to it that those before are on their way:
+/// where what is written is also kept, answers are read meanwhile. How many bytes; giving up while
+/// it waits loses nothing.
+async fn send<W: AsyncWrite + Unpin>(write: &mut W, bytes: &[u8]) -> io::Result<usize> {
+    if bytes.is_empty() {
+        return write.flush().await.map(|()| 0);
+    }
+    match write.write(bytes).await? {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        written => Ok(written),
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
@@ -27,7 +27,7 @@ const UNDER_WAY_MAX: usize = 1_024;
 /// Connections at once: those of every member, and of many that should not be here.
 const CONNECTIONS_MAX: usize = 256;
 
-/// How long a greeting may take.
+/// How long a handshake and a greeting may take.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often somebody who waits for an answer hears that this member is there.
@@ -64,9 +64,9 @@ pub(super) async fn serve<N: Network, A: Answers>(
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => {
-                if let Ok(stream) = accepted {
+                if let Ok(opening) = accepted {
                     let answers = Arc::clone(&answers);
-                    connections.spawn(own(connection::<N, A>(stream, greeting.clone(), answers)));
+                    connections.spawn(own(connection(opening, greeting.clone(), answers)));
                 } else {
                     sleep(ACCEPT_BACKOFF).await;
                 }
@@ -119,12 +119,17 @@ impl Out {
     }
 }
 
-async fn connection<N: Network, A: Answers>(
-    mut stream: N::Stream,
+async fn connection<S: AsyncRead + AsyncWrite + Unpin, A: Answers>(
+    opening: impl Future<Output = io::Result<S>>,
     greeting: (Greeting, Arc<Seats>),
     answers: Arc<A>,
 ) -> io::Result<()> {
-    let from = timeout(GREETING_TIMEOUT, greet(&mut stream, greeting)).await??;
+    let met = async {
+        let mut stream = opening.await?;
+        let from = greet(&mut stream, greeting).await?;
+        io::Result::Ok((stream, from))
+    };
+    let (stream, from) = timeout(GREETING_TIMEOUT, met).await??;
     answers.greeted(from).await;
     let (read, mut write) = tokio::io::split(stream);
     let mut frames = FrameReader::new(read);
@@ -164,7 +169,7 @@ async fn connection<N: Network, A: Answers>(
 /// Says who this member is; the answer is who the other one is.
 async fn greet<S>(stream: &mut S, (mut mine, seats): (Greeting, Arc<Seats>)) -> io::Result<u64>
 where
-    S: tokio::io::AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     let theirs = Greeting::receive(stream).await?;
     mine.wanted = theirs.member;

@@ -186,7 +186,7 @@ impl Desk {
     }
 
     /// Something went wrong that operators should hear of.
-    pub(super) fn fault(&self, what: &dyn fmt::Display) {
+    pub(crate) fn fault(&self, what: &dyn fmt::Display) {
         let mut faults = lock(&self.faults);
         *faults = (faults.0 + 1, what.to_string());
     }

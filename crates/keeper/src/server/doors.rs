@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use super::{ServerConfig, ServerError, address};
 use crate::serve::Listeners;
-use crate::serve::tls::Tls;
+use crate::tls::Tls;
 
 /// ZooKeeper's port for clients.
 const CLIENT_PORT: u16 = 2_181;

@@ -127,6 +127,11 @@ fn a_missing_myid_is_named_with_what_to_write_into_it() {
 
 /// Three members' files. Their numbers begin with 0, which is one like the others.
 fn ensemble(folder: &TempDir) -> Vec<ServerConfig> {
+    ensemble_with(folder, "")
+}
+
+/// Three members' files that say `more`.
+fn ensemble_with(folder: &TempDir, more: &str) -> Vec<ServerConfig> {
     let ports: Vec<u16> = (0..3)
         .map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"))
         .map(|listener| listener.local_addr().expect("an address").port())
@@ -138,7 +143,7 @@ fn ensemble(folder: &TempDir) -> Vec<ServerConfig> {
             fs::write(data.join("myid"), id.to_string()).expect("a file");
             let mut text = format!(
                 "dataDir={}\nclientPort=0\nclientPortAddress=127.0.0.1\n\
-                 4lw.commands.whitelist=*\n",
+                 4lw.commands.whitelist=*\n{more}",
                 data.display()
             );
             for (port, id) in ports.iter().zip(0..) {
@@ -244,4 +249,45 @@ async fn a_wrong_key_store_is_an_error_of_the_start_that_names_it() {
         half.to_string().contains("ssl.trustStore.location"),
         "{half}"
     );
+}
+
+#[tokio::test]
+async fn members_agree_by_tls_and_one_that_speaks_in_the_open_hears_nothing() {
+    let folder = TempDir::new().expect("a folder");
+    let pem = |name: &str, content: &[u8]| {
+        let file = folder.path().join(name);
+        fs::write(&file, content).expect("a file");
+        file.display().to_string()
+    };
+    let own = pem("own.pem", include_bytes!("../network/tcp/tests/here.pem"));
+    let authority = include_bytes!("../network/tcp/tests/authority.pem");
+    let authority = pem("authority.pem", authority);
+    let guarded = format!(
+        "sslQuorum=true\nssl.quorum.keyStore.location={own}\n\
+         ssl.quorum.trustStore.location={authority}\n"
+    );
+    let mut configs = ensemble_with(&folder, &guarded);
+    configs[2].members_tls = None;
+    let mut servers = Vec::new();
+    for config in &configs {
+        servers.push(Server::start(config.clone()).await.expect("it starts"));
+    }
+    let addresses: Vec<_> = servers.iter().map(Server::address).collect();
+    let (stop, _) = tokio::sync::broadcast::channel::<()>(1);
+    let running = servers.into_iter().map(|server| {
+        let mut stopped = stop.subscribe();
+        server.run((), async move { drop(stopped.recv().await) })
+    });
+    let looking = async {
+        // The one that leads commits its first entry with the other's vote.
+        for address in &addresses[..2] {
+            told(*address, "Zxid: 0x1").await;
+        }
+        let third = word(addresses[2], "srvr").await;
+        assert!(third.contains("Zxid: 0x0\nMode: read-only\n"), "{third}");
+        stop.send(()).expect("they listen");
+    };
+    let (ended, ()) = tokio::join!(futures_util::future::join_all(running), looking);
+    let ended: Result<(), _> = ended.into_iter().collect();
+    ended.expect("clean stops");
 }

@@ -87,14 +87,17 @@ proptest! {
 fn what_would_be_less_strict_than_the_file_says_is_a_mistake() {
     let with = |lines: &str| ZooCfg::read(&format!("dataDir=/d\nclientPort=1\n{lines}"));
     for (lines, named) in [
-        ("sslQuorum=true", "sslQuorum"),
+        ("reconfigEnabled=perhaps", "reconfigEnabled"),
         ("enforce.auth.enabled=true", "enforce.auth.schemes"),
     ] {
         let mistakes = with(lines).expect_err(lines);
         assert_eq!(mistakes.len(), 1, "{mistakes:?}");
         assert_eq!(mistakes[0].key, named);
     }
-    assert!(with("sslQuorum=false").is_ok());
+    let members = |lines| with(lines).expect("read later").members_tls();
+    let mistake = members("sslQuorum=true").expect_err("no key store");
+    assert_eq!(mistake.key, "ssl.quorum.keyStore.location");
+    assert_eq!(members("sslQuorum=false"), Ok(None));
 }
 
 #[test]

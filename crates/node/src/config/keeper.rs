@@ -62,6 +62,7 @@ pub(super) fn read(section: &Section<'_, '_>, data_dir: &Path) -> Option<ServerC
         member,
         users: BTreeMap::new(),
         tls: None,
+        members_tls: None,
     })
 }
 

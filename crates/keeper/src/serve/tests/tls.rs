@@ -9,8 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::*;
-use crate::serve::tls::{ClientAuth, Store, Tls, TlsSettings, Versions};
 use crate::serve::{Listeners, serve};
+use crate::tls::{ClientAuth, Store, Tls, TlsSettings, Versions};
 
 mod stores;
 
@@ -38,6 +38,7 @@ fn settings(folder: &Path) -> TlsSettings {
         cipher_suites: None,
         super_user: None,
         is_unified: true,
+        calls: None,
     }
 }
 

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const STORE: &[u8] = include_bytes!("../tests/tls/server.jks");
+    const STORE: &[u8] = include_bytes!("../serve/tests/tls/server.jks");
 
     #[test]
     fn a_file_of_keytool_is_read_with_its_password_and_with_no_other() {

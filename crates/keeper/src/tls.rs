@@ -1,4 +1,4 @@
-//! TLS: clients whom nobody listens to, and who may be known by their certificate.
+//! TLS: clients and members whom nobody listens to, and who are known by their certificate.
 //!
 //! Prevents a key store that fails at the first client rather than at the start, and a restart of
 //! a member because a certificate was renewed: files are read again when they change, and a file
@@ -10,25 +10,27 @@
 //! | `store`, `content` | files of keys and certificates |
 //! | `jks`, `pkcs12` | two formats of them; the third is PEM |
 //! | `certificate`, `name`, `der` | who a certificate names, in Java's words |
-//! | `client` | whose certificate is believed |
+//! | `callers`, `called` | whose certificate is believed, by `trust` |
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 use std::{fmt, io};
 
+use rustls::ClientConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, sleep};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, client};
 
+mod called;
+mod callers;
 mod certificate;
-mod client;
 mod content;
 mod der;
 mod jks;
@@ -36,13 +38,16 @@ mod name;
 mod pkcs12;
 mod settings;
 mod store;
+mod trust;
 
-pub use settings::{ClientAuth, Store, TlsSettings, Versions, Wrong};
+pub use settings::{Calls, ClientAuth, MembersTls, Store, TlsSettings, Versions, Wrong};
 pub use store::WrongStore;
 
+use called::Called;
+use callers::Callers;
 use certificate::Certificate;
-use client::Clients;
 use content::Key;
+use trust::Trust;
 
 use crate::process::{blocking, wall_ms};
 
@@ -59,6 +64,8 @@ pub struct Tls {
 /// What was made of the files.
 struct Serving {
     config: Arc<ServerConfig>,
+    /// For those whom this end calls itself.
+    calling: Option<Arc<ClientConfig>>,
     /// When the own certificate ends, in seconds since 1970.
     expires_s: i64,
     /// The files as they were.
@@ -139,7 +146,7 @@ impl Tls {
         clippy::infinite_loop,
         reason = "the type says that it does not end; the lint knows `!` only"
     )]
-    pub(super) async fn keep_fresh(
+    pub(crate) async fn keep_fresh(
         self: &Arc<Self>,
         tell: impl Fn(WrongStore) + Send,
     ) -> std::convert::Infallible {
@@ -169,14 +176,50 @@ impl Tls {
         self.read(|serving| serving.seen == seen)
     }
 
-    /// The handshake with a client.
-    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    /// The handshake with somebody who came.
+    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let config = self.read(|serving| Arc::clone(&serving.config));
         TlsAcceptor::from(config).accept(stream).await
     }
 
+    /// The handshake with somebody who was called as `host`.
+    pub(crate) async fn call(
+        &self,
+        host: ServerName<'static>,
+        stream: TcpStream,
+    ) -> io::Result<client::TlsStream<TcpStream>> {
+        let calling = self.read(|serving| serving.calling.clone());
+        let calling = calling.ok_or(io::ErrorKind::Unsupported)?;
+        TlsConnector::from(calling).connect(host, stream).await
+    }
+
+    /// Whether who came is one of `hosts` by the certificate that it showed; always, where names are
+    /// not asked for.
+    pub(crate) fn is_one_of<'a>(
+        &self,
+        stream: &TlsStream<TcpStream>,
+        hosts: impl IntoIterator<Item = &'a ServerName<'static>>,
+    ) -> bool {
+        if !self
+            .settings
+            .calls
+            .as_ref()
+            .is_some_and(|calls| calls.by_name)
+        {
+            return true;
+        }
+        let (_, session) = stream.get_ref();
+        let shown = session.peer_certificates().and_then(<[_]>::first);
+        let is_named = |shown| {
+            hosts
+                .into_iter()
+                .any(|host| called::names(shown, host).is_ok())
+        };
+        shown.is_some_and(is_named)
+    }
+
     /// Who the client's certificate names, if it showed one: schemes and names.
-    pub(super) fn identities(&self, stream: &TlsStream<TcpStream>) -> Vec<(&'static str, String)> {
+    pub(crate) fn identities(&self, stream: &TlsStream<TcpStream>) -> Vec<(&'static str, String)> {
         let (_, session) = stream.get_ref();
         let shown = session.peer_certificates().and_then(<[_]>::first);
         let named = |shown: &CertificateDer<'_>| {
@@ -208,13 +251,28 @@ impl Serving {
         let mut versions = Vec::new();
         versions.extend(settings.versions.v1_3.then_some(&TLS13));
         versions.extend(settings.versions.v1_2.then_some(&TLS12));
+        let certified = Arc::new(SingleCertAndKey::from(certified));
         let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&versions)
             .map_err(|error| store.wrong(error))?
-            .with_client_cert_verifier(clients(settings, &provider)?)
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+            .with_client_cert_verifier(callers(settings, &provider)?)
+            .with_cert_resolver(Arc::<SingleCertAndKey>::clone(&certified));
+        let calling = match &settings.calls {
+            None => None,
+            Some(calls) => {
+                let called = Called::new(trust(&calls.trusted, &provider)?, calls.by_name);
+                let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+                    .with_protocol_versions(&versions)
+                    .map_err(|error| store.wrong(error))?
+                    .dangerous()
+                    .with_custom_certificate_verifier(Arc::new(called))
+                    .with_client_cert_resolver(certified);
+                Some(Arc::new(config))
+            },
+        };
         Ok(Self {
             config: Arc::new(config),
+            calling,
             expires_s,
             seen,
         })
@@ -266,7 +324,11 @@ fn certified(
     Ok((CertifiedKey::new(chain, key), expires_s))
 }
 
-fn clients(
+fn trust(store: &Store, provider: &CryptoProvider) -> Result<Trust, WrongStore> {
+    Trust::new(store.trusted()?, provider).map_err(|error| store.wrong(error))
+}
+
+fn callers(
     settings: &TlsSettings,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, WrongStore> {
@@ -275,9 +337,8 @@ fn clients(
         ClientAuth::Want(store) => (store, false),
         ClientAuth::None => return Ok(WebPkiClientVerifier::no_client_auth()),
     };
-    let clients = Clients::new(store.trusted()?, is_needed, provider);
-    let clients = clients.map_err(|error| store.wrong(error))?;
-    Ok(Arc::new(clients))
+    let trust = trust(store, provider)?;
+    Ok(Arc::new(Callers::new(trust, is_needed, provider)))
 }
 
 fn seen(settings: &TlsSettings) -> Seen {
@@ -285,7 +346,10 @@ fn seen(settings: &TlsSettings) -> Seen {
         ClientAuth::Need(store) | ClientAuth::Want(store) => Some(store),
         ClientAuth::None => None,
     };
-    let stores = std::iter::once(&settings.key_store).chain(trust_store);
+    let called = settings.calls.as_ref().map(|calls| &calls.trusted);
+    let stores = std::iter::once(&settings.key_store)
+        .chain(trust_store)
+        .chain(called);
     let seen = stores.map(|store| {
         let facts = std::fs::metadata(&store.file).ok()?;
         Some((facts.modified().ok()?, facts.len()))
@@ -293,8 +357,8 @@ fn seen(settings: &TlsSettings) -> Seen {
     seen.collect()
 }
 
-/// Whether a client begins with TLS: with a handshake's record.
-pub(super) async fn is_spoken(stream: &TcpStream) -> bool {
+/// Whether who came begins with TLS: with a handshake's record.
+pub(crate) async fn is_spoken(stream: &TcpStream) -> bool {
     const HANDSHAKE: u8 = 0x16;
     let mut first = [0];
     matches!(stream.peek(&mut first).await, Ok(1)) && first[0] == HANDSHAKE

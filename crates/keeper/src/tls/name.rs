@@ -26,6 +26,24 @@ pub(super) fn text(name: &[u8]) -> Result<String, NotDer> {
     Ok(texts.join(","))
 }
 
+/// The most specific common name in it, if there is one that is text.
+pub(super) fn common(name: &[u8]) -> Result<Option<String>, NotDer> {
+    let mut parts = Der::new(name).inside(SEQUENCE)?;
+    let mut common = None;
+    while !parts.is_empty() {
+        let mut attributes = parts.inside(SET)?;
+        while !attributes.is_empty() {
+            let mut attribute = attributes.inside(SEQUENCE)?;
+            let kind = attribute.expect(OID)?.body;
+            let value = attribute.next()?;
+            if keyword(kind) == Some("CN") {
+                common = string(value.tag, value.body);
+            }
+        }
+    }
+    Ok(common)
+}
+
 /// One part, which may have several attributes.
 fn part(mut attributes: Der<'_>) -> Result<String, NotDer> {
     let mut texts = Vec::new();
@@ -169,6 +187,14 @@ mod tests {
     }
 
     #[test]
+    fn the_common_name_is_the_last_one_that_is_text() {
+        let part = |value: &[u8]| item(SET, &attribute(&[0x55, 4, 3], UTF8, value));
+        let name = item(SEQUENCE, &[part(b"all"), part(b"host-1")].concat());
+        assert_eq!(common(&name), Ok(Some("host-1".to_owned())));
+        assert_eq!(common(&item(SEQUENCE, &[])), Ok(None));
+    }
+
+    #[test]
     fn object_identifiers_are_written_in_digits() {
         assert_eq!(dotted(&[0x55, 4, 5]), "2.5.4.5");
         assert_eq!(dotted(&[0x88, 0x37, 3]), "2.999.3");
@@ -178,6 +204,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
             drop(text(&bytes));
+            drop(common(&bytes));
             drop(dotted(&bytes));
         }
     }

@@ -83,13 +83,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const KEYTOOL: &[u8] = include_bytes!("../tests/tls/keytool.p12");
-    const LEGACY: &[u8] = include_bytes!("../tests/tls/legacy.p12");
-    const OPENSSL: &[u8] = include_bytes!("../tests/tls/openssl.p12");
-    const OPEN: &[u8] = include_bytes!("../tests/tls/open.p12");
-    const TRUST: &[u8] = include_bytes!("../tests/tls/trust.p12");
-    const TWO: &[u8] = include_bytes!("../tests/tls/two.p12");
-    const JKS: &[u8] = include_bytes!("../tests/tls/server.jks");
+    const KEYTOOL: &[u8] = include_bytes!("../serve/tests/tls/keytool.p12");
+    const LEGACY: &[u8] = include_bytes!("../serve/tests/tls/legacy.p12");
+    const OPENSSL: &[u8] = include_bytes!("../serve/tests/tls/openssl.p12");
+    const OPEN: &[u8] = include_bytes!("../serve/tests/tls/open.p12");
+    const TRUST: &[u8] = include_bytes!("../serve/tests/tls/trust.p12");
+    const TWO: &[u8] = include_bytes!("../serve/tests/tls/two.p12");
+    const JKS: &[u8] = include_bytes!("../serve/tests/tls/server.jks");
 
     fn right(file: &[u8]) -> KeyStore {
         read(file, "apassword").expect("keytool or openssl wrote it")

@@ -1,19 +1,16 @@
-//! Which certificates of clients are believed.
+//! What a trust store vouches for besides chains that end in it.
 //!
-//! Prevents a client that Apache ZooKeeper lets in from being turned away, and nothing more than
+//! Prevents somebody whom Apache ZooKeeper believes from being turned away, and nothing more than
 //! that: chains are checked by webpki, which knows version 3 alone. What it does not know, and
 //! Java does, is a certificate of version 1 that an authority of the trust store signed itself,
 //! and one that lies in the trust store as it is.
 
-use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key,
 };
-use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved,
     RootCertStore, SignatureScheme,
@@ -24,50 +21,63 @@ use super::certificate::Certificate;
 
 const BAD_ENCODING: Error = Error::InvalidCertificate(CertificateError::BadEncoding);
 
-/// Checks clients.
-pub(super) struct Clients {
+/// The certificates of a trust store.
+#[derive(Debug)]
+pub(super) struct Trust {
     trusted: Vec<CertificateDer<'static>>,
-    /// For chains of version 3; `None` when nothing in the trust store can be the end of one.
-    chains: Option<Arc<dyn ClientCertVerifier>>,
-    names: Vec<DistinguishedName>,
-    algorithms: WebPkiSupportedAlgorithms,
-    is_needed: bool,
+    /// Whom they name.
+    pub(super) names: Vec<DistinguishedName>,
+    /// Those that chains may end in.
+    pub(super) roots: Arc<RootCertStore>,
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl fmt::Debug for Clients {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clients")
-            .field("names", &self.names)
-            .field("is_needed", &self.is_needed)
-            .finish_non_exhaustive()
-    }
+/// Reads a certificate that the other end showed.
+pub(super) fn shown<'a>(der: &'a CertificateDer<'_>) -> Result<Certificate<'a>, Error> {
+    Certificate::read(der).map_err(|_| BAD_ENCODING)
 }
 
-impl Clients {
+impl Trust {
     /// An error when a certificate of the trust store is none.
     pub(super) fn new(
         trusted: Vec<CertificateDer<'static>>,
-        is_needed: bool,
-        provider: &Arc<CryptoProvider>,
+        provider: &CryptoProvider,
     ) -> Result<Self, Error> {
         let mut roots = RootCertStore::empty();
         let mut names = Vec::new();
         for certificate in &trusted {
-            let known = Certificate::read(certificate).map_err(|_| BAD_ENCODING)?;
+            let known = shown(certificate)?;
             names.push(DistinguishedName::from(known.subject.to_vec()));
             if known.version == 3 {
                 roots.add(certificate.clone())?;
             }
         }
-        let chains =
-            WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider));
         Ok(Self {
             trusted,
-            chains: chains.build().ok(),
             names,
+            roots: roots.into(),
             algorithms: provider.signature_verification_algorithms,
-            is_needed,
         })
+    }
+
+    /// Whether it vouches for a certificate without a chain; an error when it does, and the
+    /// certificate is not valid at this time.
+    pub(super) fn knows(
+        &self,
+        der: &CertificateDer<'_>,
+        certificate: &Certificate<'_>,
+        now: UnixTime,
+    ) -> Result<bool, Error> {
+        let is_known = self.trusted.iter().any(|trusted| {
+            trusted == der
+                || certificate.version == 1
+                    && Certificate::read(trusted)
+                        .is_ok_and(|issuer| self.is_signed_by(certificate, &issuer))
+        });
+        if is_known && !certificate.is_valid_at(now) {
+            return Err(CertificateError::Expired.into());
+        }
+        Ok(is_known)
     }
 
     fn is_signed_by(&self, certificate: &Certificate<'_>, issuer: &Certificate<'_>) -> bool {
@@ -81,53 +91,14 @@ impl Clients {
             })
     }
 
-    /// Whether Java would believe a certificate without a chain.
-    fn is_known(&self, der: &CertificateDer<'_>, certificate: &Certificate<'_>) -> bool {
-        self.trusted.iter().any(|trusted| {
-            trusted == der
-                || certificate.version == 1
-                    && Certificate::read(trusted)
-                        .is_ok_and(|issuer| self.is_signed_by(certificate, &issuer))
-        })
-    }
-}
-
-impl ClientCertVerifier for Clients {
-    fn client_auth_mandatory(&self) -> bool {
-        self.is_needed
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &self.names
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        let certificate = Certificate::read(end_entity).map_err(|_| BAD_ENCODING)?;
-        if self.is_known(end_entity, &certificate) {
-            return if certificate.is_valid_at(now) {
-                Ok(ClientCertVerified::assertion())
-            } else {
-                Err(CertificateError::Expired.into())
-            };
-        }
-        match &self.chains {
-            Some(chains) => chains.verify_client_cert(end_entity, intermediates, now),
-            None => Err(CertificateError::UnknownIssuer.into()),
-        }
-    }
-
-    fn verify_tls12_signature(
+    /// Whether a handshake of version 1.2 was signed with the certificate's key.
+    pub(super) fn tls12_signature(
         &self,
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let certificate = Certificate::read(certificate).map_err(|_| BAD_ENCODING)?;
+        let certificate = shown(certificate)?;
         let mut known = self.algorithms.mapping.iter();
         let (_, algorithms) = known
             .find(|(scheme, _)| *scheme == signed.scheme)
@@ -145,18 +116,19 @@ impl ClientCertVerifier for Clients {
         }
     }
 
-    fn verify_tls13_signature(
+    /// Whether a handshake of version 1.3 was signed with the certificate's key.
+    pub(super) fn tls13_signature(
         &self,
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let certificate = Certificate::read(certificate).map_err(|_| BAD_ENCODING)?;
+        let certificate = shown(certificate)?;
         let key = SubjectPublicKeyInfoDer::from(certificate.key_info);
         verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms)
     }
 
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+    pub(super) fn schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
 }
