@@ -86,8 +86,8 @@ pub struct Config {
     /// [`PROBES_MAX`]. Default: 3.
     pub probes: NonZeroU32,
     /// Share of bad probes, failed or slow, that opens the circuit again; reached is enough.
-    /// `None`: as `error_rate` (without it the rate of slow calls) and `consecutive` say. Default:
-    /// `None`.
+    /// `None`: as `error_rate` (without it the rate of slow calls) and `consecutive` say.
+    /// Default: `None`.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::share_or_off")
