@@ -48,8 +48,8 @@ const EARLY_REACH: f64 = 40.0;
     serde(default, deny_unknown_fields)
 )]
 pub struct Config {
-    /// How long an answer is as good as a new one: above zero, at most [`DURATION_MAX`]. Default: 1
-    /// min.
+    /// How long an answer is as good as a new one: above zero, at most [`DURATION_MAX`].
+    /// Default: 1 min.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")

@@ -34,10 +34,10 @@ pub use mainstay_core::adjudicate::{
 /// How answers are judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// What it takes, and the quorum.
+    /// What it takes, and the quorum. Default: the majority, of however few.
     pub judge: Judge,
     /// When those who are still silent abstain; `None` waits for all who matter. More than zero,
-    /// and at most [`LIMIT_MAX`](crate::timeout::LIMIT_MAX).
+    /// and at most [`LIMIT_MAX`](crate::timeout::LIMIT_MAX). Default: `None`.
     pub total: Option<Duration>,
 }
 
@@ -93,12 +93,12 @@ pub enum NoVerdict<E> {
     /// These replicas cannot be judged; none was asked.
     #[error(transparent)]
     Replicas(#[from] ReplicasError),
-    /// The answers do not decide.
+    /// The answers do not decide: too few, or too different.
     #[error("no answer of {name}: {}", why.as_str())]
     Undecided {
         /// The adjudicator's name.
         name: Name,
-        /// Why.
+        /// Why they do not.
         why: Why,
         /// Who said what.
         tally: Tally,
@@ -129,7 +129,9 @@ impl<O: Observe> Adjudicator<O> {
     ///
     /// # Errors
     ///
-    /// [`NoVerdict`] when no answer is chosen, or the replicas cannot be judged.
+    /// [`NoVerdict::Undecided`] when no answer is chosen, and [`Why`]. [`NoVerdict::Config`] when
+    /// the replicas cannot be judged: none or too many, fewer than the quorum, or not as many as
+    /// weights.
     pub async fn call<T, E, F>(
         &self,
         replicas: impl IntoIterator<Item = F>,

@@ -34,8 +34,8 @@ pub const SCORE_LIMIT: u32 = 64;
 )]
 pub struct LocalHealthConfig {
     /// How often peers are checked. A check that is late by more than this shows a stall.
-    /// [`DURATION_MIN`](super::DURATION_MIN) to [`DURATION_MAX`](super::DURATION_MAX). Default: 1
-    /// s.
+    /// [`DURATION_MIN`](super::DURATION_MIN) to [`DURATION_MAX`](super::DURATION_MAX).
+    /// Default: 1 s.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")

@@ -47,8 +47,8 @@ pub struct PhiConfig {
     /// Intervals that are remembered: [`WINDOW_MIN`] to [`WINDOW_MAX`]. Default: 200.
     pub window: NonZeroU32,
     /// The deviation is taken to be at least this, however regular heartbeats were.
-    /// [`DURATION_MIN`](super::DURATION_MIN) to [`DURATION_MAX`](super::DURATION_MAX). Default: 100
-    /// ms.
+    /// [`DURATION_MIN`](super::DURATION_MIN) to [`DURATION_MAX`](super::DURATION_MAX).
+    /// Default: 100 ms.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
@@ -63,8 +63,8 @@ pub struct PhiConfig {
     )]
     pub pause_acceptable: Duration,
     /// The interval that is expected before the second heartbeat; its deviation is a quarter.
-    /// [`DURATION_MIN`](super::DURATION_MIN) to [`DURATION_MAX`](super::DURATION_MAX). Default: 1
-    /// s.
+    /// [`DURATION_MIN`](super::DURATION_MIN) to [`DURATION_MAX`](super::DURATION_MAX).
+    /// Default: 1 s.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
