@@ -53,24 +53,26 @@ const COARSE_LAG_MAX: Duration = Duration::from_millis(20);
     serde(default, deny_unknown_fields)
 )]
 pub struct Config {
-    /// Calls per `period`.
+    /// Calls per `period`. Default: that of [`RateConfig`].
     pub per_period: NonZeroU32,
-    /// The period, at most a year; at most one call per nanosecond fits in it.
+    /// The period, at most a year; at most one call per nanosecond fits in it. Default: that of
+    /// [`RateConfig`].
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::duration")
     )]
     pub period: Duration,
     /// Calls at once after a quiet time; one that takes longer than a year to earn is refused.
+    /// Default: that of [`RateConfig`].
     pub burst: NonZeroU32,
-    /// Calls that may wait for their turn; none when `None`. Timers count milliseconds: calls
-    /// that wait get a higher rate than a thousand per second only with a burst.
+    /// Calls that may wait for their turn; none when `None`. Timers count milliseconds: calls that
+    /// wait get a higher rate than a thousand per second only with a burst. Default: 256.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::or_off")
     )]
     pub queue: Option<NonZeroU32>,
-    /// How long one may wait; more than zero where there is a queue.
+    /// How long one may wait; more than zero where there is a queue. Default: 1 s.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::duration")
@@ -158,7 +160,7 @@ impl<O: Observe> RateLimiter<O> {
     ///
     /// # Errors
     ///
-    /// [`Rejection`] that says when to come back.
+    /// [`Rejection`] with [`Cause::RateReached`], which says when to come back.
     pub fn try_acquire(&self) -> Result<(), Rejection> {
         let limiter = &*self.0;
         if limiter.somebody_waits() {
@@ -175,8 +177,8 @@ impl<O: Observe> RateLimiter<O> {
     ///
     /// # Errors
     ///
-    /// [`Rejection`] that says when to come back, and not so when `calls` is more than the burst:
-    /// that can never pass.
+    /// [`Rejection`] with [`Cause::RateReached`], which says when to come back, and does not when
+    /// `calls` is more than the burst: that can never pass.
     pub fn try_acquire_n(&self, calls: NonZeroU32) -> Result<(), Rejection> {
         let limiter = &*self.0;
         if limiter.somebody_waits() {
@@ -198,7 +200,9 @@ impl<O: Observe> RateLimiter<O> {
     ///
     /// # Errors
     ///
-    /// [`Rejection`], at once, when the queue is full or the turn would come too late.
+    /// [`Rejection`], at once, with [`Cause::RateReached`] when the turn would come too late, and
+    /// with [`Cause::QueueFull`] when too many wait; both say when to come back. With
+    /// [`Cause::QueueWait`] when the turn has not come by the end of the wait all the same.
     pub async fn acquire(&self, deadline: Deadline) -> Result<(), Rejection> {
         match Turn::arrive(self, deadline)? {
             None => Ok(()),
@@ -320,7 +324,7 @@ impl<O> Builder<O> {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// The first of [`ConfigError`] that applies to the configuration.
     pub fn build(self) -> Result<RateLimiter<O>, ConfigError> {
         let (config, (), told) = self.into_parts();
         NoQueueWait::check(config.queue, config.queue_wait)?;
@@ -339,7 +343,7 @@ impl<O> Builder<O> {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// As [`build`](Self::build).
     pub fn build_keyed<K>(self, keys: NonZeroUsize) -> Result<KeyedRateLimiter<K, O>, ConfigError> {
         let (config, (), told) = self.into_parts();
         Ok(KeyedRateLimiter::new(config.quota()?, keys, told))

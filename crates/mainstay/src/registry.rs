@@ -55,14 +55,17 @@ pub trait Forgettable {
 /// let family = Breaker::builder("shop").family().unwrap();
 /// let overflow = family.breaker("others");
 /// let breakers = Registry::builder(move |host: &Arc<str>| family.breaker(Arc::clone(host)), overflow)
-///     .capacity(NonZeroUsize::new(1_000).unwrap())
+///     .capacity(NonZeroUsize::new(2).unwrap())
 ///     .build();
 ///
 /// let breaker = breakers.get(&Arc::from("10.0.0.1:80"));
 /// breaker.force_open();
+/// // A flood of keys takes no memory, and makes nobody forget the circuit that is open.
+/// for host in 2..1_000 {
+///     assert!(breakers.get(&Arc::from(format!("10.0.0.{host}:80"))).would_admit());
+/// }
+/// assert_eq!((breakers.len(), breakers.overflowed()), (2, 997));
 /// assert!(!breakers.get(&Arc::from("10.0.0.1:80")).would_admit());
-/// assert!(breakers.get(&Arc::from("10.0.0.2:80")).would_admit());
-/// assert_eq!(breakers.len(), 2);
 /// ```
 pub struct Registry<K, P>(Arc<Inner<K, P>>);
 
@@ -151,7 +154,7 @@ impl<K: Hash + Eq + Clone, P: Forgettable + Clone> Registry<K, P> {
         }
     }
 
-    /// Keys that have a policy of their own, or are about to.
+    /// Keys that have a policy of their own, or are about to; at most the capacity.
     pub fn len(&self) -> usize {
         self.0.len.load(Ordering::Relaxed)
     }

@@ -95,7 +95,7 @@ struct Plan<O> {
 pub struct Attempt {
     /// 1 for the first. Send it along, and the callee can tell a retry from a new call.
     pub number: u32,
-    /// When the whole call is over.
+    /// When the whole call is over; [`Deadline::NEVER`] when nothing limits it.
     pub deadline: Deadline,
 }
 
@@ -178,9 +178,10 @@ impl<O: Observe> Retry<O> {
     /// # Errors
     ///
     /// [`Error::Inner`] with the last attempt's error when no attempt is left or none would end in
-    /// time, [`Error::BudgetExhausted`] with it when the budget is used up, [`Error::Timeout`]
-    /// when the time was up during an attempt, and [`Error::Rejected`] when it was up before.
-    /// An answer that failed is returned as it is when there is no other attempt.
+    /// time, [`Error::BudgetExhausted`] with it when the budget is used up, [`Error::Timeout`] when
+    /// the time was up during an attempt, and [`Error::Rejected`] with
+    /// [`Cause::NoTime`](crate::error::Cause::NoTime) when it was up before. An answer that failed
+    /// is returned as it is when there is no other attempt.
     pub fn call_with<T, E>(
         &self,
         operation: impl AsyncFnMut(Attempt) -> Result<T, E>,
@@ -267,13 +268,13 @@ impl<O: Observe> Retry<O> {
 }
 
 impl<O: Observe> Builder<O> {
-    /// Attempts in all, the first included.
+    /// Attempts in all, the first included; 1 tries nothing again. 3, unless set.
     pub fn attempts(mut self, attempts: NonZeroU32) -> Self {
         self.retry.attempts = attempts;
         self
     }
 
-    /// The wait between attempts.
+    /// The wait between attempts. [`Backoff::default`], unless set.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.retry.backoff = backoff;
         self
