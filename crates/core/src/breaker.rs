@@ -65,7 +65,7 @@ use word::{Phase, Word};
 /// An [`Instant`] alone is the first lane: right for one thread, and slower for many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct At {
-    /// This moment.
+    /// When it comes in.
     pub now: Instant,
     /// The number of the thread that brings the result.
     pub lane: Lane,

@@ -28,10 +28,10 @@ pub use local_health::{LocalHealth, LocalHealthConfig, SCORE_LIMIT};
 pub use phi::{Phi, PhiConfig, WINDOW_MAX, WINDOW_MIN};
 pub use timeout::Timeout;
 
-/// Longest of all durations here: a peer that may be silent for a day is not watched.
+/// Longest of all durations here, 24 hours: a peer that may be silent for a day is not watched.
 pub const DURATION_MAX: Duration = Duration::from_hours(24);
 
-/// Shortest of all durations here: below, timers themselves are late.
+/// Shortest of all durations here, 1 ms: below, timers themselves are late.
 pub const DURATION_MIN: Duration = Duration::from_millis(1);
 
 /// How a peer is watched.

@@ -12,7 +12,7 @@ use crate::atomic::{AtomicU32, Ordering};
 use crate::random::{Random, SharedRandom};
 use crate::time::nanos;
 
-/// Longest latency that may be added: an hour is a mistake in the unit.
+/// Longest latency that may be added, an hour: more is a mistake in the unit.
 pub const LATENCY_MAX: Duration = Duration::from_hours(1);
 
 /// Which share of calls gets which fault; at most one each, so the shares add up to at most 1.

@@ -13,7 +13,7 @@ use core::time::Duration;
 use crate::random::Random;
 use crate::time::Instant;
 
-/// Longest of all durations here: a year is a mistake in the unit.
+/// Longest of all durations here, 365 days: more is a mistake in the unit.
 pub const DURATION_MAX: Duration = Duration::from_hours(365 * 24);
 
 /// Largest [`Config::early`]: beyond it, refreshing is all that a cache does.

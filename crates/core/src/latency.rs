@@ -30,10 +30,10 @@ pub const SAMPLES_MIN: u64 = 100;
 /// The relative error of a quantile: half a bucket, of which a power of two has 16.
 pub const ERROR_MAX: f64 = 1.0 / 32.0;
 
-/// Shortest span: below, the samples of a quiet service would never be enough.
+/// Shortest span, 10 ms: below, the samples of a quiet service would never be enough.
 pub const SPAN_MIN: Duration = Duration::from_millis(10);
 
-/// Longest span: beyond, it would be the latency of yesterday.
+/// Longest span, 24 hours: beyond, it would be the latency of yesterday.
 pub const SPAN_MAX: Duration = Duration::from_hours(24);
 
 /// Samples of a bucket are counted up to here: no number of threads gets from here to an overflow.

@@ -31,7 +31,7 @@ pub use future::BatchFuture;
 
 use gathering::Gathering;
 
-/// Longest window: who waits a minute for company has mistaken the unit.
+/// Longest window, a minute: who waits longer for company has mistaken the unit.
 pub const WINDOW_MAX: Duration = Duration::from_mins(1);
 
 /// How calls are gathered.

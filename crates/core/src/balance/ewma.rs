@@ -13,17 +13,17 @@ use core::time::Duration;
 use crate::atomic::{AtomicU64, Ordering};
 use crate::time::{Instant, nanos};
 
-/// Time constant: after this long, 37 % of an old value is left.
+/// Time constant, 10 s: after this long, 37 % of an old value is left.
 pub const DECAY: Duration = Duration::from_secs(10);
 
-/// Latency that an endpoint is taken to have until its first answer.
+/// Latency that an endpoint is taken to have until its first answer, 50 ms.
 pub const RTT_UNKNOWN: Duration = Duration::from_millis(50);
 
 /// A failed call weighs as if it had taken this many times the average, however fast it failed:
 /// else an endpoint that refuses at once looks like the best.
 pub const FAILURE_FACTOR: f64 = 2.0;
 
-/// Cap of what failures in a row can add up to. Keeping calls away from an endpoint that only
+/// Cap of what failures in a row can add up to, 1 s. Keeping calls away from an endpoint that only
 /// fails is the breaker's task; the average must be able to forget within a few time constants.
 pub const FAILURE_RTT_MAX: Duration = Duration::from_secs(1);
 

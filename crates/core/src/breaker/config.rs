@@ -14,20 +14,20 @@ pub const CALLS_MIN_MAX: u32 = 10_000;
 /// the abandoned calls.
 pub const CONSECUTIVE_MAX: u32 = 1_000_000;
 
-/// Shortest window of time: a cell of it is a millisecond.
+/// Shortest window of time, 16 ms: a cell of it is a millisecond.
 pub const WINDOW_MIN: Duration = Duration::from_millis(window::CELLS as u64);
 
 /// Longest window of calls: what the cells of a window of time can hold as bits.
 pub const WINDOW_CALLS_MAX: u32 = window::CALLS_MAX;
 
-/// Shortest limit of a slow call: below a microsecond, reading the clock takes longer.
+/// Shortest limit of a slow call, a microsecond: below, reading the clock takes longer.
 pub const SLOW_MIN: Duration = Duration::from_micros(1);
 
-/// Shortest cooldown and shortest lease: the engine's resolution.
+/// Shortest cooldown and shortest lease, 1 ms: the engine's resolution.
 pub const COOLDOWN_MIN: Duration = Duration::from_millis(1);
 
-/// Longest of all durations here: a month is a mistake in the unit, and its milliseconds fit in 32
-/// bits.
+/// Longest of all durations here, 30 days: more is a mistake in the unit, and its milliseconds fit
+/// in 32 bits.
 pub const DURATION_MAX: Duration = Duration::from_hours(30 * 24);
 
 /// When a circuit opens, and how it closes again.

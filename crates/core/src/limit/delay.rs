@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use crate::time::Instant;
 
-/// Longest interval: a minute is a mistake in the unit.
+/// Longest interval, a minute: more is a mistake in the unit.
 pub const INTERVAL_MAX: Duration = Duration::from_mins(1);
 
 /// How long calls wait.

@@ -23,8 +23,8 @@ use crate::time::{Instant, nanos};
 /// Most ticks of a nanosecond: 2^64 of them are 36 years, the longest that a limiter can count.
 const TICKS_MAX: u64 = 16;
 
-/// Longest time over which a burst may be earned, and longest period: a year is a mistake in the
-/// unit.
+/// Longest time over which a burst may be earned, and longest period, 365 days: more is a mistake
+/// in the unit.
 pub const REFILL_MAX: Duration = Duration::from_hours(365 * 24);
 
 /// How many calls in which time. The default is a hundred calls per second, and as many at once.

@@ -24,10 +24,10 @@ use crate::time::{Instant, nanos};
 /// Parts of the window: it is between 9 and 10 of them long.
 const CELLS: usize = 10;
 
-/// Shortest window: a cell of it is a tenth of a second.
+/// Shortest window, 1 s: a cell of it is a tenth of that.
 pub const WINDOW_MIN: Duration = Duration::from_secs(1);
 
-/// Longest window: beyond, an overload is remembered longer than it lasts.
+/// Longest window, an hour: beyond, an overload is remembered longer than it lasts.
 pub const WINDOW_MAX: Duration = Duration::from_hours(1);
 
 /// Highest multiplier: beyond, the callee refuses nearly all before anything is turned away here.

@@ -10,7 +10,7 @@ pub const ENDPOINTS_MAX: usize = 1_024;
 /// Shortest of all durations here, a millisecond.
 pub const DURATION_MIN: Duration = Duration::from_millis(1);
 
-/// Longest of all durations here: who is out for longer should be taken off the list.
+/// Longest of all durations here, 24 hours: who is out for longer should be taken off the list.
 pub const DURATION_MAX: Duration = Duration::from_hours(24);
 
 /// Highest ratio of latencies, and highest number of deviations: beyond, nobody ever stands out.

@@ -12,7 +12,7 @@ use core::time::Duration;
 use crate::random::Random;
 use crate::time::nanos;
 
-/// Longest wait that may be configured, a year: nobody waits longer for an attempt.
+/// Longest wait that may be configured, 365 days: nobody waits longer for an attempt.
 pub const BACKOFF_MAX: Duration = Duration::from_hours(365 * 24);
 
 /// How the wait grows with the attempts.

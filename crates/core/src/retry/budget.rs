@@ -33,10 +33,10 @@ const HISTORY: u64 = 15;
 /// Slots of the ring: a power of two, so that it has no seam where slot numbers wrap.
 const RING: usize = 16;
 
-/// Shortest time over which a budget can count.
+/// Shortest time over which a budget can count, 100 ms.
 pub const TTL_MIN: Duration = Duration::from_millis(100);
 
-/// Longest time over which a budget can count: beyond, it stops being a limit on storms.
+/// Longest time over which a budget can count, an hour: beyond, it stops being a limit on storms.
 pub const TTL_MAX: Duration = Duration::from_hours(1);
 
 /// Most retries per request that [`BudgetConfig::ratio`] may allow.
@@ -263,7 +263,7 @@ impl Budget {
         allowed.saturating_sub(used) as f64 / allowed as f64
     }
 
-    /// Retries possible just now. At most what is left of the budget, in whole retries.
+    /// Whole retries that are possible just now.
     pub fn tokens(&self, now: Instant) -> u64 {
         let slot = Slot::decode(self.open_slot(now));
         self.balance(slot) / TOKEN

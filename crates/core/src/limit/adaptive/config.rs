@@ -7,10 +7,10 @@ use core::time::Duration;
 use super::algorithm::{Aimd, Algorithm, Gradient, Vegas};
 use crate::bulkhead::IN_FLIGHT_MAX;
 
-/// Shortest window: below, its mean is of a handful of calls.
+/// Shortest window, 1 ms: below, its mean is of a handful of calls.
 pub const WINDOW_MIN: Duration = Duration::from_millis(1);
 
-/// Longest window: beyond, the limit is moved too late to protect anything.
+/// Longest window, a minute: beyond, the limit is moved too late to protect anything.
 pub const WINDOW_MAX: Duration = Duration::from_mins(1);
 
 /// Highest [`Gradient::tolerance`]: ten times the latency is no longer "the same".
