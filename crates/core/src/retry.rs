@@ -30,7 +30,8 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_mins(1);
 /// Whether an attempt may have had an effect at the callee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sent {
-    /// Nothing left this process, or the callee provably did not look at it.
+    /// Nothing left this process, or the callee provably did not look at it: what gRPC retries
+    /// transparently (gRFC A6).
     Never,
     /// It may have been worked on.
     Maybe,

@@ -18,8 +18,8 @@
 //! right where each attempt picks its endpoint anew.
 //!
 //! Of retries around each other only the outermost retries: three levels of three attempts would
-//! be 27 calls at the bottom. Retries know of each other by the [ambient](crate::deadline) of the
-//! call, within one process.
+//! be 27 calls at the bottom ("Site Reliability Engineering", O'Reilly 2016, chapter 22). Retries
+//! know of each other by the [ambient](crate::deadline) of the call, within one process.
 
 use std::convert::identity;
 use std::fmt;

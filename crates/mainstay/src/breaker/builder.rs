@@ -130,10 +130,7 @@ impl<O> Builder<O> {
 impl<O> Family<O> {
     /// A closed breaker of this kind, for `endpoint`. Never fails: the configuration was checked
     /// when the family was made.
-    #[expect(
-        clippy::missing_panics_doc,
-        reason = "it cannot, for the same reason"
-    )]
+    #[expect(clippy::missing_panics_doc, reason = "it cannot, for the same reason")]
     pub fn breaker(&self, endpoint: impl Into<Arc<str>>) -> Breaker<O> {
         let endpoint = endpoint.into();
         let common = &*self.0;

@@ -21,6 +21,9 @@ use crate::retry::{Backoff, BackoffConfig, BudgetConfig, Retry, RetryBudget};
 
 /// All policies of one pipeline.
 ///
+/// Each default is the library's. The program's file has its own, which differ in the cooldowns
+/// and probes of breakers and in the places of bulkheads.
+///
 /// With the feature `serde`, from any format; in TOML:
 ///
 /// ```
