@@ -46,7 +46,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when there are none, too many, or fewer than the quorum.
+    /// [`ConfigError::Replicas`] for none or more than [`REPLICAS_MAX`], and
+    /// [`ConfigError::Quorum`] for a quorum above their number.
     pub fn check(self, replicas: usize) -> Result<(), ConfigError> {
         if replicas == 0 || replicas > REPLICAS_MAX {
             return Err(ConfigError::Replicas(replicas));
@@ -260,8 +261,7 @@ impl<A, Q: Fn(&A, &A) -> bool> Adjudicator<A, Q> {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Replicas`] for none or more than [`REPLICAS_MAX`], and
-    /// [`ConfigError::Quorum`] for a quorum above their number.
+    /// As [`Config::check`].
     pub fn new(config: Config, replicas: usize, alike: Q) -> Result<Self, ConfigError> {
         Self::make(config, replicas, Vec::new(), alike)
     }
@@ -271,7 +271,7 @@ impl<A, Q: Fn(&A, &A) -> bool> Adjudicator<A, Q> {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new). [`ConfigError::Weights`] is for callers that know both numbers.
+    /// As [`Config::check`]. [`ConfigError::Weights`] is for callers that know both numbers.
     pub fn weighted(config: Config, weights: &[NonZeroU32], alike: Q) -> Result<Self, ConfigError> {
         Self::make(config, weights.len(), weights.to_vec(), alike)
     }

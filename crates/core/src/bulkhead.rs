@@ -28,7 +28,7 @@ pub const QUEUE_MAX: u32 = (1 << QUEUED_BITS) - 1;
 const IN_FLIGHT_BITS: u32 = 22;
 const QUEUED_BITS: u32 = 20;
 
-/// How many calls at a time.
+/// How many calls at a time, and how many may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Calls in flight, 1 to [`IN_FLIGHT_MAX`].
@@ -65,7 +65,8 @@ impl Limits {
     ///
     /// # Errors
     ///
-    /// [`LimitsError`] with the limit that is too high.
+    /// [`LimitsError::InFlight`] above [`IN_FLIGHT_MAX`], [`LimitsError::Queue`] above
+    /// [`QUEUE_MAX`].
     pub fn check(self) -> Result<(), LimitsError> {
         if self.in_flight.get() > IN_FLIGHT_MAX {
             return Err(LimitsError::InFlight(self.in_flight));

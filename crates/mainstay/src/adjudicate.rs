@@ -48,7 +48,7 @@ pub enum ConfigError {
     /// No number of replicas, or not the number of the weights, can be judged like this.
     #[error(transparent)]
     Replicas(#[from] ReplicasError),
-    /// The time for the answers is zero, or above [`LIMIT_MAX`](crate::timeout::LIMIT_MAX).
+    /// The time for the answers is this: zero, or above [`LIMIT_MAX`](crate::timeout::LIMIT_MAX).
     #[error("total is {0:?}; set more than zero and at most a year, or none")]
     Total(Duration),
 }
@@ -129,7 +129,7 @@ impl<O: Observe> Adjudicator<O> {
     ///
     /// # Errors
     ///
-    /// [`NoVerdict::Undecided`] when no answer is chosen, and [`Why`]. [`NoVerdict::Config`] when
+    /// [`NoVerdict::Undecided`] when no answer is chosen, and [`Why`]. [`NoVerdict::Replicas`] when
     /// the replicas cannot be judged: none or too many, fewer than the quorum, or not as many as
     /// weights.
     pub async fn call<T, E, F>(
@@ -279,7 +279,9 @@ impl<O> Builder<O> {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// [`ConfigError::Replicas`] when no number of replicas, or not that of the weights, reaches
+    /// the quorum; [`ConfigError::Total`] for a `total` that is zero or above
+    /// [`LIMIT_MAX`](crate::timeout::LIMIT_MAX).
     pub fn build(self) -> Result<Adjudicator<O>, ConfigError> {
         let (config, weights, told) = self.into_parts();
         let replicas = if weights.is_empty() {

@@ -69,7 +69,7 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// More calls than can be counted.
+    /// More calls than can be counted, in flight or in the queue.
     #[error(transparent)]
     Limits(#[from] LimitsError),
     /// Calls may wait, and have no time for it.
@@ -350,7 +350,8 @@ impl<O> Builder<O> {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// [`ConfigError::Limits`] for more calls than can be counted, [`ConfigError::QueueWait`] for a
+    /// queue without time to wait in it.
     pub fn build(self) -> Result<Bulkhead<O>, ConfigError> {
         let (config, (), told) = self.into_parts();
         let Config {

@@ -84,7 +84,7 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// In the rate or the burst.
+    /// It is in the rate or the burst.
     #[error(transparent)]
     Rate(#[from] RateConfigError),
     /// Calls may wait, and have no time for it.
@@ -324,7 +324,8 @@ impl<O> Builder<O> {
     ///
     /// # Errors
     ///
-    /// The first of [`ConfigError`] that applies to the configuration.
+    /// [`ConfigError::Rate`] for a rate or a burst that cannot work, [`ConfigError::QueueWait`] for
+    /// a queue without time to wait in it.
     pub fn build(self) -> Result<RateLimiter<O>, ConfigError> {
         let (config, (), told) = self.into_parts();
         NoQueueWait::check(config.queue, config.queue_wait)?;
@@ -343,7 +344,7 @@ impl<O> Builder<O> {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build).
+    /// [`ConfigError::Rate`] for a rate or a burst that cannot work.
     pub fn build_keyed<K>(self, keys: NonZeroUsize) -> Result<KeyedRateLimiter<K, O>, ConfigError> {
         let (config, (), told) = self.into_parts();
         Ok(KeyedRateLimiter::new(config.quota()?, keys, told))

@@ -299,7 +299,7 @@ impl<K: Hash + Eq, P: Forgettable + Clone> Shard<K, P> {
 }
 
 impl<K, P> Builder<K, P> {
-    /// Most keys with a policy of their own.
+    /// Most keys with a policy of their own. 10,000, unless set: 4 MB of breakers.
     pub fn capacity(mut self, keys: NonZeroUsize) -> Self {
         self.capacity = keys;
         self
@@ -307,7 +307,7 @@ impl<K, P> Builder<K, P> {
 
     /// How long an entry is kept at least that nobody asks for, however full the registry is. With
     /// [`Duration::ZERO`] one that has nothing to forget may go at once, with [`Duration::MAX`]
-    /// none ever does.
+    /// none ever does. Five minutes, unless set.
     pub fn idle(mut self, idle: Duration) -> Self {
         self.idle = idle;
         self

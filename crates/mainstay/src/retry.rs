@@ -103,7 +103,8 @@ pub struct Attempt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The time for the whole call is zero, or above [`LIMIT_MAX`](crate::timeout::LIMIT_MAX).
+    /// The time for the whole call is this: zero, or above
+    /// [`LIMIT_MAX`](crate::timeout::LIMIT_MAX).
     #[error("total is {0:?}; set more than zero and at most a year, or none")]
     Total(Duration),
 }
@@ -281,7 +282,7 @@ impl<O: Observe> Builder<O> {
     }
 
     /// Longest wish of a callee that is waited for; one that is longer ends the call at once. With
-    /// [`Duration::ZERO`] each wish does.
+    /// [`Duration::ZERO`] each wish does. A minute, unless set.
     pub fn retry_after_max(mut self, max: Duration) -> Self {
         self.retry.retry_after_max = max;
         self
@@ -301,7 +302,7 @@ impl<O: Observe> Builder<O> {
     }
 
     /// The time for the whole call: no attempt runs beyond it, no backoff reaches beyond it. More
-    /// than zero, and at most [`LIMIT_MAX`](crate::timeout::LIMIT_MAX).
+    /// than zero, and at most [`LIMIT_MAX`](crate::timeout::LIMIT_MAX). None, unless set.
     pub fn total(mut self, total: Duration) -> Self {
         self.total = Some(total);
         self
@@ -323,7 +324,8 @@ impl<O: Observe> Builder<O> {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// [`ConfigError::Total`] for a time for the whole call that is zero or above
+    /// [`LIMIT_MAX`](crate::timeout::LIMIT_MAX).
     pub fn build(self) -> Result<Retry<O>, ConfigError> {
         if let Some(total) = timeout::refused(self.total) {
             return Err(ConfigError::Total(total));
