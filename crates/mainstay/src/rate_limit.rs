@@ -128,7 +128,7 @@ impl Default for Config {
 /// assert!(limiter.try_acquire().is_ok());
 /// assert!(limiter.try_acquire().is_ok());
 /// let rejection = limiter.try_acquire().unwrap_err();
-/// assert!(rejection.retry_after.unwrap() <= Duration::from_secs(60));
+/// assert!(rejection.retry_after.unwrap() < Duration::from_secs(61), "a minute for one call");
 /// ```
 #[derive_where(Clone)]
 pub struct RateLimiter<O = ()>(Arc<Limiter<O>>);
@@ -160,7 +160,8 @@ impl<O: Observe> RateLimiter<O> {
     ///
     /// # Errors
     ///
-    /// [`Rejection`] with [`Cause::RateReached`], which says when to come back.
+    /// [`Rejection`] with [`Cause::RateReached`], which says when to come back: a few milliseconds
+    /// late at most, never early.
     pub fn try_acquire(&self) -> Result<(), Rejection> {
         let limiter = &*self.0;
         if limiter.somebody_waits() {
