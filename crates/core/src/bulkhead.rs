@@ -1,9 +1,9 @@
 //! The counts of a bulkhead: so many calls in flight, so many waiting, never one more.
 //!
 //! Prevents one slow upstream from using up every task, connection and byte of memory (Nygard,
-//! "Release It!", 2007, "Bulkheads"). The limit and both counts live in one word, `limit:22 | in_flight:22 | queued:20`, so that a call that
-//! moves from the queue into flight is never seen in both places or in neither, and a limit that
-//! moves is never half seen.
+//! "Release It!", 2007, "Bulkheads"). The limit and both counts live in one word,
+//! `limit:22 | in_flight:22 | queued:20`, so that a call that moves from the queue into flight is
+//! never seen in both places or in neither, and a limit that moves is never half seen.
 //!
 //! Who waits, and who is next, is the business of the shell, which keeps the queue under a lock.
 //! The protocol between the two: while nobody waits, [`enter`](Bulkhead::enter) and

@@ -1,9 +1,9 @@
 //! Hedging: a second copy of a call that takes longer than most.
 //!
-//! Prevents the one slow answer in a hundred from making every page slow that needs a hundred
-//! (Dean and Barroso, "The Tail at Scale", CACM 2013). A copy is sent when the call has taken longer
-//! than a quantile of those before it, or than a fixed time; the first good answer wins. That copies
-//! are charged as retries are, and how many there may be, is gRPC's (gRFC A6).
+//! Prevents the one slow answer in a hundred from making every page slow that needs a hundred (Dean
+//! and Barroso, "The Tail at Scale", CACM 2013). A copy is sent when the call has taken longer than
+//! a quantile of those before it, or than a fixed time; the first good answer wins. That copies are
+//! charged as retries are, and how many there may be, is gRPC's (gRFC A6).
 //!
 //! Always holds: only calls that are marked as [`Idempotent`] are sent twice; each copy is charged
 //! to the budget that retries are charged to, and without budget the call just goes on; the losers

@@ -1,8 +1,9 @@
 //! Peak EWMA: a moving average of latency that rises at once and falls slowly.
 //!
-//! Prevents a balancer that notices a stalled endpoint only after dozens of slow calls (the
-//! average of Finagle and of Linkerd, "peak EWMA"). One word, `rtt:32 | stamp:32`: the average in nanoseconds as
-//! the bits of an `f32`, and when it was taken in units of 65.5 µs (78 hours a turn).
+//! Prevents a balancer that notices a stalled endpoint only after dozens of slow calls (the average
+//! of Finagle and of Linkerd, "peak EWMA"). One word, `rtt:32 | stamp:32`: the average in
+//! nanoseconds as the bits of an `f32`, and when it was taken in units of 65.5 µs (78 hours a
+//! turn).
 //!
 //! What is not known is not good: an endpoint that nobody called weighs [`RTT_UNKNOWN`], and an
 //! average of long ago falls back to that, not to zero, which would draw everybody. The first

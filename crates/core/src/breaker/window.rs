@@ -161,8 +161,8 @@ impl Window {
         self.stripes.spread(self.shape.lanes);
     }
 
-    /// Counts one call of `generation`. One that comes with a generation or a time of the past
-    /// changes nothing.
+    /// Counts one call of `generation`. One of an older generation changes nothing, nor does one
+    /// that is older than the window.
     pub fn record(&self, generation: u32, at: impl Into<At>, failed: bool) {
         self.count(generation, at.into(), failed);
     }

@@ -3,9 +3,9 @@
 //! Prevents a standing queue: one in which every call waits as long as it may, so that all are
 //! served too late and none in time. The rule is that of controlled delay with adaptive LIFO (Ben
 //! Maurer, "Fail at Scale", ACM Queue 2015, after `CoDel`: Nichols and Jacobson, "Controlling Queue
-//! Delay", ACM Queue 2012, and RFC 8289): a burst may wait for the long interval, first come first served. A queue that was not empty during the last
-//! interval stands; from then on a call waits for the short target only, and the newest is served
-//! first, because somebody still waits for it.
+//! Delay", ACM Queue 2012, and RFC 8289): a burst may wait for the long interval, first come first
+//! served. A queue that was not empty during the last interval stands; from then on a call waits
+//! for the short target only, and the newest is served first, because somebody still waits for it.
 
 use core::fmt;
 use core::time::Duration;

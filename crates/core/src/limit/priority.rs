@@ -1,7 +1,7 @@
 //! How much a call matters when not all can be served.
 //!
-//! Prevents an overload from hitting all calls alike: what nobody waits for is shed first, and
-//! what must not fail is shed last (Beyer and others, "Site Reliability Engineering", O'Reilly 2016,
+//! Prevents an overload from hitting all calls alike: what nobody waits for is shed first, and what
+//! must not fail is shed last (Beyer and others, "Site Reliability Engineering", O'Reilly 2016,
 //! chapter 21, "Criticality").
 //!
 //! ```

@@ -2,11 +2,11 @@
 //!
 //! Prevents an overloaded callee from spending what it has left on refusing. The rule is that of
 //! Beyer and others, "Site Reliability Engineering", O'Reilly 2016, chapter 21, "Client-Side
-//! Throttling": of the calls of the last
-//! while, `requests` were wanted and `accepts` were let in by the callee; a call is turned away
-//! with the probability `max(0, (requests - K * accepts) / (requests + 1))`. Calls that are turned
-//! away here count as requests, so the rarer accepts are, the more is turned away, and a few calls
-//! always go through to find out that the callee has recovered.
+//! Throttling": of the calls of the last while, `requests` were wanted and `accepts` were let in by
+//! the callee; a call is turned away with the probability
+//! `max(0, (requests - K * accepts) / (requests + 1))`. Calls that are turned away here count as
+//! requests, so the rarer accepts are, the more is turned away, and a few calls always go through
+//! to find out that the callee has recovered.
 //!
 //! Always holds: what is older than the window does not count, whether or not there were calls
 //! since; below `calls_min` calls nothing is turned away; and at most `rejection_max` of the calls

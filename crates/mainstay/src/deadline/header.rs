@@ -55,8 +55,8 @@ pub const fn to_header(remaining: Duration) -> Header {
 /// The time that is left according to `text`.
 ///
 /// At most eight digits, and one of the units `H`, `M`, `S`, `m` (milliseconds), `u` and `n`.
-/// Without a unit it is milliseconds. Negative is over, as zero is; what is neither is `None`, which
-/// is no deadline, as if nothing had been sent.
+/// Without a unit it is milliseconds. Negative is over, as zero is; what is neither is `None`,
+/// which is no deadline, as if nothing had been sent.
 pub fn from_header(text: &str) -> Option<Duration> {
     let text = text.trim_matches([' ', '\t']);
     let (text, is_negative) = match text.strip_prefix('-') {
