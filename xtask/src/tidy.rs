@@ -4,6 +4,7 @@
 //! one run as `file:line: sentence`, and each rule has a test that breaks it. `--fix` writes what
 //! is generated; it never touches what people wrote.
 
+mod defaults;
 mod edges;
 mod links;
 mod manifest;
@@ -107,6 +108,7 @@ pub(crate) fn run(args: Args) -> Result<bool> {
     findings.extend(manifest::check(&files));
     findings.extend(links::check(&files));
     findings.extend(pitfalls::check(&files));
+    findings.extend(defaults::check(&files));
     let mut generated = reference::generate(&files, &mut findings);
     generated.extend(picture::generate(&crates, &files, &mut findings));
     for document in generated {

@@ -34,9 +34,10 @@ pub enum Rule {
 /// How answers are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// What it takes.
+    /// What it takes. Default: [`Rule::Majority`].
     pub rule: Rule,
-    /// Fewest answers, whatever their weight, that a choice may rest on.
+    /// Fewest answers, whatever their weight, that a choice may rest on. At least 1, at most the
+    /// number of replicas. Default: 1.
     pub quorum: NonZeroU32,
 }
 
@@ -45,7 +46,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when there are none, too many, or fewer than the quorum.
+    /// [`ConfigError::Replicas`] for none or more than [`REPLICAS_MAX`], and
+    /// [`ConfigError::Quorum`] for a quorum above their number.
     pub fn check(self, replicas: usize) -> Result<(), ConfigError> {
         if replicas == 0 || replicas > REPLICAS_MAX {
             return Err(ConfigError::Replicas(replicas));
@@ -72,7 +74,7 @@ impl Default for Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// There are none, or more than [`REPLICAS_MAX`].
+    /// There are so many: none, or more than [`REPLICAS_MAX`].
     Replicas(usize),
     /// The quorum is above the number of replicas: nothing could ever be chosen.
     Quorum {
@@ -127,12 +129,13 @@ impl Replicas {
         self.0 == 0
     }
 
-    /// Whether `replica` is one of them.
+    /// Whether `replica` is one of them. Numbers begin with 0; one of [`REPLICAS_MAX`] or above
+    /// never is.
     pub const fn contains(self, replica: usize) -> bool {
         replica < REPLICAS_MAX && self.0 >> replica & 1 == 1
     }
 
-    /// Their numbers, rising.
+    /// Their numbers, rising. From 0.
     pub fn iter(self) -> impl Iterator<Item = usize> {
         (0..REPLICAS_MAX).filter(move |&replica| self.contains(replica))
     }
@@ -167,13 +170,13 @@ impl fmt::Debug for Replicas {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Why {
-    /// Too few answers.
+    /// Fewer replicas answered than [`Config::quorum`] asks for.
     Quorum,
-    /// Answers differ where all should be alike.
+    /// Answers differ where all should be alike ([`Rule::Unanimous`]).
     Disagreement,
-    /// No answer has more than half.
+    /// No answer has more than half of all replicas, by weight ([`Rule::Majority`]).
     NoMajority,
-    /// Two answers have equally many.
+    /// Two answers have equally many ([`Rule::Plurality`]).
     Tie,
 }
 
@@ -210,7 +213,7 @@ pub enum Decision {
     Pending,
     /// An answer is chosen, whatever is still to come.
     Chosen,
-    /// None is, and none will be.
+    /// None is, for this reason, and none will be.
     Undecided(Why),
 }
 
@@ -258,7 +261,7 @@ impl<A, Q: Fn(&A, &A) -> bool> Adjudicator<A, Q> {
     ///
     /// # Errors
     ///
-    /// Replicas that cannot be judged.
+    /// As [`Config::check`].
     pub fn new(config: Config, replicas: usize, alike: Q) -> Result<Self, ConfigError> {
         Self::make(config, replicas, Vec::new(), alike)
     }
@@ -268,7 +271,7 @@ impl<A, Q: Fn(&A, &A) -> bool> Adjudicator<A, Q> {
     ///
     /// # Errors
     ///
-    /// Replicas that cannot be judged.
+    /// As [`Config::check`]. [`ConfigError::Weights`] is for callers that know both numbers.
     pub fn weighted(config: Config, weights: &[NonZeroU32], alike: Q) -> Result<Self, ConfigError> {
         Self::make(config, weights.len(), weights.to_vec(), alike)
     }
@@ -294,8 +297,8 @@ impl<A, Q: Fn(&A, &A) -> bool> Adjudicator<A, Q> {
         Ok(adjudicator)
     }
 
-    /// `replica` gave `answer`. A second answer of the same replica, and a replica that is not
-    /// asked, do not count.
+    /// `replica`, numbered from 0, gave `answer`. A second answer of the same replica, and a
+    /// replica that is not asked, do not count.
     pub fn answer(&mut self, replica: usize, answer: A) {
         if !self.unheard().contains(replica) {
             return;
@@ -366,7 +369,7 @@ impl<A, Q: Fn(&A, &A) -> bool> Adjudicator<A, Q> {
     ///
     /// # Errors
     ///
-    /// Why no answer is chosen. Replicas that were not heard have no say.
+    /// [`Why`] no answer is chosen. Replicas that were not heard have no say.
     pub fn finish(mut self) -> (Result<A, Why>, Tally) {
         let unheard = self.unheard();
         let abstained = self.abstained;

@@ -65,9 +65,9 @@ use word::{Phase, Word};
 /// An [`Instant`] alone is the first lane: right for one thread, and slower for many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct At {
-    /// This moment.
+    /// When it comes in.
     pub now: Instant,
-    /// The thread's number.
+    /// The number of the thread that brings the result.
     pub lane: Lane,
 }
 
@@ -94,26 +94,26 @@ pub struct Admitted {
 /// A call must not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejected {
-    /// When asking again may help: the cooldown's end, or at most the end of the probes' lease.
-    /// `None` for a circuit that was opened by hand.
+    /// When asking again may help: the cooldown's end, or at most the end of the probes' lease; in
+    /// a ramp, a sixteenth of it. `None` for a circuit that was opened by hand.
     pub retry_after: Option<Duration>,
 }
 
 /// A change of state, given to exactly one caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transition {
-    /// Closed or half-open to open.
+    /// Closed, ramping or half-open to open; or opened by hand, from any state.
     Opened {
-        /// Why the last call failed.
+        /// Why the last call failed; [`Reason::Slow`] for slow calls, [`Reason::Forced`] by hand.
         reason: Reason,
         /// How long calls are rejected; `None`: until somebody says otherwise.
         retry_after: Option<Duration>,
         /// Cooldowns in a row, this one included, without a stable time in between (at most 15).
         cooldowns: u32,
     },
-    /// Open to half-open.
+    /// Open to half-open: the cooldown is over.
     HalfOpened,
-    /// Half-open to closed.
+    /// Half-open to closed, or back from open by hand.
     Closed,
 }
 
@@ -131,7 +131,7 @@ pub enum State {
     HalfOpen,
     /// Closed again; calls come back little by little.
     Ramp {
-        /// The share of calls that passes, below 1.
+        /// The share of calls that passes: from [`RAMP_FLOOR`] on, below 1.
         share: f64,
     },
     /// Calls are rejected until somebody says otherwise.
@@ -144,6 +144,32 @@ pub enum State {
 ///
 /// What is hardly touched comes first, between the counts of an `Arc` and what every call reads;
 /// what every call may write comes last: a writer does not take a reader's line away.
+///
+/// ```
+/// use mainstay_core::breaker::{Breaker, Config, State, Transition};
+/// use mainstay_core::outcome::Reason;
+/// use mainstay_core::time::Instant;
+///
+/// let breaker = Breaker::new(&Config::default(), 7).unwrap();
+/// let now = Instant::from_millis(1);
+/// for _ in 0..4 {
+///     let permit = breaker.acquire(now).unwrap().permit;
+///     assert_eq!(breaker.failure(permit, Reason::Connect, now), None);
+/// }
+/// // The fifth failure in a row opens the circuit: the next call is not even made.
+/// let permit = breaker.acquire(now).unwrap().permit;
+/// let opened = breaker.failure(permit, Reason::Connect, now);
+/// let Some(Transition::Opened { retry_after: Some(cooldown), .. }) = opened else { panic!() };
+/// assert_eq!(breaker.acquire(now).unwrap_err().retry_after, Some(cooldown));
+///
+/// // After the cooldown, probes that succeed close it.
+/// let later = now + cooldown;
+/// for _ in 0..3 {
+///     let probe = breaker.acquire(later).unwrap().permit;
+///     breaker.success(probe, later);
+/// }
+/// assert_eq!(breaker.state(later), State::Closed);
+/// ```
 #[derive(Debug)]
 #[repr(C)]
 pub struct Breaker {
@@ -171,7 +197,7 @@ impl Breaker {
     ///
     /// # Errors
     ///
-    /// A value of `config` that cannot work.
+    /// The first of [`ConfigError`] that applies to `config`.
     pub fn new(config: &Config, seed: u64) -> Result<Self, ConfigError> {
         config.validate()?;
         Ok(Self {
@@ -191,7 +217,7 @@ impl Breaker {
     }
 
     /// Lets the window spread over so many lanes once threads get in each other's way; rounded up
-    /// to a power of two, at most [`LANES_MAX`].
+    /// to a power of two, at most [`LANES_MAX`]. Unless set, it is one: the window never spreads.
     #[must_use]
     pub fn lanes(mut self, lanes: core::num::NonZeroU32) -> Self {
         self.calls = self.calls.lanes(lanes);
@@ -226,7 +252,8 @@ impl Breaker {
     }
 
     /// Until when an open circuit rejects every call, without the way that other states take.
-    /// `None` says nothing: ask.
+    /// `None` says nothing: ask. An open circuit whose cooldown is over is still open until the
+    /// next call asks.
     #[inline]
     pub fn open_until(&self) -> Option<Instant> {
         let until = Word::open_until(self.word.load(Ordering::Acquire))?;
@@ -266,12 +293,14 @@ impl Breaker {
         }
     }
 
-    /// What the window of the present state holds.
+    /// What the window of the present state holds: nothing in an open or half-open circuit, whose
+    /// probes are counted apart.
     pub fn counts(&self, now: Instant) -> Counts {
         self.counts_of(self.word().generation, now)
     }
 
-    /// After how long a call is slow: tells the caller how finely to read the clock.
+    /// [`Slow::after`]; `None` where no call is slow. Tells the caller how finely to read the
+    /// clock.
     pub fn slow_after(&self) -> Option<Duration> {
         self.limits.slow_after()
     }

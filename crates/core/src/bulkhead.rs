@@ -1,9 +1,9 @@
 //! The counts of a bulkhead: so many calls in flight, so many waiting, never one more.
 //!
-//! Prevents one slow upstream from using up every task, connection and byte of memory. The limit
-//! and both counts live in one word, `limit:22 | in_flight:22 | queued:20`, so that a call that
-//! moves from the queue into flight is never seen in both places or in neither, and a limit that
-//! moves is never half seen.
+//! Prevents one slow upstream from using up every task, connection and byte of memory (Nygard,
+//! "Release It!", 2007, "Bulkheads"). The limit and both counts live in one word,
+//! `limit:22 | in_flight:22 | queued:20`, so that a call that moves from the queue into flight is
+//! never seen in both places or in neither, and a limit that moves is never half seen.
 //!
 //! Who waits, and who is next, is the business of the shell, which keeps the queue under a lock.
 //! The protocol between the two: while nobody waits, [`enter`](Bulkhead::enter) and
@@ -19,19 +19,19 @@ use core::num::NonZeroU32;
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Most calls in flight; a higher limit counts as this one. Memory is gone long before.
+/// Most calls in flight, 4,194,303; a higher limit counts as this one. Memory is gone long before.
 pub const IN_FLIGHT_MAX: u32 = (1 << IN_FLIGHT_BITS) - 1;
 
-/// Most calls in the queue; a higher limit counts as this one.
+/// Most calls in the queue, 1,048,575; a higher limit counts as this one.
 pub const QUEUE_MAX: u32 = (1 << QUEUED_BITS) - 1;
 
 const IN_FLIGHT_BITS: u32 = 22;
 const QUEUED_BITS: u32 = 20;
 
-/// How many calls at a time.
+/// How many calls at a time, and how many may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Calls in flight, at most [`IN_FLIGHT_MAX`].
+    /// Calls in flight, 1 to [`IN_FLIGHT_MAX`].
     pub in_flight: NonZeroU32,
     /// Calls that may wait for a place, at most [`QUEUE_MAX`]; none when `None`.
     pub queue: Option<NonZeroU32>,
@@ -65,7 +65,8 @@ impl Limits {
     ///
     /// # Errors
     ///
-    /// [`LimitsError`] with the limit that is too high.
+    /// [`LimitsError::InFlight`] above [`IN_FLIGHT_MAX`], [`LimitsError::Queue`] above
+    /// [`QUEUE_MAX`].
     pub fn check(self) -> Result<(), LimitsError> {
         if self.in_flight.get() > IN_FLIGHT_MAX {
             return Err(LimitsError::InFlight(self.in_flight));
@@ -110,7 +111,24 @@ pub enum Left {
     Owed,
 }
 
-/// The counts of one bulkhead.
+/// The counts of one bulkhead. Shared by reference between threads.
+///
+/// ```
+/// use core::num::NonZeroU32;
+/// use mainstay_core::bulkhead::{Arrival, Bulkhead, Left, Limits};
+///
+/// let one = NonZeroU32::MIN;
+/// let bulkhead = Bulkhead::new(Limits { in_flight: one, queue: Some(one) });
+/// assert!(bulkhead.enter().is_ok());
+/// // One slow call holds the only place. One more may wait; the third is turned away at once.
+/// assert_eq!(bulkhead.arrive(u32::MAX), Ok(Arrival::Queued));
+/// assert!(bulkhead.arrive(u32::MAX).is_err());
+///
+/// // The place goes to the one that waits, and nobody can take it from under its nose.
+/// assert_eq!(bulkhead.leave(), Left::Owed);
+/// assert!(bulkhead.pass_on());
+/// assert!(bulkhead.enter().is_err());
+/// ```
 #[derive(Debug)]
 pub struct Bulkhead {
     word: AtomicU64,
@@ -165,11 +183,12 @@ impl Bulkhead {
 
     /// Takes a place in flight, or one in the queue. Under the queue's lock.
     ///
-    /// `share` is the part of the queue that is open to this call: it waits only behind fewer.
+    /// `share` is how many places of the queue are open to this call: it waits only behind fewer.
+    /// With 0 it never waits, with `u32::MAX` the whole queue is open to it.
     ///
     /// # Errors
     ///
-    /// [`Full`] when neither is to be had.
+    /// [`Full`] when neither is to be had. The counts are those of this moment.
     pub fn arrive(&self, share: u32) -> Result<Arrival, Full> {
         let queue = self.queue.load(Ordering::Relaxed).min(share);
         let arrival = |word: Word| {

@@ -28,10 +28,10 @@ pub use local_health::{LocalHealth, LocalHealthConfig, SCORE_LIMIT};
 pub use phi::{Phi, PhiConfig, WINDOW_MAX, WINDOW_MIN};
 pub use timeout::Timeout;
 
-/// Longest of all durations here: a peer that may be silent for a day is not watched.
+/// Longest of all durations here, 24 hours: a peer that may be silent for a day is not watched.
 pub const DURATION_MAX: Duration = Duration::from_hours(24);
 
-/// Shortest of all durations here: below, timers themselves are late.
+/// Shortest of all durations here, 1 ms: below, timers themselves are late.
 pub const DURATION_MIN: Duration = Duration::from_millis(1);
 
 /// How a peer is watched.
@@ -42,9 +42,9 @@ pub const DURATION_MIN: Duration = Duration::from_millis(1);
     serde(default, deny_unknown_fields)
 )]
 pub struct Config {
-    /// What makes a peer suspect.
+    /// What makes a peer suspect. Default: phi, as [`PhiConfig::default`] has it.
     pub method: Method,
-    /// Checks in a row that change the verdict.
+    /// Checks in a row that change the verdict. Default: two, either way.
     pub hysteresis: Hysteresis,
 }
 
@@ -56,7 +56,7 @@ pub struct Config {
     serde(rename_all = "snake_case", deny_unknown_fields)
 )]
 pub enum Method {
-    /// Silence for this long.
+    /// Silence for this long, [`DURATION_MIN`] to [`DURATION_MAX`].
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
@@ -134,9 +134,11 @@ fn check_duration(field: &'static str, value: Duration) -> Result<(), ConfigErro
 /// How much a peer is suspected.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Suspicion {
-    /// Phi, or for a timeout the share of it that has passed. 0 is no suspicion; never infinite.
+    /// Phi, or for a timeout the share of it that has passed. 0 is no suspicion; never infinite. A
+    /// phi of 1 is wrong once in ten, of 8 once in a hundred million; a share of 1 is the limit
+    /// itself.
     pub level: f64,
-    /// The level from which on the peer is suspect.
+    /// The level from which on the peer is suspect: [`PhiConfig::threshold`], or 1 for a timeout.
     pub threshold: f64,
 }
 
@@ -163,7 +165,8 @@ impl Detector {
     ///
     /// # Errors
     ///
-    /// A value that cannot work.
+    /// [`ConfigError::Duration`] for a timeout that is too short or too long, or as
+    /// [`PhiConfig::validate`].
     pub fn new(method: Method, now: Instant) -> Result<Self, ConfigError> {
         match method {
             Method::Timeout(limit) => Timeout::new(limit, now).map(Self::Timeout),
@@ -188,7 +191,8 @@ impl Detector {
         }
     }
 
-    /// The suspicion at `now`; what is tolerated is multiplied by `stretch`, which is at least 1.
+    /// The suspicion at `now`; what is tolerated is multiplied by `stretch`, which is at least 1. 0
+    /// counts as 1.
     pub fn suspicion(&self, now: Instant, stretch: u32) -> Suspicion {
         match self {
             Self::Timeout(timeout) => timeout.suspicion(now, stretch),
@@ -236,7 +240,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// A value of `config` that cannot work.
+    /// As [`Detector::new`].
     pub fn new(config: &Config, local: &LocalHealth, now: Instant) -> Result<Self, ConfigError> {
         Ok(Self {
             detector: Detector::new(config.method, local.awake(now))?,

@@ -11,7 +11,8 @@ use core::time::Duration;
 use crate::atomic::{AtomicU64, Ordering};
 use crate::time::Instant;
 
-/// An episode ends after this long without a refusal: at most one pair of edges per second.
+/// An episode ends after this long without a refusal, a second: at most one pair of edges per
+/// second.
 pub const QUIET: Duration = Duration::from_secs(1);
 
 const LAST_BITS: u32 = 40;
@@ -19,7 +20,19 @@ const LAST_MASK: u64 = (1 << LAST_BITS) - 1;
 const REFUSED_MAX: u64 = (1 << 23) - 1;
 const ACTIVE: u64 = 1 << 63;
 
-/// Whether calls are being refused just now, and how many were.
+/// Whether calls are being refused just now, and how many were. Shared by reference between
+/// threads.
+///
+/// ```
+/// use mainstay_core::edge::Edge;
+/// use mainstay_core::time::Instant;
+///
+/// let edge = Edge::new();
+/// let lines = (0..1_000).filter(|&ms| edge.refused(Instant::from_millis(ms))).count();
+/// assert_eq!(lines, 1, "a thousand refusals, one line in the log");
+/// assert_eq!(edge.passed(Instant::from_millis(1_500)), None, "it may not be over yet");
+/// assert_eq!(edge.passed(Instant::from_millis(2_000)), Some(1_000));
+/// ```
 #[derive(Debug)]
 pub struct Edge(AtomicU64);
 

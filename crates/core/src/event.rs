@@ -16,11 +16,11 @@ use crate::outcome::Reason;
 ///
 /// Called on hot paths and under no lock of the caller: must return at once and never panic.
 pub trait Observe: Send + Sync + 'static {
-    /// Takes one event.
+    /// Takes one event. Must return at once.
     fn observe(&self, event: Event);
 
     /// Whether anybody hears them. Where nobody does, an event is not even made; where that is
-    /// known at compile time, nothing is left of it.
+    /// known at compile time, nothing is left of it. Says yes unless overridden.
     #[inline]
     fn listens(&self) -> bool {
         true
@@ -93,11 +93,11 @@ impl Severity {
 /// One kind of event, for the generated reference and for metric labels.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
-    /// The JSON `event`.
+    /// The JSON `event`, in snake case.
     pub name: &'static str,
     /// How much it matters.
     pub severity: Severity,
-    /// What it says.
+    /// What it says, in one sentence; the documentation of its variant.
     pub summary: &'static str,
     /// Its fields with their meaning, in order.
     pub fields: &'static [(&'static str, &'static str)],
@@ -210,7 +210,7 @@ events! {
         reason: Reason,
         #[doc = "the endpoint behind the breaker; empty where there is none"]
         endpoint: Arc<str>,
-        #[doc = "how long the circuit stays open, in milliseconds"]
+        #[doc = "how long the circuit stays open, in milliseconds; 0 when it was opened by hand, which no time ends"]
         retry_after_ms: u64,
     }
     #[doc = "A cooldown ended: a few probes may pass."]

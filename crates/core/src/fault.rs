@@ -12,7 +12,7 @@ use crate::atomic::{AtomicU32, Ordering};
 use crate::random::{Random, SharedRandom};
 use crate::time::nanos;
 
-/// Longest latency that may be added: an hour is a mistake in the unit.
+/// Longest latency that may be added, an hour: more is a mistake in the unit.
 pub const LATENCY_MAX: Duration = Duration::from_hours(1);
 
 /// Which share of calls gets which fault; at most one each, so the shares add up to at most 1.
@@ -23,43 +23,43 @@ pub const LATENCY_MAX: Duration = Duration::from_hours(1);
     serde(default, deny_unknown_fields)
 )]
 pub struct Config {
-    /// Share of calls that fail without being made.
+    /// Share of calls that fail without being made, 0 to 1. Default: 0.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::share")
     )]
     pub error: f64,
-    /// Share of calls that are made late.
+    /// Share of calls that are made late, 0 to 1. Default: 0.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::share")
     )]
     pub latency: f64,
-    /// The shortest delay of those.
+    /// The shortest delay of those; zero is none. Default: 100 ms.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub latency_min: Duration,
-    /// The longest; each delay in between is as likely.
+    /// The longest, at most [`LATENCY_MAX`]; each delay in between is as likely. Default: 100 ms.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub latency_max: Duration,
-    /// Share of calls that never end.
+    /// Share of calls that never end, 0 to 1. Default: 0.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::share")
     )]
     pub hang: f64,
-    /// Share of calls that are turned away, as an overloaded policy would.
+    /// Share of calls that are turned away, as an overloaded policy would, 0 to 1. Default: 0.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::share")
     )]
     pub reject: f64,
-    /// Share of calls whose answer is falsified.
+    /// Share of calls whose answer is falsified, 0 to 1. Default: 0.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::share")
@@ -93,7 +93,7 @@ pub enum ConfigError {
         /// What it was set to.
         value: f64,
     },
-    /// The shares add up to more than 1.
+    /// The shares add up to this, which is more than 1.
     Sum(f64),
     /// `latency_max` is below `latency_min`, or above [`LATENCY_MAX`].
     Latency {
@@ -126,7 +126,7 @@ impl core::error::Error for ConfigError {}
 pub enum Fault {
     /// It fails without being made.
     Error,
-    /// It is made after this time.
+    /// It is made after this time, from [`Config::latency_min`] to [`Config::latency_max`].
     Latency(Duration),
     /// It never ends.
     Hang,
@@ -136,7 +136,22 @@ pub enum Fault {
     Wrong,
 }
 
-/// Decides which calls are broken. Off at first.
+/// Decides which calls are broken. Off at first. Shared by reference between threads.
+///
+/// ```
+/// use mainstay_core::fault::{Config, Fault, Injector};
+///
+/// let half = Config { error: 0.5, ..Config::default() };
+/// let drill = || {
+///     let injector = Injector::new(half, 7).unwrap();
+///     assert_eq!(injector.decide(), None, "off at first");
+///     injector.enable();
+///     (0..100).map(|_| injector.decide()).collect::<Vec<_>>()
+/// };
+/// // What broke can be broken again, call for call.
+/// assert_eq!(drill(), drill());
+/// assert!(drill().contains(&Some(Fault::Error)));
+/// ```
 #[derive(Debug)]
 pub struct Injector {
     on: AtomicU32,
@@ -149,7 +164,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The first value that no drill can work with.
+    /// [`ConfigError::Share`] for a share outside of 0 to 1, [`ConfigError::Sum`] for shares of
+    /// more than 1 in all, [`ConfigError::Latency`] for delays that are upside down or too long.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let shares = self.shares();
         for (field, value) in shares {
@@ -210,11 +226,11 @@ impl Config {
 }
 
 impl Injector {
-    /// An injector that is off.
+    /// An injector that is off. The same `seed` breaks the same calls.
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// As [`Config::validate`].
     pub fn new(config: Config, seed: u64) -> Result<Self, ConfigError> {
         config.validate()?;
         Ok(Self {

@@ -13,7 +13,7 @@ use core::time::Duration;
 use crate::random::Random;
 use crate::time::Instant;
 
-/// Longest of all durations here: a year is a mistake in the unit.
+/// Longest of all durations here, 365 days: more is a mistake in the unit.
 pub const DURATION_MAX: Duration = Duration::from_hours(365 * 24);
 
 /// Largest [`Config::early`]: beyond it, refreshing is all that a cache does.
@@ -24,6 +24,23 @@ pub const EARLY_MAX: f64 = 100.0;
 const EARLY_REACH: f64 = 40.0;
 
 /// How long an answer may be used, and for what.
+///
+/// ```
+/// use mainstay_core::freshness::{Config, Freshness};
+/// use mainstay_core::time::Duration;
+///
+/// let minutes = |n: u64| Duration::from_secs(n * 60);
+/// let config = Config {
+///     stale_while_revalidate: Some(minutes(1)),
+///     stale_if_error: Some(minutes(10)),
+///     ..Config::default()
+/// };
+/// assert_eq!(config.judge_age(minutes(0)), Freshness::Fresh);
+/// assert_eq!(config.judge_age(minutes(1)), Freshness::Revalidate);
+/// // The callee is down: an old answer is better than none, but not for ever.
+/// assert_eq!(config.judge_age(minutes(5)), Freshness::IfError);
+/// assert_eq!(config.judge_age(minutes(11)), Freshness::Expired);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -31,33 +48,37 @@ const EARLY_REACH: f64 = 40.0;
     serde(default, deny_unknown_fields)
 )]
 pub struct Config {
-    /// How long an answer is as good as a new one.
+    /// How long an answer is as good as a new one: above zero, at most [`DURATION_MAX`].
+    /// Default: 1 min.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub fresh: Duration,
-    /// How long after that it may be served while somebody refreshes it (RFC 5861, 3).
+    /// How long after that it may be served while somebody refreshes it (RFC 5861, 3). Above zero,
+    /// at most [`DURATION_MAX`]; `None`: not at all. Default: `None`.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration_or_off")
     )]
     pub stale_while_revalidate: Option<Duration>,
-    /// How long after its freshness it may be served when a refresh failed (RFC 5861, 4).
+    /// How long after its freshness it may be served when a refresh failed (RFC 5861, 4). Above
+    /// zero, at most [`DURATION_MAX`]; `None`: not at all. Default: `None`.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration_or_off")
     )]
     pub stale_if_error: Option<Duration>,
-    /// How long a permanent refusal (not found) is remembered; not at all when `None`. Never
-    /// served stale.
+    /// How long a permanent refusal (not found) is remembered (RFC 2308 does so for names): above
+    /// zero, at most [`DURATION_MAX`]; not at all when `None`. Never served stale. Default: `None`.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration_or_off")
     )]
     pub negative: Option<Duration>,
-    /// Refreshes some answers before their end, so that the many readers of one key do not all
-    /// find it stale at once: 1 is the optimum of the paper, more is earlier.
+    /// Refreshes some answers before their end, so that the many readers of one key do not all find
+    /// it stale at once. The mean lead in units of what the last load took: 1 is the optimum of the
+    /// paper, more is earlier. Above 0, at most [`EARLY_MAX`]; `None`: no answer. Default: `None`.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::or_off")
@@ -115,9 +136,9 @@ impl core::error::Error for ConfigError {}
 /// What was kept: an answer, or a permanent refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// An answer.
+    /// An answer, which [`Config::fresh`] and the stale windows are for.
     Answer,
-    /// A permanent refusal.
+    /// A permanent refusal, which [`Config::negative`] is for.
     Refusal,
 }
 
@@ -152,7 +173,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The first value that no cache can work with.
+    /// [`ConfigError::Duration`] for a duration that is zero or above [`DURATION_MAX`],
+    /// [`ConfigError::Early`] for an `early` that is no number above 0 and at most [`EARLY_MAX`].
     pub fn validate(&self) -> Result<(), ConfigError> {
         for (field, value) in [
             ("fresh", Some(self.fresh)),

@@ -48,6 +48,20 @@ impl Verdict {
 }
 
 /// The health of one endpoint.
+///
+/// ```
+/// use core::num::NonZeroU32;
+/// use mainstay_core::health::{Health, Hysteresis, Verdict};
+///
+/// let two = NonZeroU32::new(2).unwrap();
+/// let mut health = Health::new(Hysteresis { rise: two, fall: two });
+/// assert_eq!(health.probed(true), Some(Verdict::Healthy), "the first probe decides");
+/// // One lost probe changes nothing.
+/// assert_eq!(health.probed(false), None);
+/// assert_eq!(health.probed(true), None);
+/// assert_eq!(health.probed(false), None);
+/// assert_eq!(health.probed(false), Some(Verdict::Unhealthy));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Health {
     hysteresis: Hysteresis,

@@ -11,7 +11,11 @@ impl Lane {
     /// The only lane of a caller with one thread.
     pub const FIRST: Self = Self(0);
 
-    /// The place of this lane among `copies`, which is not zero.
+    /// The place of this lane among `copies`.
+    ///
+    /// # Panics
+    ///
+    /// When there are no copies: their number is a constant of the caller.
     pub const fn among(self, copies: usize) -> usize {
         self.0 as usize % copies
     }

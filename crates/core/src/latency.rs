@@ -30,10 +30,10 @@ pub const SAMPLES_MIN: u64 = 100;
 /// The relative error of a quantile: half a bucket, of which a power of two has 16.
 pub const ERROR_MAX: f64 = 1.0 / 32.0;
 
-/// Shortest span: below, the samples of a quiet service would never be enough.
+/// Shortest span, 10 ms: below, the samples of a quiet service would never be enough.
 pub const SPAN_MIN: Duration = Duration::from_millis(10);
 
-/// Longest span: beyond, it would be the latency of yesterday.
+/// Longest span, 24 hours: beyond, it would be the latency of yesterday.
 pub const SPAN_MAX: Duration = Duration::from_hours(24);
 
 /// Samples of a bucket are counted up to here: no number of threads gets from here to an overflow.
@@ -41,7 +41,7 @@ const COUNT_MAX: u32 = u32::MAX / 2;
 
 const CLEARING: u64 = 1 << 63;
 
-/// A span that no histogram can work with.
+/// A span that no histogram can work with: below [`SPAN_MIN`] or above [`SPAN_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpanError(pub Duration);
 
@@ -100,7 +100,7 @@ impl Latency {
     ///
     /// # Errors
     ///
-    /// `span` is below [`SPAN_MIN`] or above [`SPAN_MAX`].
+    /// [`SpanError`] for a `span` below [`SPAN_MIN`] or above [`SPAN_MAX`].
     pub fn new(span: Duration) -> Result<Self, SpanError> {
         if span < SPAN_MIN || span > SPAN_MAX {
             return Err(SpanError(span));
@@ -113,7 +113,8 @@ impl Latency {
         })
     }
 
-    /// A call took `rtt`, and ended at `now`.
+    /// A call took `rtt`, and ended at `now`. Below a microsecond it counts as that, above 68 s as
+    /// that.
     pub fn record(&self, rtt: Duration, now: Instant) {
         let span = self.open_span(now);
         let bucket = &self.half(span).0[bucket_of(rtt)];
@@ -123,8 +124,9 @@ impl Latency {
         }
     }
 
-    /// The latency that the share `quantile` of calls keeps to, for 0 to 1; `None` while there are
-    /// fewer than [`SAMPLES_MIN`] samples, and for a share that is none.
+    /// The latency that the share `quantile` of calls keeps to, for 0 (the shortest) to 1 (the
+    /// longest); `None` while there are fewer than [`SAMPLES_MIN`] samples, and for a `quantile`
+    /// outside of 0 to 1.
     ///
     /// Adds up all buckets, which takes a few hundred nanoseconds: callers on a hot path remember
     /// the answer for a while.

@@ -21,6 +21,9 @@
 //! | [`health`] | one lost probe takes an endpoint out |
 //! | [`restart`] | a crash loop burns the machine |
 //! | [`vector_clock`] | histories of several nodes merge in the wrong order |
+//!
+//! The feature `serde`, which is off by default, reads configurations from text (see `unit::text`)
+//! and writes events as JSON has them.
 #![no_std]
 
 extern crate alloc;

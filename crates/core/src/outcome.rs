@@ -21,7 +21,8 @@ pub enum Outcome {
     Failure(Reason),
     /// The callee has too much to do, and may have said when to come back.
     Throttled {
-        /// How long it asked to be left alone (`Retry-After`, `grpc-retry-pushback-ms`).
+        /// How long it asked to be left alone (`Retry-After`, RFC 9110, section 10.2.3;
+        /// `grpc-retry-pushback-ms`, gRFC A6); `None` when it did not say.
         retry_after: Option<Duration>,
     },
     /// The callee refused this one call for good: not found, bad request. It works, and would

@@ -61,20 +61,22 @@ pub const EJECTIONS_MAX: usize = 16;
 pub enum Decision {
     /// It is left out.
     Ejected {
-        /// Which endpoint.
+        /// Which endpoint, by its place from 0.
         endpoint: usize,
         /// What it stands out by.
         by: Evident,
         /// The same in the words of events.
         reason: Reason,
-        /// For how long.
+        /// For how long: half to all of [`Config::eject`], doubled for each ejection in a row, at
+        /// most [`Config::eject_max`].
         duration: Duration,
-        /// Ejections in a row, this one included, without a stable time in between.
+        /// Ejections in a row, this one included, without a time of [`Config::stable_after`] in
+        /// between.
         ejections: u32,
     },
     /// It may take calls again.
     Returned {
-        /// Which endpoint.
+        /// Which endpoint, by its place from 0.
         endpoint: usize,
     },
 }
@@ -82,13 +84,13 @@ pub enum Decision {
 /// What an endpoint stands out by.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Evident {
-    /// Failures in a row, while others answered.
+    /// So many failures in a row, while others answered.
     Streak(u32),
     /// The share of its calls that failed, and that of the rest.
     FailureRate {
-        /// Its own.
+        /// Its own, 0 to 1.
         own: f64,
-        /// That of all others together.
+        /// That of all others together, 0 to 1.
         rest: f64,
     },
     /// The median of its latency, and that of the rest.
@@ -101,6 +103,27 @@ pub enum Evident {
 }
 
 /// The endpoints of one service. Owned by one evaluator.
+///
+/// ```
+/// use mainstay_core::outcome::{Outcome, Reason};
+/// use mainstay_core::outlier::{Cell, Config, Decision, Outliers};
+/// use mainstay_core::time::{Duration, Instant};
+///
+/// let config = Config { consecutive: None, ..Config::default() };
+/// let cells = [Cell::new(&config), Cell::new(&config)];
+/// let mut outliers = Outliers::new(&config, cells.len(), 7, Instant::ORIGIN).unwrap();
+/// let (now, rtt) = (Instant::from_millis(1), Duration::from_millis(3));
+/// for call in 0..100 {
+///     cells[0].record(Outcome::Success, rtt, now);
+///     let fails = call % 4 == 0;
+///     let ended = if fails { Outcome::Failure(Reason::Status) } else { Outcome::Success };
+///     cells[1].record(ended, rtt, now);
+/// }
+/// // A breaker that opens at half of the calls would let it be; its equals show it up.
+/// let decisions = outliers.evaluate(&cells, now);
+/// assert!(matches!(decisions[..], [Decision::Ejected { endpoint: 1, .. }]));
+/// assert!(cells[1].is_ejected(now));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Outliers {
     config: Config,
@@ -143,7 +166,8 @@ impl Outliers {
     ///
     /// # Errors
     ///
-    /// A value of `config` that cannot work, or more than [`ENDPOINTS_MAX`] endpoints.
+    /// As [`Config::validate`], and [`ConfigError::Endpoints`] for more than [`ENDPOINTS_MAX`]
+    /// endpoints.
     pub fn new(
         config: &Config,
         endpoints: usize,
@@ -163,7 +187,8 @@ impl Outliers {
     }
 
     /// Takes what the endpoints' cells have counted, in the endpoints' order, and decides. Call it
-    /// once in [`Config::interval`], and when [`Cell::record`] says so.
+    /// once in [`Config::interval`], and when [`Cell::record`] says so. At most [`EJECTIONS_MAX`]
+    /// endpoints are ejected at a time; what is decided is for the observer.
     pub fn evaluate<C: Borrow<Cell>>(&mut self, cells: &[C], now: Instant) -> Vec<Decision> {
         let mut decisions = Vec::new();
         self.end_ejections(cells, now, &mut decisions);
@@ -181,7 +206,8 @@ impl Outliers {
         decisions
     }
 
-    /// Another callee stands behind the endpoint now: it is in, and nothing is known of it.
+    /// Another callee stands behind the endpoint now: it is in, and nothing is known of it. The
+    /// decision, if it was out, is for the observer.
     pub fn forget(&mut self, endpoint: usize, cell: &Cell, now: Instant) -> Option<Decision> {
         let member = self.members.get_mut(endpoint)?;
         let was_in = member.is_in();

@@ -15,13 +15,14 @@ use crate::time::Instant;
 /// How restarts are spaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// The first delay.
+    /// The first delay; zero is none, ever. Default: 10 ms.
     pub delay_min: Duration,
-    /// The cap of the delay.
+    /// The cap of the delay, before jitter. Default: 30 s.
     pub delay_max: Duration,
-    /// Running this long forgets past exits.
+    /// Running this long forgets past exits. Default: 1 min.
     pub healthy_after: Duration,
-    /// Exits in a row from which on the replica is said to be in a crash loop.
+    /// Exits in a row from which on the replica is said to be in a crash loop. 0 as 1: each exit is
+    /// one. Default: 5.
     pub crash_loop_after: u32,
 }
 
@@ -39,7 +40,7 @@ impl Default for Policy {
 /// What to do about an exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// How long to wait before the next start.
+    /// How long to wait before the next start: between half of the doubled delay and all of it.
     pub delay: Duration,
     /// Exits in a row, this one included.
     pub exits: u32,
@@ -48,6 +49,24 @@ pub struct Decision {
 }
 
 /// The restart history of one replica.
+///
+/// ```
+/// use mainstay_core::random::Random;
+/// use mainstay_core::restart::{Policy, Restart};
+/// use mainstay_core::time::{Duration, Instant};
+///
+/// let mut restart = Restart::new(Policy::default());
+/// let (now, mut random) = (Instant::from_millis(1), Random::seeded(7));
+/// // It dies as soon as it is started: each start comes later, and somebody is told.
+/// let first = restart.exited(now, now, &mut random);
+/// assert!(first.delay <= Duration::from_millis(10) && !first.crash_loop);
+/// let fifth = (2..=5).map(|_| restart.exited(now, now, &mut random)).last().unwrap();
+/// assert!(fifth.delay >= Duration::from_millis(80) && fifth.crash_loop);
+///
+/// // It ran well for a minute: what was before is forgotten.
+/// let much_later = now + Duration::from_secs(60);
+/// assert_eq!(restart.exited(now, much_later, &mut random).exits, 1);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Restart {
     policy: Policy,

@@ -23,49 +23,85 @@ pub use budget::{Budget, BudgetConfig, BudgetConfigError, TTL_MAX, TTL_MIN};
 pub use retry_after::{Pushback, pushback, retry_after};
 pub use tokens::{TOKENS_MAX, Tokens, TokensConfig};
 
-/// Longest wish of a callee that is waited for, unless configured otherwise. A call that comes
-/// back after more than a minute finds nobody who still wants its answer.
+/// Longest wish of a callee that is waited for, a minute, unless configured otherwise. A call that
+/// comes back after more than that finds nobody who still wants its answer.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_mins(1);
 
 /// Whether an attempt may have had an effect at the callee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sent {
-    /// Nothing left this process, or the callee provably did not look at it.
+    /// Nothing left this process, or the callee provably did not look at it: what gRPC retries
+    /// transparently (gRFC A6).
     Never,
     /// It may have been worked on.
     Maybe,
 }
 
 /// How often a call is tried, and how far apart.
+///
+/// ```
+/// use core::num::NonZeroU32;
+/// use mainstay_core::random::Random;
+/// use mainstay_core::retry::{
+///     Backoff, Budget, BudgetConfig, Decision, Failed, GiveUpReason, RETRY_AFTER_MAX, Retry, Sent,
+/// };
+/// use mainstay_core::time::{Deadline, Duration, Instant};
+///
+/// let retry = Retry {
+///     attempts: NonZeroU32::new(3).unwrap(),
+///     backoff: Backoff::default(),
+///     retry_after_max: RETRY_AFTER_MAX,
+/// };
+/// let mut failed = Failed {
+///     attempts_used: 1,
+///     sent: Sent::Maybe,
+///     idempotent: true,
+///     retry_after: None,
+///     waited: Duration::ZERO,
+///     deadline: Deadline::NEVER,
+/// };
+/// // One retry per second is all that there is, in this second.
+/// let config = BudgetConfig { ratio: 0.0, floor: 1, ttl: Duration::from_secs(1) };
+/// let budget = Budget::new(&config).unwrap();
+/// let mut decide = |failed: &Failed| {
+///     retry.decide(failed, &budget, Instant::from_millis(1), &mut Random::seeded(7))
+/// };
+/// assert!(matches!(decide(&failed), Decision::Retry { .. }));
+/// assert_eq!(decide(&failed), Decision::GiveUp(GiveUpReason::Budget), "no storm");
+///
+/// // A payment that may have been worked on is not made twice.
+/// failed.idempotent = false;
+/// assert_eq!(decide(&failed), Decision::GiveUp(GiveUpReason::Unsafe));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(
     clippy::struct_field_names,
     reason = "`Retry-After` is the name of the wish in HTTP"
 )]
 pub struct Retry {
-    /// Attempts in all, the first included.
+    /// Attempts in all, the first included; 1 tries nothing again.
     pub attempts: NonZeroU32,
     /// The wait between them.
     pub backoff: Backoff,
     /// Longest wish of a callee that is waited for. A longer one is not shortened, for the callee
-    /// would be asked too early: the call fails at once.
+    /// would be asked too early: the call fails at once. Zero waits for none.
     pub retry_after_max: Duration,
 }
 
 /// A failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed {
-    /// Attempts made so far, this one included.
+    /// Attempts made so far, this one included: from 1.
     pub attempts_used: u32,
     /// Whether it may have had an effect.
     pub sent: Sent,
     /// Whether the call may be made twice.
     pub idempotent: bool,
-    /// How long the callee asked to be left alone (`Retry-After`).
+    /// How long the callee asked to be left alone (`Retry-After`); `None` when it did not say.
     pub retry_after: Option<Duration>,
     /// The backoff before this attempt, without what a callee asked for; zero before the first.
     pub waited: Duration,
-    /// The end of the whole call.
+    /// The end of the whole call; [`Deadline::NEVER`] when there is none.
     pub deadline: Deadline,
 }
 
@@ -74,12 +110,12 @@ pub struct Failed {
 pub enum Decision {
     /// Try again; the budget has been charged.
     Retry {
-        /// After this wait.
+        /// After this wait: the callee's wish, and the backoff on top.
         after: Duration,
         /// The part of it that is backoff: [`Failed::waited`] of the next attempt.
         backoff: Duration,
     },
-    /// Hand the last failure to the caller.
+    /// Hand the last failure to the caller, for this reason.
     GiveUp(GiveUpReason),
 }
 

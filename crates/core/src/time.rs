@@ -22,7 +22,7 @@ impl Instant {
         Self(nanos)
     }
 
-    /// The instant `millis` milliseconds after the origin.
+    /// The instant `millis` milliseconds after the origin; what does not fit is the last there is.
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis.saturating_mul(1_000_000))
     }
@@ -61,10 +61,10 @@ pub const fn nanos(duration: Duration) -> u64 {
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// No deadline.
+    /// No deadline: later than all others.
     pub const NEVER: Self = Self(Instant(u64::MAX));
 
-    /// The deadline `total` after `now`.
+    /// The deadline `total` after `now`. A `total` of zero has passed already.
     pub fn after(now: Instant, total: Duration) -> Self {
         Self(now + total)
     }

@@ -1,6 +1,15 @@
 //! Typed strings: durations, percentages and sizes.
 //!
 //! Prevents the oldest mistake of configuration files: a number whose unit the reader guesses.
+//!
+//! ```
+//! use mainstay_core::time::Duration;
+//! use mainstay_core::unit;
+//!
+//! assert_eq!(unit::duration("1m30s"), Ok(Duration::from_secs(90)));
+//! assert!(unit::duration("90").is_err(), "ninety what?");
+//! assert!(unit::duration("0s").is_err(), "zero never means off");
+//! ```
 
 use core::time::Duration;
 
@@ -14,11 +23,12 @@ const DURATION: Expected = "a duration such as \"250ms\", \"5s\" or \"1m30s\"";
 const PERCENT: Expected = "a percentage above \"0%\" and at most \"100%\"";
 const SIZE: Expected = "a size such as \"512B\", \"64KiB\" or \"1MiB\"";
 
-/// Reads `"1m30s"`: whole or decimal numbers with `us`, `ms`, `s`, `m`, `h` or `d`, above zero.
+/// Reads `"1m30s"`: whole or decimal numbers with `us`, `ms`, `s`, `m` (minutes), `h` or `d`, above
+/// zero in sum.
 ///
 /// # Errors
 ///
-/// What was expected instead.
+/// [`Expected`]: the words that say what a duration is, for text that is none, zero, or too long.
 pub fn duration(text: &str) -> Result<Duration, Expected> {
     let mut total = Duration::ZERO;
     let mut rest = text;
@@ -52,11 +62,12 @@ pub fn duration(text: &str) -> Result<Duration, Expected> {
     }
 }
 
-/// Reads `"20%"` as 0.2.
+/// Reads `"20%"` as 0.2: above 0 %, at most 100 %.
 ///
 /// # Errors
 ///
-/// What was expected instead.
+/// [`Expected`]: the words that say what a percentage is, for text that is none, or outside the
+/// bounds.
 pub fn percent(text: &str) -> Result<f64, Expected> {
     let number: f64 = text
         .strip_suffix('%')
@@ -69,11 +80,12 @@ pub fn percent(text: &str) -> Result<f64, Expected> {
     }
 }
 
-/// Reads `"64KiB"` as 65536.
+/// Reads `"64KiB"` as 65536 bytes: whole numbers above zero with `B`, `KiB`, `MiB`, `GiB`, or `kB`,
+/// `MB`, `GB` by thousands.
 ///
 /// # Errors
 ///
-/// What was expected instead.
+/// [`Expected`]: the words that say what a size is, for text that is none, zero, or too large.
 pub fn size(text: &str) -> Result<usize, Expected> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or(SIZE)?;
     let (number, unit) = text.split_at(digits);

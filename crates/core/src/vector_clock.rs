@@ -1,7 +1,9 @@
 //! Vector clocks: which of two events of different nodes could have caused the other.
 //!
 //! Prevents merged histories in an impossible order: wall clocks of two machines disagree, a
-//! vector clock cannot (Fidge 1988, Mattern 1989). Every node stamps its events and heartbeats.
+//! vector clock cannot (Fidge, "Timestamps in Message-Passing Systems That Preserve the Partial
+//! Ordering", 1988; Mattern, "Virtual Time and Global States of Distributed Systems", 1989). Every
+//! node stamps its events and heartbeats.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -10,6 +12,23 @@ use alloc::sync::Arc;
 pub const NODES_MAX: usize = 1_024;
 
 /// For each node, how many of its events are known.
+///
+/// ```
+/// use std::sync::Arc;
+/// use mainstay_core::vector_clock::{Causality, VectorClock};
+///
+/// let (one, two): (Arc<str>, Arc<str>) = ("node-1".into(), "node-2".into());
+/// let mut sent = VectorClock::new();
+/// sent.tick(&one);
+/// let mut heard = VectorClock::new();
+/// heard.merge(&sent);
+/// heard.tick(&two);
+/// assert_eq!(sent.causality(&heard), Causality::Before, "whatever their clocks say");
+///
+/// let mut alone = VectorClock::new();
+/// alone.tick(&two);
+/// assert_eq!(sent.causality(&alone), Causality::Concurrent);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -37,7 +56,7 @@ impl VectorClock {
         Self::default()
     }
 
-    /// How many events of `node` are known.
+    /// How many events of `node` are known; 0 for a node that is not.
     pub fn get(&self, node: &str) -> u64 {
         self.0.get(node).copied().unwrap_or(0)
     }

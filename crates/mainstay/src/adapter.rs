@@ -1,7 +1,8 @@
 //! Observers that hand events on to what a service already has: `tracing`, `metrics`, or both.
 //!
 //! Prevents a failure that only this library knows of. Each is an [`Observe`]: give it to the
-//! policies' builders in an `Arc`.
+//! policies' builders in an `Arc`. `Tracing` and `Metrics` are there with the features of those
+//! names.
 
 use mainstay_core::event::{Event, Observe};
 

@@ -34,10 +34,10 @@ pub use mainstay_core::adjudicate::{
 /// How answers are judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// What it takes, and the quorum.
+    /// What it takes, and the quorum. Default: the majority, of however few.
     pub judge: Judge,
     /// When those who are still silent abstain; `None` waits for all who matter. More than zero,
-    /// and at most [`LIMIT_MAX`](crate::timeout::LIMIT_MAX).
+    /// and at most [`LIMIT_MAX`](crate::timeout::LIMIT_MAX). Default: `None`.
     pub total: Option<Duration>,
 }
 
@@ -48,7 +48,7 @@ pub enum ConfigError {
     /// No number of replicas, or not the number of the weights, can be judged like this.
     #[error(transparent)]
     Replicas(#[from] ReplicasError),
-    /// The time for the answers is zero, or above [`LIMIT_MAX`](crate::timeout::LIMIT_MAX).
+    /// The time for the answers is this: zero, or above [`LIMIT_MAX`](crate::timeout::LIMIT_MAX).
     #[error("total is {0:?}; set more than zero and at most a year, or none")]
     Total(Duration),
 }
@@ -93,12 +93,12 @@ pub enum NoVerdict<E> {
     /// These replicas cannot be judged; none was asked.
     #[error(transparent)]
     Replicas(#[from] ReplicasError),
-    /// The answers do not decide.
+    /// The answers do not decide: too few, or too different.
     #[error("no answer of {name}: {}", why.as_str())]
     Undecided {
         /// The adjudicator's name.
         name: Name,
-        /// Why.
+        /// Why they do not.
         why: Why,
         /// Who said what.
         tally: Tally,
@@ -129,7 +129,9 @@ impl<O: Observe> Adjudicator<O> {
     ///
     /// # Errors
     ///
-    /// [`NoVerdict`] when no answer is chosen, or the replicas cannot be judged.
+    /// [`NoVerdict::Undecided`] when no answer is chosen, and [`Why`]. [`NoVerdict::Replicas`] when
+    /// the replicas cannot be judged: none or too many, fewer than the quorum, or not as many as
+    /// weights.
     pub async fn call<T, E, F>(
         &self,
         replicas: impl IntoIterator<Item = F>,
@@ -277,7 +279,9 @@ impl<O> Builder<O> {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// [`ConfigError::Replicas`] when no number of replicas, or not that of the weights, reaches
+    /// the quorum; [`ConfigError::Total`] for a `total` that is zero or above
+    /// [`LIMIT_MAX`](crate::timeout::LIMIT_MAX).
     pub fn build(self) -> Result<Adjudicator<O>, ConfigError> {
         let (config, weights, told) = self.into_parts();
         let replicas = if weights.is_empty() {

@@ -31,20 +31,22 @@ pub use future::BatchFuture;
 
 use gathering::Gathering;
 
-/// Longest window: who waits a minute for company has mistaken the unit.
+/// Longest window, a minute: who waits longer for company has mistaken the unit.
 pub const WINDOW_MAX: Duration = Duration::from_mins(1);
 
 /// How calls are gathered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Most items in a batch; one that is full does not wait any longer.
+    /// Most items in a batch; one that is full does not wait any longer. 1 batches nothing.
+    /// Default: 100.
     pub size_max: NonZeroU32,
-    /// How long the first item of a batch waits for others. With `None` it does not: a batch is
-    /// what has gathered while all places in flight were taken.
+    /// How long the first item of a batch waits for others: above zero, at most [`WINDOW_MAX`].
+    /// With `None` it does not: a batch is what has gathered while all places in flight were taken.
+    /// Default: 1 ms.
     pub window: Option<Duration>,
-    /// Batches in flight at a time.
+    /// Batches in flight at a time. Default: 4.
     pub in_flight: NonZeroU32,
-    /// Items that may wait to be sent.
+    /// Items that may wait to be sent. Default: 10,000.
     pub queue: NonZeroU32,
 }
 
@@ -73,16 +75,21 @@ pub enum ConfigError {
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU32, Ordering};
 /// use mainstay::Batch;
 ///
+/// let queries = Arc::new(AtomicU32::new(0));
+/// let count = Arc::clone(&queries);
 /// let users = Batch::builder("users")
-///     .build(|ids: Vec<u32>| async move {
-///         println!("one query for {ids:?}");
-///         ids.into_iter().map(|id| Ok::<_, &str>(id * 10)).collect()
+///     .build(move |ids: Vec<u32>| {
+///         count.fetch_add(1, Ordering::Relaxed);
+///         async move { ids.into_iter().map(|id| Ok::<_, &str>(id * 10)).collect() }
 ///     })
 ///     .unwrap();
 /// let (one, two) = tokio::join!(users.call(1), users.call(2));
 /// assert_eq!((one, two), (Ok(10), Ok(20)));
+/// assert_eq!(queries.load(Ordering::Relaxed), 1);
 /// # });
 /// ```
 pub struct Batch<I, T, E>(Arc<Shared<I, T, E>>);
@@ -203,7 +210,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// [`ConfigError::Window`] for a window that is zero or above [`WINDOW_MAX`].
     pub fn build<I, T, E, F>(
         self,
         send: impl Fn(Vec<I>) -> F + Send + Sync + 'static,

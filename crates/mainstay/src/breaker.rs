@@ -155,7 +155,8 @@ impl<O: Observe> Breaker<O> {
         self.0.engine.state(self.now())
     }
 
-    /// Failures, slow calls and all calls in the window.
+    /// Failures, slow calls and all calls in the window; zeros while the circuit is open or
+    /// half-open.
     pub fn counts(&self) -> Counts {
         self.0.engine.counts(self.now())
     }
@@ -170,7 +171,8 @@ impl<O: Observe> Breaker<O> {
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] when the circuit is open, [`Error::Inner`] when the call failed.
+    /// [`Error::Rejected`] with [`Cause::CircuitOpen`] when the circuit did not let it through,
+    /// [`Error::Inner`] when the call failed.
     pub fn call<T, E>(
         &self,
         future: impl Future<Output = Result<T, E>>,
@@ -220,7 +222,8 @@ impl<O: Observe> Breaker<O> {
         result.map_err(Error::Inner)
     }
 
-    /// `rejected` with this breaker's name on it.
+    /// `rejected` with this breaker's name on it, as [`call`](Self::call) gives it: the cause is
+    /// [`Cause::CircuitOpen`], also for a circuit in its ramp.
     pub fn rejection(&self, rejected: Rejected) -> Rejection {
         Rejection {
             policy: Policy::Breaker,

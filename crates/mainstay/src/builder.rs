@@ -38,21 +38,21 @@ impl<C: Default, X> Builder<C, X> {
 }
 
 impl<C, X, O> Builder<C, X, O> {
-    /// The whole configuration.
+    /// The whole configuration, in place of the default one and of what was set before.
     pub fn config(mut self, config: C) -> Self {
         self.config = config;
         self
     }
 
     /// The clock to read. One for all policies is best; callers that pass an instant must have it
-    /// of the same one.
+    /// of the same one. A new one, unless set.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = Some(clock);
         self
     }
 
     /// Who hears what the policy tells of itself. Called under no lock, by the thread whose call
-    /// changed something; refusals in a row are told once, and their end once.
+    /// changed something; refusals in a row are told once, and their end once. Nobody, unless set.
     ///
     /// ```
     /// use std::sync::Arc;

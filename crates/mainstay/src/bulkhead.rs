@@ -1,7 +1,8 @@
 //! The bulkhead: so many calls at a time, a bounded queue, a bounded wait.
 //!
-//! Prevents one slow upstream from using up every task and all memory: what does not fit is turned
-//! away at once, and what waits does not wait for ever. Waiting calls go first come, first served.
+//! Prevents one slow upstream from using up every task and all memory (Nygard, "Release It!", 2007,
+//! "Bulkheads"): what does not fit is turned away at once, and what waits does not wait for ever.
+//! Waiting calls go first come, first served.
 //!
 //! Always holds: never more than the limit in flight, never more than the limit in the queue, and
 //! no place is lost when a waiting call is dropped, not even in the moment when it is granted.
@@ -47,16 +48,16 @@ mod stage;
     serde(default, deny_unknown_fields)
 )]
 pub struct Config {
-    /// Calls in flight, at most [`IN_FLIGHT_MAX`](bulkhead::IN_FLIGHT_MAX).
+    /// Calls in flight, at most [`IN_FLIGHT_MAX`](bulkhead::IN_FLIGHT_MAX). Default: 256.
     pub in_flight: NonZeroU32,
     /// Calls that may wait for a place, at most [`QUEUE_MAX`](bulkhead::QUEUE_MAX); none when
-    /// `None`.
+    /// `None`. Default: 64.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::or_off")
     )]
     pub queue: Option<NonZeroU32>,
-    /// How long one may wait; more than zero where there is a queue.
+    /// How long one may wait; more than zero where there is a queue. Default: 200 ms.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::duration")
@@ -68,7 +69,7 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// More calls than can be counted.
+    /// More calls than can be counted, in flight or in the queue.
     #[error(transparent)]
     Limits(#[from] LimitsError),
     /// Calls may wait, and have no time for it.
@@ -149,7 +150,8 @@ impl<O: Observe> Bulkhead<O> {
     ///
     /// # Errors
     ///
-    /// [`Rejection`] when the queue is full, or no place became free in time.
+    /// [`Rejection`] with [`Cause::QueueFull`] when the queue is full, and with
+    /// [`Cause::QueueWait`] when no place became free in time.
     pub async fn acquire(&self, deadline: Deadline) -> Result<BulkheadPermit<O>, Rejection> {
         match self.try_acquire() {
             Some(permit) => Ok(permit),
@@ -182,7 +184,7 @@ impl<O: Observe> Bulkhead<O> {
         }
     }
 
-    /// Takes a place if one is free and nobody waits for it.
+    /// Takes a place if one is free and nobody waits for it. The observer hears of no refusal here.
     pub fn try_acquire(&self) -> Option<BulkheadPermit<O>> {
         self.0.counts.enter().ok()?;
         Some(admit(self.clone()))
@@ -199,7 +201,7 @@ impl<O: Observe> Bulkhead<O> {
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] when there was no place, [`Error::Inner`] when the call failed.
+    /// [`Error::Rejected`] as [`acquire`](Self::acquire), [`Error::Inner`] when the call failed.
     pub async fn call<T, E>(
         &self,
         deadline: Deadline,
@@ -348,7 +350,8 @@ impl<O> Builder<O> {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// [`ConfigError::Limits`] for more calls than can be counted, [`ConfigError::QueueWait`] for a
+    /// queue without time to wait in it.
     pub fn build(self) -> Result<Bulkhead<O>, ConfigError> {
         let (config, (), told) = self.into_parts();
         let Config {

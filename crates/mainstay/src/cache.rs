@@ -125,7 +125,7 @@ impl<K, T, E, O> Cache<K, T, E, O> {
         self.len() == 0
     }
 
-    /// The weight of all entries.
+    /// The weight of all entries, in the unit of [`Builder::weigh`].
     pub fn weight(&self) -> u64 {
         self.store.shelf.weight()
     }
@@ -175,6 +175,11 @@ impl<K: Hash + Eq + Clone, T: Clone, E: Clone, O: Observe> Cache<K, T, E, O> {
 
     /// As [`get_or_with`](Self::get_or_with), around a call through other policies: what they
     /// refuse or end is a need, too.
+    ///
+    /// # Errors
+    ///
+    /// Of the returned future, as [`get_or`](Self::get_or), and that of the other policies when
+    /// there is nothing that may be served in need.
     pub fn get_or_nested_with<F, C>(
         &self,
         key: K,
@@ -260,7 +265,8 @@ impl<K: Hash + Eq + Clone, T: Clone, E: Clone, O: Observe> Cache<K, T, E, O> {
         self.get_up_to(key, Freshness::IfError)
     }
 
-    /// Keeps `value` as a fresh answer.
+    /// Keeps `value` as a fresh answer. One that is heavier than its part of the cache is not kept,
+    /// and nothing is then kept for `key`.
     pub fn insert(&self, key: K, value: T) {
         let stamp = Stamp {
             stored: self.store.told.clock.now(),

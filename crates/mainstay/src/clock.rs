@@ -10,6 +10,8 @@ use std::time::Duration;
 use mainstay_core::time::Instant;
 use tokio::time;
 
+/// Monotonic time since the clock was made, in nanoseconds.
+///
 /// Cheap to copy. Instants of two clocks must not be mixed: make one, and hand it on.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -34,12 +36,13 @@ impl Clock {
         }
     }
 
-    /// This moment.
+    /// This moment, by the precise clock.
     pub fn now(&self) -> Instant {
         Instant::ORIGIN + self.origin.elapsed()
     }
 
-    /// This moment or a few milliseconds before it, never after: for windows, not for latencies.
+    /// This moment or a few milliseconds (1 to 10, as the kernel was built) before it, never after:
+    /// for windows, not for latencies.
     pub fn coarse(&self) -> Instant {
         self.coarse.now(self)
     }

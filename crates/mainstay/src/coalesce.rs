@@ -1,4 +1,4 @@
-//! Coalescing ("single flight"): all who ask the same question at the same time share one call.
+//! Coalescing (Go's `singleflight`): all who ask the same question at the same time share one call.
 //!
 //! Prevents the same question from being asked a thousand times at once: the herd that finds a
 //! cache empty, a page that everybody reloads. For questions only: calls that change something are
@@ -38,10 +38,10 @@ pub use service::{CoalesceService, CoalesceServiceFuture};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Keys in flight at a time. A call beyond it is made, but by itself: it is for a bulkhead to
-    /// refuse it.
+    /// refuse it. Default: 10,000.
     pub keys: NonZeroU32,
     /// Callers that may wait for one call. One beyond it is refused: if it called by itself, the
-    /// herd would be back.
+    /// herd would be back. Default: 10,000.
     pub waiters: NonZeroU32,
 }
 
@@ -122,6 +122,11 @@ impl<K: Hash + Eq + Clone, T: Clone, E: Clone> Coalesce<K, T, E> {
     }
 
     /// As [`call`](Self::call), around a call through other policies.
+    ///
+    /// # Errors
+    ///
+    /// Of the returned future, as [`call`](Self::call), and that of the other policies, cloned for
+    /// each caller.
     pub fn call_nested<F>(&self, key: K, future: F) -> CoalesceFuture<K, T, E, F>
     where
         F: Future<Output = Result<T, Error<E>>>,
@@ -179,7 +184,7 @@ impl Builder {
         self
     }
 
-    /// With nothing in flight.
+    /// The policy, with nothing in flight.
     pub fn build<K, T, E>(self) -> Coalesce<K, T, E> {
         Coalesce {
             shared: Arc::new(Shared {

@@ -55,15 +55,16 @@ pub use service::ConcurrencyLimitService;
     serde(default, deny_unknown_fields)
 )]
 pub struct Config {
-    /// How the limit moves.
+    /// How the limit moves. Default: that of [`AdaptiveConfig`].
     pub limit: AdaptiveConfig,
-    /// Calls that may wait for a place; none when `None`.
+    /// Calls that may wait for a place, at most [`QUEUE_MAX`](bulkhead::QUEUE_MAX); none when
+    /// `None`. Default: 100.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::or_off")
     )]
     pub queue: Option<NonZeroU32>,
-    /// How long they may wait.
+    /// How long they may wait. Default: that of [`DelayConfig`].
     pub delay: DelayConfig,
 }
 
@@ -81,10 +82,10 @@ impl Default for Config {
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// In how the limit moves.
+    /// It is in how the limit moves.
     #[error(transparent)]
     Limit(#[from] AdaptiveConfigError),
-    /// In how long calls may wait.
+    /// It is in how long calls may wait.
     #[error(transparent)]
     Delay(#[from] DelayConfigError),
 }
@@ -101,6 +102,11 @@ pub enum ConfigError {
 ///     .call(Deadline::NEVER, Priority::Normal, async { Ok::<_, std::io::Error>("found") })
 ///     .await;
 /// assert_eq!(answer.unwrap(), "found");
+///
+/// // Nobody said how many calls the callee can serve: twenty at first, and then what it shows.
+/// let places: Vec<_> = (0..20).map(|_| limit.try_acquire().unwrap()).collect();
+/// assert!(limit.try_acquire().is_err(), "more would only wait");
+/// # drop(places);
 /// # });
 /// ```
 #[derive_where(Clone)]
@@ -145,7 +151,8 @@ impl<O: Observe> ConcurrencyLimit<O> {
     ///
     /// # Errors
     ///
-    /// [`Rejection`] when there is none.
+    /// [`Rejection`] when there is none: with [`Cause::Shed`], or with [`Cause::QueueFull`] when
+    /// not even the queue has room.
     pub fn try_acquire(&self) -> Result<Permit<'_, O>, Rejection> {
         try_take(self)
     }
@@ -165,8 +172,9 @@ impl<O: Observe> ConcurrencyLimit<O> {
     ///
     /// # Errors
     ///
-    /// [`Rejection`] when the queue is full for this priority, no place became free in time, or a
-    /// more important call took this one's place in the queue.
+    /// [`Rejection`] with [`Cause::QueueFull`] when the queue is full, with [`Cause::Shed`] when it
+    /// is for this priority, or when a more important call took this one's place in it, and with
+    /// [`Cause::QueueWait`] when no place became free in time.
     pub async fn acquire(
         &self,
         deadline: Deadline,
@@ -210,7 +218,7 @@ impl<O: Observe> ConcurrencyLimit<O> {
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] when there was no place, [`Error::Inner`] when the call failed.
+    /// [`Error::Rejected`] as [`acquire`](Self::acquire), [`Error::Inner`] when the call failed.
     pub async fn call<T, E>(
         &self,
         deadline: Deadline,
@@ -258,7 +266,7 @@ impl<O: Observe> ConcurrencyLimit<O> {
         result.map_err(Error::Inner)
     }
 
-    /// The limit of this moment.
+    /// The limit of this moment, in calls at a time.
     pub fn limit(&self) -> NonZeroU32 {
         self.0.engine.limit()
     }
@@ -413,7 +421,7 @@ impl<O> Builder<O> {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// [`ConfigError::Limit`] or [`ConfigError::Delay`], with what cannot work.
     pub fn build(self) -> Result<ConcurrencyLimit<O>, ConfigError> {
         let (config, (), told) = self.into_parts();
         let Config {

@@ -69,7 +69,7 @@ pub fn current(clock: Clock) -> Option<Deadline> {
     Some(Deadline::at(clock.instant(at)))
 }
 
-/// The earlier of `deadline` and the ambient one.
+/// The earlier of `deadline` and the ambient one, on the scale of `clock`.
 #[must_use]
 pub fn earlier(clock: Clock, deadline: Deadline) -> Deadline {
     current(clock).map_or(deadline, |ambient| ambient.earlier(deadline))

@@ -89,7 +89,7 @@ impl<O: Observe> Detector<O> {
     ///
     /// # Errors
     ///
-    /// [`TooManyPeers`].
+    /// [`TooManyPeers`] when [`PEERS_MAX`] are watched already.
     pub fn watch(&self, peer: impl Into<Arc<str>>) -> Result<(), TooManyPeers> {
         let now = self.0.told.clock.now();
         let mut peers = self.lock();
@@ -193,7 +193,8 @@ impl<O: Observe> Detector<O> {
             .collect()
     }
 
-    /// How late and lossy this process itself is: 0 when all is well.
+    /// How late and lossy this process itself is: 0 when all is well, at most
+    /// [`LocalHealthConfig::score_max`].
     pub fn local_score(&self) -> u32 {
         self.lock().local.score()
     }
@@ -234,7 +235,7 @@ impl<O> Builder<O> {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// The first of [`ConfigError`] that applies to the method or to the local health.
     pub fn build(self) -> Result<Detector<O>, ConfigError> {
         let (config, local, told) = self.into_parts();
         let interval = local.interval;

@@ -18,10 +18,10 @@ use mainstay_core::retry::Sent;
 )]
 #[non_exhaustive]
 pub enum Error<E> {
-    /// The call failed by itself.
+    /// The call failed by itself, with this error.
     #[error(transparent)]
     Inner(E),
-    /// A policy turned the call away; nothing was sent.
+    /// A policy turned the call away; nothing was sent, unless the cause is [`Cause::Unanswered`].
     #[error(transparent)]
     Rejected(Rejection),
     /// The time was up.
@@ -32,7 +32,7 @@ pub enum Error<E> {
         /// How long it was.
         after: Duration,
     },
-    /// The call failed, and the retry budget had no room for another attempt.
+    /// The call failed with this error, and the retry budget had no room for another attempt.
     #[error("the retry budget is used up; the last attempt failed: {0}")]
     BudgetExhausted(E),
     /// The call failed, and so did what was to stand in for it.
@@ -64,7 +64,8 @@ impl Scope {
     }
 }
 
-/// A call that was turned away before anything was sent.
+/// A call that was turned away before anything was sent, or whose answer got lost on the way to it
+/// ([`Cause::Unanswered`]).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} of {name} {}", policy.as_str(), cause.as_str())]
 #[non_exhaustive]
@@ -75,7 +76,7 @@ pub struct Rejection {
     pub name: Name,
     /// Why.
     pub cause: Cause,
-    /// When asking again may help, where that is known.
+    /// After how long asking again may help; `None` where that is not known.
     pub retry_after: Option<Duration>,
 }
 
@@ -124,7 +125,7 @@ impl Policy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
-    /// The circuit is open, or half-open with all probes out.
+    /// The circuit is open, half-open with all probes out, or in its ramp.
     CircuitOpen,
     /// All places in flight and in the queue are taken.
     QueueFull,
@@ -136,9 +137,10 @@ pub enum Cause {
     Shed,
     /// The time that is left is too short to begin.
     NoTime,
-    /// No answer came for this call.
+    /// A call that others made for this one, shared or in a batch, gave no answer; it may have had
+    /// an effect.
     Unanswered,
-    /// A drill.
+    /// A drill turned it away on purpose.
     Injected,
 }
 
@@ -159,7 +161,7 @@ impl Cause {
 }
 
 impl<E> Error<E> {
-    /// When asking again may help, where that is known.
+    /// After how long asking again may help; `None` where that is not known.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Rejected(rejection) => rejection.retry_after,

@@ -34,6 +34,7 @@ pub use service::FallbackService;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Substitutes that run at a time, whatever the limit of the calls; `None` is no limit.
+    /// Default: 10.
     pub in_flight: Option<NonZeroU32>,
 }
 
@@ -284,7 +285,7 @@ impl<O> Drop for Place<O> {
 }
 
 impl<O> Builder<O> {
-    /// The fallback.
+    /// The fallback, with nothing standing in.
     pub fn build(self) -> Fallback<O> {
         let limits = |in_flight| Limits {
             in_flight,

@@ -94,7 +94,8 @@ impl Faults {
         self.0.injector.is_enabled()
     }
 
-    /// What to do to the next call with `key`. For code that has no future to wrap.
+    /// What to do to the next call with `key`. For code that has no future to wrap. `None` while it
+    /// is off, and for a call that is spared.
     pub fn decide(&self, key: Option<&str>) -> Option<Fault> {
         // The first load is all that an unused injection costs.
         if !self.is_enabled() || !self.0.in_scope(key) {
@@ -107,8 +108,8 @@ impl Faults {
     ///
     /// # Errors
     ///
-    /// [`Error::Inner`] when the call failed or was made to, [`Error::Rejected`] when it was turned
-    /// away on purpose.
+    /// [`Error::Inner`] when the call failed or was made to, [`Error::Rejected`] with
+    /// [`Cause::Injected`] when it was turned away on purpose.
     pub async fn call<T, E>(
         &self,
         future: impl Future<Output = Result<T, E>>,
@@ -137,7 +138,7 @@ impl Faults {
     }
 
     /// The blocking form of [`call_for`](Self::call_for). A latency blocks the thread, and a hang
-    /// does for [`LATENCY_MAX`]: nothing could end it.
+    /// does for [`LATENCY_MAX`], an hour: nothing could end it. Then the call is made.
     ///
     /// # Errors
     ///
@@ -219,7 +220,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// As [`Config::validate`].
     pub fn build(self) -> Result<Faults, ConfigError> {
         let seed = self
             .seed

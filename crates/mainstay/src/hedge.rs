@@ -1,8 +1,9 @@
 //! Hedging: a second copy of a call that takes longer than most.
 //!
-//! Prevents the one slow answer in a hundred from making every page slow that needs a hundred
-//! (Dean and Barroso, "The Tail at Scale", CACM 2013). A copy is sent when the call has taken longer
-//! than a quantile of those before it, or than a fixed time; the first good answer wins.
+//! Prevents the one slow answer in a hundred from making every page slow that needs a hundred (Dean
+//! and Barroso, "The Tail at Scale", CACM 2013). A copy is sent when the call has taken longer than
+//! a quantile of those before it, or than a fixed time; the first good answer wins. That copies are
+//! charged as retries are, and how many there may be, is gRPC's (gRFC A6).
 //!
 //! Always holds: only calls that are marked as [`Idempotent`] are sent twice; each copy is charged
 //! to the budget that retries are charged to, and without budget the call just goes on; the losers
@@ -165,12 +166,12 @@ impl<O: Observe> Hedge<O> {
         Race::new(&*self.0, copies, Nested(ErrorsFail), Error::Inner)
     }
 
-    /// Copies that were sent.
+    /// Copies that were sent, the first of each call not included.
     pub fn sent(&self) -> u64 {
         self.0.sent.load(Ordering::Relaxed)
     }
 
-    /// Copies whose answer was the first.
+    /// Copies whose answer was the call's, the first of each call not included.
     pub fn won(&self) -> u64 {
         self.0.won.load(Ordering::Relaxed)
     }
@@ -180,7 +181,7 @@ impl<O: Observe> Hedge<O> {
         self.0.denied.load(Ordering::Relaxed)
     }
 
-    /// How long a call may take just now before a copy is sent.
+    /// How long a call may take just now before a copy is sent. A quantile is remembered for 50 ms.
     pub fn delay(&self) -> Duration {
         self.0.delay(self.0.clock.now())
     }
@@ -247,7 +248,7 @@ impl<O: Observe> Builder<O> {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// The first of [`ConfigError`] that applies to the configuration.
     pub fn build(self) -> Result<Hedge<O>, ConfigError> {
         self.config.validate()?;
         Ok(Hedge(Arc::new(Plan {

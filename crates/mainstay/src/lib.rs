@@ -22,6 +22,13 @@
 //! of `mainstay-core`, which has neither clock nor thread; this crate reads the clock, waits, and
 //! hands what happened to an observer. One [`classify::Classify`] tells all of them what a failure
 //! is, and all of them give one flat [`Error`].
+//!
+//! | feature | what it adds; none is on by default |
+//! |---|---|
+//! | `serde` | configurations are read from any format, in text: `"5s"`, `"50%"`, `"off"` |
+//! | `tracing` | `adapter::Tracing`: events as events of `tracing` |
+//! | `metrics` | `adapter::Metrics`: events as counters, circuits as gauges of the `metrics` facade |
+//! | `test-util` | [`Clock`] is tokio's, so that a test that pauses the runtime pauses the policies |
 
 pub mod adapter;
 pub mod adjudicate;

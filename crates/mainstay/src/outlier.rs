@@ -92,7 +92,8 @@ impl<O: Observe> Outliers<O> {
         &self.0.endpoints
     }
 
-    /// A call to this endpoint ended after `rtt`. A place that is not on the list counts nothing.
+    /// A call to this endpoint, by its place from 0, ended after `rtt`. A place that is not on the
+    /// list counts nothing.
     pub fn record(&self, endpoint: usize, outcome: Outcome, rtt: Duration) {
         let Some(cell) = self.0.cells.get(endpoint) else {
             return;
@@ -104,7 +105,7 @@ impl<O: Observe> Outliers<O> {
         }
     }
 
-    /// Whether this endpoint is left out just now.
+    /// Whether this endpoint is left out just now; a place that is not on the list is not.
     pub fn is_ejected(&self, endpoint: usize) -> bool {
         let cell = self.0.cells.get(endpoint);
         cell.is_some_and(|cell| cell.is_ejected(self.0.told.clock.coarse()))
@@ -190,7 +191,8 @@ impl<O> Builder<O> {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work, or too many endpoints.
+    /// The first of [`ConfigError`] that applies: to the configuration, or
+    /// [`ConfigError::Endpoints`] for more than [`ENDPOINTS_MAX`] endpoints.
     pub fn build(self) -> Result<Outliers<O>, ConfigError> {
         let (config, Extra { endpoints, seed }, told) = self.into_parts();
         let now = told.clock.coarse();

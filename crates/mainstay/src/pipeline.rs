@@ -170,8 +170,9 @@ impl<S: Stage, C> Pipeline<S, C> {
     /// # Errors
     ///
     /// [`Error::Inner`] with the last attempt's error, [`Error::Rejected`] when a stage turned it
-    /// away, [`Error::Timeout`] when a time limit was reached, [`Error::BudgetExhausted`] when it
-    /// failed and the retry budget had no room for another attempt.
+    /// away, or with [`Cause::NoTime`](crate::error::Cause::NoTime) when the deadline passed before
+    /// it began, [`Error::Timeout`] when a time limit was reached, [`Error::BudgetExhausted`] when
+    /// it failed and the retry budget had no room for another attempt.
     pub fn call<T, E, F>(
         &self,
         call: impl Fn(Attempt) -> F,
@@ -226,7 +227,8 @@ impl<S: Stage, C> Pipeline<S, C> {
     ///
     /// # Errors
     ///
-    /// As [`call`](Self::call), without [`Error::Timeout`].
+    /// As [`call`](Self::call), without [`Error::Timeout`], except for one that is
+    /// [injected](crate::fault).
     pub fn call_blocking<T, E>(&self, call: impl Fn(Attempt) -> Result<T, E>) -> Result<T, Error<E>>
     where
         C: Classify<T, E>,

@@ -53,24 +53,26 @@ const COARSE_LAG_MAX: Duration = Duration::from_millis(20);
     serde(default, deny_unknown_fields)
 )]
 pub struct Config {
-    /// Calls per `period`.
+    /// Calls per `period`. Default: that of [`RateConfig`].
     pub per_period: NonZeroU32,
-    /// The period, at most a year; at most one call per nanosecond fits in it.
+    /// The period, at most a year; at most one call per nanosecond fits in it. Default: that of
+    /// [`RateConfig`].
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::duration")
     )]
     pub period: Duration,
     /// Calls at once after a quiet time; one that takes longer than a year to earn is refused.
+    /// Default: that of [`RateConfig`].
     pub burst: NonZeroU32,
-    /// Calls that may wait for their turn; none when `None`. Timers count milliseconds: calls
-    /// that wait get a higher rate than a thousand per second only with a burst.
+    /// Calls that may wait for their turn; none when `None`. Timers count milliseconds: calls that
+    /// wait get a higher rate than a thousand per second only with a burst. Default: 256.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::or_off")
     )]
     pub queue: Option<NonZeroU32>,
-    /// How long one may wait; more than zero where there is a queue.
+    /// How long one may wait; more than zero where there is a queue. Default: 1 s.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::duration")
@@ -82,7 +84,7 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// In the rate or the burst.
+    /// It is in the rate or the burst.
     #[error(transparent)]
     Rate(#[from] RateConfigError),
     /// Calls may wait, and have no time for it.
@@ -126,7 +128,7 @@ impl Default for Config {
 /// assert!(limiter.try_acquire().is_ok());
 /// assert!(limiter.try_acquire().is_ok());
 /// let rejection = limiter.try_acquire().unwrap_err();
-/// assert!(rejection.retry_after.unwrap() <= Duration::from_secs(60));
+/// assert!(rejection.retry_after.unwrap() < Duration::from_secs(61), "a minute for one call");
 /// ```
 #[derive_where(Clone)]
 pub struct RateLimiter<O = ()>(Arc<Limiter<O>>);
@@ -158,7 +160,8 @@ impl<O: Observe> RateLimiter<O> {
     ///
     /// # Errors
     ///
-    /// [`Rejection`] that says when to come back.
+    /// [`Rejection`] with [`Cause::RateReached`], which says when to come back: a few milliseconds
+    /// late at most, never early.
     pub fn try_acquire(&self) -> Result<(), Rejection> {
         let limiter = &*self.0;
         if limiter.somebody_waits() {
@@ -175,8 +178,8 @@ impl<O: Observe> RateLimiter<O> {
     ///
     /// # Errors
     ///
-    /// [`Rejection`] that says when to come back, and not so when `calls` is more than the burst:
-    /// that can never pass.
+    /// [`Rejection`] with [`Cause::RateReached`], which says when to come back, and does not when
+    /// `calls` is more than the burst: that can never pass.
     pub fn try_acquire_n(&self, calls: NonZeroU32) -> Result<(), Rejection> {
         let limiter = &*self.0;
         if limiter.somebody_waits() {
@@ -198,7 +201,9 @@ impl<O: Observe> RateLimiter<O> {
     ///
     /// # Errors
     ///
-    /// [`Rejection`], at once, when the queue is full or the turn would come too late.
+    /// [`Rejection`], at once, with [`Cause::RateReached`] when the turn would come too late, and
+    /// with [`Cause::QueueFull`] when too many wait; both say when to come back. With
+    /// [`Cause::QueueWait`] when the turn has not come by the end of the wait all the same.
     pub async fn acquire(&self, deadline: Deadline) -> Result<(), Rejection> {
         match Turn::arrive(self, deadline)? {
             None => Ok(()),
@@ -320,7 +325,8 @@ impl<O> Builder<O> {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// [`ConfigError::Rate`] for a rate or a burst that cannot work, [`ConfigError::QueueWait`] for
+    /// a queue without time to wait in it.
     pub fn build(self) -> Result<RateLimiter<O>, ConfigError> {
         let (config, (), told) = self.into_parts();
         NoQueueWait::check(config.queue, config.queue_wait)?;
@@ -339,7 +345,7 @@ impl<O> Builder<O> {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// [`ConfigError::Rate`] for a rate or a burst that cannot work.
     pub fn build_keyed<K>(self, keys: NonZeroUsize) -> Result<KeyedRateLimiter<K, O>, ConfigError> {
         let (config, (), told) = self.into_parts();
         Ok(KeyedRateLimiter::new(config.quota()?, keys, told))

@@ -18,8 +18,8 @@
 //! right where each attempt picks its endpoint anew.
 //!
 //! Of retries around each other only the outermost retries: three levels of three attempts would
-//! be 27 calls at the bottom. Retries know of each other by the [ambient](crate::deadline) of the
-//! call, within one process.
+//! be 27 calls at the bottom ("Site Reliability Engineering", O'Reilly 2016, chapter 22). Retries
+//! know of each other by the [ambient](crate::deadline) of the call, within one process.
 
 use std::convert::identity;
 use std::fmt;
@@ -95,7 +95,7 @@ struct Plan<O> {
 pub struct Attempt {
     /// 1 for the first. Send it along, and the callee can tell a retry from a new call.
     pub number: u32,
-    /// When the whole call is over.
+    /// When the whole call is over; [`Deadline::NEVER`] when nothing limits it.
     pub deadline: Deadline,
 }
 
@@ -103,7 +103,8 @@ pub struct Attempt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The time for the whole call is zero, or above [`LIMIT_MAX`](crate::timeout::LIMIT_MAX).
+    /// The time for the whole call is this: zero, or above
+    /// [`LIMIT_MAX`](crate::timeout::LIMIT_MAX).
     #[error("total is {0:?}; set more than zero and at most a year, or none")]
     Total(Duration),
 }
@@ -178,9 +179,10 @@ impl<O: Observe> Retry<O> {
     /// # Errors
     ///
     /// [`Error::Inner`] with the last attempt's error when no attempt is left or none would end in
-    /// time, [`Error::BudgetExhausted`] with it when the budget is used up, [`Error::Timeout`]
-    /// when the time was up during an attempt, and [`Error::Rejected`] when it was up before.
-    /// An answer that failed is returned as it is when there is no other attempt.
+    /// time, [`Error::BudgetExhausted`] with it when the budget is used up, [`Error::Timeout`] when
+    /// the time was up during an attempt, and [`Error::Rejected`] with
+    /// [`Cause::NoTime`](crate::error::Cause::NoTime) when it was up before. An answer that failed
+    /// is returned as it is when there is no other attempt.
     pub fn call_with<T, E>(
         &self,
         operation: impl AsyncFnMut(Attempt) -> Result<T, E>,
@@ -267,20 +269,20 @@ impl<O: Observe> Retry<O> {
 }
 
 impl<O: Observe> Builder<O> {
-    /// Attempts in all, the first included.
+    /// Attempts in all, the first included; 1 tries nothing again. 3, unless set.
     pub fn attempts(mut self, attempts: NonZeroU32) -> Self {
         self.retry.attempts = attempts;
         self
     }
 
-    /// The wait between attempts.
+    /// The wait between attempts. [`Backoff::default`], unless set.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.retry.backoff = backoff;
         self
     }
 
     /// Longest wish of a callee that is waited for; one that is longer ends the call at once. With
-    /// [`Duration::ZERO`] each wish does.
+    /// [`Duration::ZERO`] each wish does. A minute, unless set.
     pub fn retry_after_max(mut self, max: Duration) -> Self {
         self.retry.retry_after_max = max;
         self
@@ -300,7 +302,7 @@ impl<O: Observe> Builder<O> {
     }
 
     /// The time for the whole call: no attempt runs beyond it, no backoff reaches beyond it. More
-    /// than zero, and at most [`LIMIT_MAX`](crate::timeout::LIMIT_MAX).
+    /// than zero, and at most [`LIMIT_MAX`](crate::timeout::LIMIT_MAX). None, unless set.
     pub fn total(mut self, total: Duration) -> Self {
         self.total = Some(total);
         self
@@ -322,7 +324,8 @@ impl<O: Observe> Builder<O> {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// [`ConfigError::Total`] for a time for the whole call that is zero or above
+    /// [`LIMIT_MAX`](crate::timeout::LIMIT_MAX).
     pub fn build(self) -> Result<Retry<O>, ConfigError> {
         if let Some(total) = timeout::refused(self.total) {
             return Err(ConfigError::Total(total));

@@ -93,7 +93,7 @@ impl Throttle {
     ///
     /// # Errors
     ///
-    /// [`Rejection`] when the callee would probably refuse it.
+    /// [`Rejection`] with [`Cause::Shed`] when the callee would probably refuse it.
     pub fn try_acquire(&self) -> Result<Permit<'_>, Rejection> {
         self.0.check()?;
         Ok(Held(self))
@@ -114,7 +114,8 @@ impl Throttle {
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] when it was turned away, [`Error::Inner`] when the call failed.
+    /// [`Error::Rejected`] as [`try_acquire`](Self::try_acquire), [`Error::Inner`] when the call
+    /// failed.
     pub async fn call<T, E>(
         &self,
         future: impl Future<Output = Result<T, E>>,
@@ -154,7 +155,7 @@ impl Throttle {
         result.map_err(Error::Inner)
     }
 
-    /// With which probability a call would be turned away now.
+    /// With which probability a call would be turned away now: 0 to [`Config::rejection_max`].
     pub fn probability(&self) -> f64 {
         self.0.engine.probability(self.0.clock.coarse())
     }
@@ -215,7 +216,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// The first of [`ConfigError`] that applies to the configuration.
     pub fn build(self) -> Result<Throttle, ConfigError> {
         let seed = self
             .seed

@@ -1,8 +1,8 @@
 //! Time limits: for one attempt, or for a whole call.
 //!
-//! Prevents a call that never ends, and all that it holds meanwhile. When the time is up the
-//! call's future is dropped, which cancels it. An answer that arrives in the same tick as the
-//! timer wins: it is there, and throwing it away would help nobody.
+//! Prevents a call that never ends, and all that it holds meanwhile (Nygard, "Release It!", 2007,
+//! "Timeouts"). When the time is up the call's future is dropped, which cancels it. An answer that
+//! arrives in the same tick as the timer wins: it is there, and throwing it away would help nobody.
 //!
 //! The limit covers the call until it has its answer. What comes after, as the rest of a body
 //! whose head is there, is not cut off: it needs a limit of its own, at the reader.

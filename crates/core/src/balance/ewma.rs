@@ -1,8 +1,9 @@
 //! Peak EWMA: a moving average of latency that rises at once and falls slowly.
 //!
-//! Prevents a balancer that notices a stalled endpoint only after dozens of slow calls (the
-//! average of Finagle and linkerd). One word, `rtt:32 | stamp:32`: the average in nanoseconds as
-//! the bits of an `f32`, and when it was taken in units of 65.5 µs (78 hours a turn).
+//! Prevents a balancer that notices a stalled endpoint only after dozens of slow calls (the average
+//! of Finagle and of Linkerd, "peak EWMA"). One word, `rtt:32 | stamp:32`: the average in
+//! nanoseconds as the bits of an `f32`, and when it was taken in units of 65.5 µs (78 hours a
+//! turn).
 //!
 //! What is not known is not good: an endpoint that nobody called weighs [`RTT_UNKNOWN`], and an
 //! average of long ago falls back to that, not to zero, which would draw everybody. The first
@@ -13,17 +14,17 @@ use core::time::Duration;
 use crate::atomic::{AtomicU64, Ordering};
 use crate::time::{Instant, nanos};
 
-/// Time constant: after this long, 37 % of an old value is left.
+/// Time constant, 10 s: after this long, 37 % of an old value is left.
 pub const DECAY: Duration = Duration::from_secs(10);
 
-/// Latency that an endpoint is taken to have until its first answer.
+/// Latency that an endpoint is taken to have until its first answer, 50 ms.
 pub const RTT_UNKNOWN: Duration = Duration::from_millis(50);
 
 /// A failed call weighs as if it had taken this many times the average, however fast it failed:
 /// else an endpoint that refuses at once looks like the best.
 pub const FAILURE_FACTOR: f64 = 2.0;
 
-/// Cap of what failures in a row can add up to. Keeping calls away from an endpoint that only
+/// Cap of what failures in a row can add up to, 1 s. Keeping calls away from an endpoint that only
 /// fails is the breaker's task; the average must be able to forget within a few time constants.
 pub const FAILURE_RTT_MAX: Duration = Duration::from_secs(1);
 
@@ -44,18 +45,20 @@ impl Default for Ewma {
 }
 
 impl Ewma {
-    /// Nothing known.
+    /// Nothing known: [`RTT_UNKNOWN`].
     pub fn new() -> Self {
         Self(AtomicU64::new(0))
     }
 
-    /// A call succeeded after `rtt`.
+    /// A call succeeded after `rtt`. A slower one than the average replaces it at once; a faster
+    /// one moves it by the time that has passed since the last, in parts of [`DECAY`].
     pub fn succeeded(&self, rtt: Duration, now: Instant) {
         let rtt = nanos(rtt).max(1) as f64;
         self.update(now, |_| rtt);
     }
 
-    /// A call failed after `rtt`.
+    /// A call failed after `rtt`. Counts as [`FAILURE_FACTOR`] times the average, at most
+    /// [`FAILURE_RTT_MAX`], and as `rtt` where that is longer.
     pub fn failed(&self, rtt: Duration, now: Instant) {
         let rtt = nanos(rtt).max(1) as f64;
         let max = nanos(FAILURE_RTT_MAX) as f64;
@@ -67,7 +70,7 @@ impl Ewma {
         self.0.store(0, Ordering::Relaxed);
     }
 
-    /// The average at `now`.
+    /// The average at `now`; above [`RTT_UNKNOWN`] it falls back to that with time.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -3,8 +3,11 @@
 use crate::random::Random;
 
 /// Draws two of the `count` endpoints that are `eligible` and returns the one that costs less, or
-/// the only one, or `None`. Each endpoint is asked once whether it is eligible: a circuit may
-/// open in between. A retry excludes the endpoints it has tried.
+/// the only one, or `None`.
+///
+/// Each endpoint, by its place from 0, is asked once whether it is eligible: a circuit may open in
+/// between. A retry excludes the endpoints it has tried. Costs are compared with each other only,
+/// so that their unit does not matter; one that is not a number loses.
 pub fn pick(
     count: usize,
     random: &mut Random,

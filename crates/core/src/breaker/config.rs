@@ -14,20 +14,20 @@ pub const CALLS_MIN_MAX: u32 = 10_000;
 /// the abandoned calls.
 pub const CONSECUTIVE_MAX: u32 = 1_000_000;
 
-/// Shortest window of time: a cell of it is a millisecond.
+/// Shortest window of time, 16 ms: a cell of it is a millisecond.
 pub const WINDOW_MIN: Duration = Duration::from_millis(window::CELLS as u64);
 
 /// Longest window of calls: what the cells of a window of time can hold as bits.
 pub const WINDOW_CALLS_MAX: u32 = window::CALLS_MAX;
 
-/// Shortest limit of a slow call: below a microsecond, reading the clock takes longer.
+/// Shortest limit of a slow call, a microsecond: below, reading the clock takes longer.
 pub const SLOW_MIN: Duration = Duration::from_micros(1);
 
-/// Shortest cooldown and shortest lease: the engine's resolution.
+/// Shortest cooldown and shortest lease, 1 ms: the engine's resolution.
 pub const COOLDOWN_MIN: Duration = Duration::from_millis(1);
 
-/// Longest of all durations here: a month is a mistake in the unit, and its milliseconds fit in 32
-/// bits.
+/// Longest of all durations here, 30 days: more is a mistake in the unit, and its milliseconds fit
+/// in 32 bits.
 pub const DURATION_MAX: Duration = Duration::from_hours(30 * 24);
 
 /// When a circuit opens, and how it closes again.
@@ -39,67 +39,78 @@ pub const DURATION_MAX: Duration = Duration::from_hours(30 * 24);
 )]
 pub struct Config {
     /// Share of failed calls that opens the circuit, above 0 and at most 1; reached is enough.
-    /// `None`: no rate of failures does.
+    /// `None`: no rate of failures does. Default: 0.5.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::share_or_off")
     )]
     pub error_rate: Option<f64>,
-    /// Calls in the window before a rate counts; the call that completes them decides already.
+    /// Calls in the window before a rate counts; the call that completes them decides already. At
+    /// most [`CALLS_MIN_MAX`], and no more than a window of calls holds. Default: 20.
     pub calls_min: NonZeroU32,
     /// Failures in a row that open the circuit, however few calls there were. With this alone (no
-    /// rate, no slow calls) a healthy call writes nothing.
+    /// rate, no slow calls) a healthy call writes nothing. At most [`CONSECUTIVE_MAX`]; `None`: no
+    /// number does. Default: 5.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::or_off")
     )]
     pub consecutive: Option<NonZeroU32>,
-    /// Calls that are too slow to be of use, and the share of them that opens the circuit.
+    /// Calls that are too slow to be of use, and the share of them that opens the circuit. `None`:
+    /// no call is slow. Default: `None`.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::or_off")
     )]
     pub slow: Option<Slow>,
-    /// How far back the rates look.
+    /// How far back the rates look. Default: the calls of the last 10 s.
     pub window: Span,
-    /// What calls count as that are dropped before their end.
+    /// What calls count as that are dropped before their end. Default: [`Abandoned::FailureIfAll`].
     pub abandoned: Abandoned,
-    /// First cooldown; doubles each time the circuit opens again.
+    /// First cooldown, [`COOLDOWN_MIN`] to [`DURATION_MAX`]; doubles each time the circuit opens
+    /// again, and each time chance takes up to half of it away, so that instances do not probe in
+    /// step. Default: 5 s.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub reopen: Duration,
-    /// Cap of the cooldown.
+    /// Cap of the cooldown, from `reopen` to [`DURATION_MAX`]. A callee that asks for a longer one
+    /// by `Retry-After` gets it, up to [`RETRY_AFTER_MAX`](super::RETRY_AFTER_MAX). Default: 1 min.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub reopen_max: Duration,
-    /// Calls that half-open lets through at a time, and results that decide it.
+    /// Calls that half-open lets through at a time, and results that decide it. At most
+    /// [`PROBES_MAX`]. Default: 3.
     pub probes: NonZeroU32,
-    /// Share of bad probes, failed or slow, that opens the circuit again; reached is enough. `None`:
-    /// as `error_rate` (without it the rate of slow calls) and `consecutive` say.
+    /// Share of bad probes, failed or slow, that opens the circuit again; reached is enough.
+    /// `None`: as `error_rate` (without it the rate of slow calls) and `consecutive` say.
+    /// Default: `None`.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::share_or_off")
     )]
     pub probe_rate: Option<f64>,
     /// How long all probes may stay without a result before they are given up and others are let
-    /// through in their place. Longer than a call's timeout.
+    /// through in their place. Longer than a call's timeout. [`COOLDOWN_MIN`] to [`DURATION_MAX`].
+    /// Default: 10 s.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub lease: Duration,
-    /// How long calls take to come back to their full number after the circuit closed: an endpoint
-    /// that just recovered has cold caches. `None`: all at once.
+    /// How long calls take to come back to their full number after the circuit closed, as HAProxy's
+    /// `slowstart` and Envoy's slow start have it: an endpoint that just recovered has cold caches.
+    /// [`COOLDOWN_MIN`] to [`DURATION_MAX`]; `None`: all at once. Default: `None`.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration_or_off")
     )]
     pub ramp: Option<Duration>,
-    /// Staying closed this long takes the cooldown back to `reopen`.
+    /// Staying closed this long takes the cooldown back to `reopen`. [`COOLDOWN_MIN`] to
+    /// [`DURATION_MAX`]. Default: 1 min.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
@@ -110,7 +121,8 @@ pub struct Config {
 /// How far back a window looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
-    /// The calls of the last so long, to one sixteenth of it. Scales with the number of threads.
+    /// The calls of the last so long, to one sixteenth of it: [`WINDOW_MIN`] to [`DURATION_MAX`].
+    /// Scales with the number of threads.
     Time(Duration),
     /// The last so many calls, at most [`WINDOW_CALLS_MAX`], however long ago they were. All
     /// threads share one head: for callees that are called rarely.
@@ -142,7 +154,8 @@ impl<'de> serde::Deserialize<'de> for Span {
     serde(deny_unknown_fields)
 )]
 pub struct Slow {
-    /// A call that took longer than this is slow, whatever its result.
+    /// A call that took longer than this is slow, whatever its result. [`SLOW_MIN`] to
+    /// [`DURATION_MAX`].
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
@@ -155,8 +168,8 @@ pub struct Slow {
     )]
     pub rate: f64,
     /// Whether a call counts as slow as soon as it has been in flight too long, not only when it
-    /// ends: a callee that answers nothing any more opens the circuit without waiting for
-    /// timeouts. Costs two more writes per call.
+    /// ends: a callee that answers nothing any more opens the circuit without waiting for timeouts.
+    /// Costs two more writes per call. Off in a configuration that does not name it.
     #[cfg_attr(feature = "serde", serde(default))]
     pub in_flight: bool,
 }
@@ -169,12 +182,12 @@ pub struct Slow {
     serde(rename_all = "snake_case")
 )]
 pub enum Abandoned {
-    /// Nothing.
+    /// It counts as nothing.
     Ignore,
-    /// A failure.
+    /// It counts as a failure, with [`Reason::Abandoned`](crate::outcome::Reason::Abandoned).
     Failure,
-    /// Nothing, unless `calls_min` in a row are abandoned and no call of the window was answered:
-    /// a callee that never answers before its callers leave is not healthy.
+    /// As nothing, unless `calls_min` in a row are abandoned and no call of the window was
+    /// answered: a callee that never answers before its callers leave is not healthy.
     #[default]
     FailureIfAll,
 }
@@ -211,7 +224,7 @@ impl Default for Config {
 pub enum ConfigError {
     /// `error_rate` is no share: not a number, not above 0, or above 1.
     ErrorRate(f64),
-    /// The rate of slow calls is no share.
+    /// [`Slow::rate`] is no share.
     SlowRate(f64),
     /// `probe_rate` is no share.
     ProbeRate(f64),
@@ -230,7 +243,7 @@ pub enum ConfigError {
     WindowCalls(u32),
     /// `probes` is above [`PROBES_MAX`].
     Probes(u32),
-    /// The named duration is too short or too long.
+    /// The named duration is below `min`, or above [`DURATION_MAX`].
     Duration {
         /// Which field.
         field: &'static str,
@@ -290,7 +303,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The first value that no breaker can work with.
+    /// The first of [`ConfigError`] that applies: rates before counts, counts before durations.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.validate_rates()?;
         self.validate_counts()?;

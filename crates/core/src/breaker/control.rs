@@ -11,13 +11,14 @@ use crate::atomic::Ordering;
 use crate::outcome::Reason;
 use crate::time::Instant;
 
-/// Who decides whether calls pass.
+/// Who decides whether calls pass. The default is the circuit itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// The circuit itself.
     #[default]
     Auto,
-    /// Nobody: the circuit counts and changes its state, and rejects nothing. To try limits.
+    /// Nobody: the circuit counts and changes its state, and rejects nothing. To try limits on live
+    /// traffic (Resilience4j's `METRICS_ONLY`).
     Shadow,
     /// It is open, whatever time it is.
     ForcedOpen,
@@ -47,7 +48,8 @@ impl Breaker {
     }
 
     /// Rejects all calls until [`auto`](Self::auto), [`shadow`](Self::shadow) or
-    /// [`disable`](Self::disable). No timer ends it.
+    /// [`disable`](Self::disable). No timer ends it. The transition is for the observer; `None`
+    /// when it was forced open already.
     pub fn force_open(&self) -> Option<Transition> {
         self.shadow.store(false, Ordering::Relaxed);
         let was = self.become_phase(|word| match word.phase {
@@ -65,8 +67,9 @@ impl Breaker {
         })
     }
 
-    /// Lets all calls pass and counts nothing, until [`auto`](Self::auto),
-    /// [`shadow`](Self::shadow) or [`force_open`](Self::force_open).
+    /// Lets all calls pass and counts nothing, until [`auto`](Self::auto), [`shadow`](Self::shadow)
+    /// or [`force_open`](Self::force_open). The transition, if calls were rejected before, is for
+    /// the observer.
     pub fn disable(&self) -> Option<Transition> {
         self.shadow.store(false, Ordering::Relaxed);
         let was = self.become_phase(|word| match word.phase {
@@ -81,14 +84,15 @@ impl Breaker {
     }
 
     /// The circuit decides and nobody obeys: calls that it would reject pass, uncounted but for
-    /// [`shadowed_total`](Self::shadowed_total). From forced open or disabled it begins closed.
+    /// [`shadowed_total`](Self::shadowed_total). From forced open or disabled it begins closed. The
+    /// transition, if that closes it, is for the observer.
     pub fn shadow(&self, now: Instant) -> Option<Transition> {
         self.shadow.store(true, Ordering::Relaxed);
         self.let_go(now)
     }
 
     /// The circuit decides. From forced open or disabled it begins closed, with an empty window;
-    /// from the shadow it goes on as it is.
+    /// from the shadow it goes on as it is. The transition, if that closes it, is for the observer.
     pub fn auto(&self, now: Instant) -> Option<Transition> {
         self.shadow.store(false, Ordering::Relaxed);
         self.let_go(now)
@@ -96,6 +100,7 @@ impl Breaker {
 
     /// Closes the circuit: what stands behind it is another callee now. Results of calls to the old
     /// one are stale from then on, and its cooldowns and its window are forgotten. The mode stays.
+    /// The transition, if it was open or half-open, is for the observer.
     pub fn reset(&self, now: Instant) -> Option<Transition> {
         let was = self.become_phase(|word| {
             let phase = match word.phase {
@@ -123,7 +128,7 @@ impl Breaker {
     ///
     /// # Errors
     ///
-    /// A value of `config` that cannot work; nothing changed then.
+    /// The first of [`ConfigError`] that applies to `config`; nothing changed then.
     pub fn reconfigure(&self, config: &Config) -> Result<(), ConfigError> {
         config.validate()?;
         let reshaped = !self.calls.spans(config.window);

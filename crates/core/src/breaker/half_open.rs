@@ -11,7 +11,7 @@ use crate::atomic::Ordering;
 use crate::outcome::Reason;
 use crate::time::{Instant, nanos};
 
-/// The share of calls at the beginning of a ramp: enough to warm caches.
+/// The share of calls at the beginning of a ramp, 10 %: enough to warm caches.
 pub const RAMP_FLOOR: f64 = 0.1;
 
 const RAMP_FLOOR_PPM: u64 = 100_000;

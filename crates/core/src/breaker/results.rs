@@ -17,7 +17,8 @@ use crate::time::{Duration, Instant};
     reason = "taking the permit is what makes a second result impossible"
 )]
 impl Breaker {
-    /// Gives the permit back with the call's outcome.
+    /// Gives the permit back with the call's outcome. As from all of these methods, the transition
+    /// that the result makes is for the observer; most make none.
     pub fn record(
         &self,
         permit: Permit,
@@ -35,7 +36,7 @@ impl Breaker {
         }
     }
 
-    /// The call succeeded.
+    /// The call succeeded. It may still have been slow, and open the circuit by that.
     #[expect(
         clippy::inline_always,
         reason = "a tenth of a call would go into calling it"
@@ -94,7 +95,7 @@ impl Breaker {
         Ok(())
     }
 
-    /// The call failed.
+    /// The call failed, for this reason.
     #[inline]
     pub fn failure(&self, permit: Permit, reason: Reason, at: impl Into<At>) -> Option<Transition> {
         let at = at.into();
@@ -106,10 +107,11 @@ impl Breaker {
         self.failure_in_full(permit, reason, at)
     }
 
-    /// The callee had too much to do, and may have said how long it wants to be left alone: a
-    /// failure, and a circuit that opens in this generation stays open until then. One that is
-    /// open by now stays open for longer. The wish counts up to [`RETRY_AFTER_MAX`](super::RETRY_AFTER_MAX); jitter is
-    /// added to it, never taken away.
+    /// The callee had too much to do, and may have said how long it wants to be left alone
+    /// (`Retry-After`, RFC 9110, section 10.2.3): a failure, and a circuit that opens in this
+    /// generation stays open until then. One that is open by now stays open for longer. The wish
+    /// counts up to [`RETRY_AFTER_MAX`](super::RETRY_AFTER_MAX); jitter is added to it, never taken
+    /// away.
     pub fn throttled(
         &self,
         permit: Permit,

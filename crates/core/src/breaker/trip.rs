@@ -11,8 +11,8 @@ use crate::atomic::{Ordering, fence};
 use crate::outcome::Reason;
 use crate::time::Instant;
 
-/// The longest wish of a callee that is honoured: a date in the far future, sent by mistake, must
-/// not take an endpoint out for ever.
+/// The longest wish of a callee that is honoured, an hour: a date in the far future, sent by
+/// mistake, must not take an endpoint out for ever.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
 /// Layout of a wish: `generation:19 | until:45`, in milliseconds.

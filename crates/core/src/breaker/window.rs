@@ -46,7 +46,8 @@ const NEVER: u32 = u32::MAX;
 /// chance.
 const LOST_MAX: u32 = 64;
 
-/// What the window holds.
+/// What the window holds. Where more than 32,767 calls come in a sixteenth of a window of time, its
+/// counts are halved: they are too small then, and their shares are right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Failed calls.
@@ -134,7 +135,8 @@ pub(super) struct Unspared {
 
 impl Window {
     /// An empty window, of at least [`CELLS`] nanoseconds, or of at least one call and at most
-    /// [`WINDOW_CALLS_MAX`](super::WINDOW_CALLS_MAX).
+    /// [`WINDOW_CALLS_MAX`](super::WINDOW_CALLS_MAX). What is outside counts as the nearest that
+    /// works.
     pub fn new(span: impl Into<Span>) -> Self {
         Self {
             shape: Shape::new(span.into()),
@@ -159,7 +161,8 @@ impl Window {
         self.stripes.spread(self.shape.lanes);
     }
 
-    /// Counts one call of `generation`.
+    /// Counts one call of `generation`. One of an older generation changes nothing, nor does one
+    /// that is older than the window.
     pub fn record(&self, generation: u32, at: impl Into<At>, failed: bool) {
         self.count(generation, at.into(), failed);
     }

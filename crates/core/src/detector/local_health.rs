@@ -34,12 +34,15 @@ pub const SCORE_LIMIT: u32 = 64;
 )]
 pub struct LocalHealthConfig {
     /// How often peers are checked. A check that is late by more than this shows a stall.
+    /// [`DURATION_MIN`](super::DURATION_MIN) to [`DURATION_MAX`](super::DURATION_MAX).
+    /// Default: 1 s.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub interval: Duration,
-    /// Highest score; Lifeguard's S, 8 there. `None` switches the multiplier off.
+    /// Highest score, at most [`SCORE_LIMIT`]; Lifeguard's S, 8 there. `None` switches the
+    /// multiplier off. Default: 8.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::or_off")
@@ -57,6 +60,20 @@ impl Default for LocalHealthConfig {
 }
 
 /// The health of this process, as its own timers and probes show it.
+///
+/// ```
+/// use mainstay_core::detector::{LocalHealth, LocalHealthConfig};
+/// use mainstay_core::time::{Duration, Instant};
+///
+/// let second = |n: u64| Instant::from_millis(n * 1_000);
+/// let mut local = LocalHealth::new(&LocalHealthConfig::default(), second(0)).unwrap();
+/// local.ticked(second(1));
+/// // Stopped for ten seconds: what was not heard meanwhile is nobody's silence but our own.
+/// local.ticked(second(11));
+/// assert_eq!(local.stalled(), Duration::from_secs(8));
+/// assert_eq!(local.awake(second(11)), second(3));
+/// assert_eq!(local.stretch(), 9, "and everybody is given more time for a while");
+/// ```
 #[derive(Clone, Debug)]
 pub struct LocalHealth {
     interval: Duration,
@@ -75,7 +92,8 @@ impl LocalHealth {
     ///
     /// # Errors
     ///
-    /// A value of `config` that cannot work.
+    /// [`ConfigError::Duration`] for an `interval` that is too short or too long,
+    /// [`ConfigError::ScoreMax`] for a score above [`SCORE_LIMIT`].
     pub fn new(config: &LocalHealthConfig, now: Instant) -> Result<Self, ConfigError> {
         check_duration("interval", config.interval)?;
         let score_max = config.score_max.map_or(0, NonZeroU32::get);
@@ -125,7 +143,8 @@ impl LocalHealth {
         }
     }
 
-    /// How late and lossy this process is: 0 when all is well.
+    /// How late and lossy this process is: 0 when all is well, at most
+    /// [`LocalHealthConfig::score_max`].
     pub const fn score(&self) -> u32 {
         self.score
     }

@@ -41,24 +41,30 @@ const LATE_FACTOR: u64 = 2;
     serde(default, deny_unknown_fields)
 )]
 pub struct PhiConfig {
-    /// From which φ on a peer is suspect. 8 suits a local network, 12 one with long pauses.
+    /// From which φ on a peer is suspect. 8 suits a local network, 12 one with long pauses. Above
+    /// 0, at most 1,000. Default: 8.
     pub threshold: f64,
-    /// Intervals that are remembered.
+    /// Intervals that are remembered: [`WINDOW_MIN`] to [`WINDOW_MAX`]. Default: 200.
     pub window: NonZeroU32,
     /// The deviation is taken to be at least this, however regular heartbeats were.
+    /// [`DURATION_MIN`](super::DURATION_MIN) to [`DURATION_MAX`](super::DURATION_MAX).
+    /// Default: 100 ms.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub std_deviation_min: Duration,
     /// A pause (garbage collection, a lost packet) that is forgiven: added to the mean. Zero
-    /// forgives none.
+    /// forgives none; any other is [`DURATION_MIN`](super::DURATION_MIN) to
+    /// [`DURATION_MAX`](super::DURATION_MAX). Text cannot say zero. Default: 2 s.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub pause_acceptable: Duration,
     /// The interval that is expected before the second heartbeat; its deviation is a quarter.
+    /// [`DURATION_MIN`](super::DURATION_MIN) to [`DURATION_MAX`](super::DURATION_MAX).
+    /// Default: 1 s.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
@@ -83,7 +89,9 @@ impl PhiConfig {
     ///
     /// # Errors
     ///
-    /// The first value that no detector can work with.
+    /// [`ConfigError::Threshold`] and [`ConfigError::Window`] outside their bounds, and
+    /// [`ConfigError::Duration`] for a duration that is too short or too long; `pause_acceptable`
+    /// may be zero.
     pub fn validate(&self) -> Result<(), ConfigError> {
         // Written so that NaN fails.
         if !(self.threshold > 0.0 && self.threshold <= THRESHOLD_MAX) {
@@ -103,6 +111,20 @@ impl PhiConfig {
 }
 
 /// Suspicion by a peer's own heartbeats.
+///
+/// ```
+/// use mainstay_core::detector::{Phi, PhiConfig};
+/// use mainstay_core::time::{Duration, Instant};
+///
+/// let config = PhiConfig { pause_acceptable: Duration::ZERO, ..PhiConfig::default() };
+/// let mut phi = Phi::new(&config, Instant::ORIGIN).unwrap();
+/// for second in 1..=100 {
+///     phi.heartbeat(Instant::from_millis(second * 1_000));
+/// }
+/// // This peer beats once a second: a little late is nothing, two seconds are no accident.
+/// assert!(phi.suspicion(Instant::from_millis(101_100), 1).level < 1.0);
+/// assert!(phi.suspicion(Instant::from_millis(102_000), 1).is_reached());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Phi {
     config: PhiConfig,
@@ -119,7 +141,7 @@ impl Phi {
     ///
     /// # Errors
     ///
-    /// A value of `config` that cannot work.
+    /// As [`PhiConfig::validate`].
     pub fn new(config: &PhiConfig, now: Instant) -> Result<Self, ConfigError> {
         config.validate()?;
         let mut intervals = Ring::new(config.window);
@@ -154,7 +176,7 @@ impl Phi {
     }
 
     /// φ at `now`; the acceptable pause is multiplied by `stretch`. Where no pause is acceptable,
-    /// the mean is stretched instead.
+    /// the mean is stretched instead. `stretch` 0 counts as 1.
     pub fn suspicion(&self, now: Instant, stretch: u32) -> Suspicion {
         Suspicion {
             level: self.phi(now, stretch),

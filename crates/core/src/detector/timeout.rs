@@ -21,7 +21,8 @@ impl Timeout {
     ///
     /// # Errors
     ///
-    /// A limit that is too short or too long.
+    /// [`ConfigError::Duration`] for a `limit` below [`DURATION_MIN`](super::DURATION_MIN) or above
+    /// [`DURATION_MAX`](super::DURATION_MAX).
     pub fn new(limit: Duration, now: Instant) -> Result<Self, ConfigError> {
         check_duration("timeout", limit)?;
         Ok(Self { limit, last: now })
@@ -32,7 +33,8 @@ impl Timeout {
         self.last = self.last.max(now);
     }
 
-    /// The share of the limit that has passed at `now`: 1 at the limit times `stretch`.
+    /// The share of the limit that has passed at `now`: 1 at the limit times `stretch`, of which 0
+    /// counts as 1.
     pub fn suspicion(&self, now: Instant, stretch: u32) -> Suspicion {
         let limit = self.limit.saturating_mul(stretch.max(1));
         Suspicion {

@@ -15,14 +15,15 @@ pub(super) const OCTAVE_MIN: u32 = 10;
 /// 2^36 ns are 68 s; what is slower counts as that.
 pub(super) const OCTAVE_MAX: u32 = 36;
 
-/// Buckets in all. The model checker needs few.
+/// Buckets in all: 26 powers of two, 16 each. The model checker needs few.
 pub const BUCKETS: usize = if cfg!(loom) {
     4
 } else {
     (OCTAVE_MAX - OCTAVE_MIN) as usize * PARTS
 };
 
-/// The bucket of a latency, below [`BUCKETS`].
+/// The bucket of a latency, below [`BUCKETS`]: that of the microsecond for a shorter one, that of
+/// 68 s for a longer one.
 #[inline]
 pub fn bucket_of(latency: Duration) -> usize {
     let nanos = nanos(latency).clamp(1 << OCTAVE_MIN, (1 << OCTAVE_MAX) - 1);
@@ -43,7 +44,7 @@ pub fn middle_of(bucket: usize) -> Duration {
 }
 
 /// The latency that the share `quantile` of the counted calls keeps to, by nearest rank; `None`
-/// when none was counted, and for a share that is none.
+/// when none was counted, and for a `quantile` outside of 0 to 1.
 ///
 /// ```
 /// use mainstay_core::latency::{BUCKETS, bucket_of, quantile_of};

@@ -43,7 +43,28 @@ const STEP: u64 = 64;
 /// The end of a window whose caller is moving the limit just now.
 const MOVING: u64 = u64::MAX;
 
-/// A concurrency limit that adapts.
+/// A concurrency limit that adapts. Shared by reference between threads.
+///
+/// ```
+/// use mainstay_core::limit::adaptive::{Adaptive, AdaptiveConfig};
+/// use mainstay_core::outcome::{Outcome, Reason};
+/// use mainstay_core::time::{Duration, Instant};
+///
+/// let limit = Adaptive::new(&AdaptiveConfig::default(), None, Instant::ORIGIN).unwrap();
+/// let initial = limit.limit();
+/// for _ in 0..initial.get() {
+///     assert!(limit.permits().enter().is_ok());
+/// }
+/// assert!(limit.permits().enter().is_err(), "more would queue at the callee");
+///
+/// // A window of calls that time out says that even this was too much.
+/// let now = Instant::ORIGIN + Duration::from_secs(1);
+/// for _ in 0..initial.get() {
+///     let _more_room = limit.record(Instant::ORIGIN, Outcome::Failure(Reason::Timeout), now);
+///     let _free = limit.permits().leave();
+/// }
+/// assert!(limit.limit() < initial);
+/// ```
 #[derive(Debug)]
 pub struct Adaptive {
     permits: Bulkhead,
@@ -80,11 +101,12 @@ enum Hint {
 }
 
 impl Adaptive {
-    /// A limit at its initial value, with nobody in flight. `queue` is how many may wait.
+    /// A limit at its initial value, with nobody in flight. `queue` is how many may wait, at most
+    /// [`QUEUE_MAX`](crate::bulkhead::QUEUE_MAX); none when `None`.
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// As [`AdaptiveConfig::validate`].
     pub fn new(
         config: &AdaptiveConfig,
         queue: Option<NonZeroU32>,

@@ -2,17 +2,17 @@
 //!
 //! Prevents a standing queue: one in which every call waits as long as it may, so that all are
 //! served too late and none in time. The rule is that of controlled delay with adaptive LIFO (Ben
-//! Maurer, "Fail at Scale", ACM Queue 2015, after `CoDel`, Nichols and Jacobson 2012): a burst may
-//! wait for the long interval, first come first served. A queue that was not empty during the last
-//! interval stands; from then on a call waits for the short target only, and the newest is served
-//! first, because somebody still waits for it.
+//! Maurer, "Fail at Scale", ACM Queue 2015, after `CoDel`: Nichols and Jacobson, "Controlling Queue
+//! Delay", ACM Queue 2012, and RFC 8289): a burst may wait for the long interval, first come first
+//! served. A queue that was not empty during the last interval stands; from then on a call waits
+//! for the short target only, and the newest is served first, because somebody still waits for it.
 
 use core::fmt;
 use core::time::Duration;
 
 use crate::time::Instant;
 
-/// Longest interval: a minute is a mistake in the unit.
+/// Longest interval, a minute: more is a mistake in the unit.
 pub const INTERVAL_MAX: Duration = Duration::from_mins(1);
 
 /// How long calls wait.
@@ -23,13 +23,14 @@ pub const INTERVAL_MAX: Duration = Duration::from_mins(1);
     serde(default, deny_unknown_fields)
 )]
 pub struct DelayConfig {
-    /// How long a call waits in a queue that stands.
+    /// How long a call waits in a queue that stands: above zero, at most `interval`. Default: 5 ms.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub target: Duration,
-    /// How long a call waits otherwise, and after how long a queue that is not empty stands.
+    /// How long a call waits otherwise, and after how long a queue that is not empty stands: at
+    /// most [`INTERVAL_MAX`]. Default: 100 ms.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
@@ -47,7 +48,8 @@ impl Default for DelayConfig {
     }
 }
 
-/// Values that no queue can work with.
+/// Values that no queue can work with: not `0 < target <= interval`, or an interval above
+/// [`INTERVAL_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DelayConfigError(pub DelayConfig);
 
@@ -74,6 +76,18 @@ pub enum Order {
 }
 
 /// A validated [`DelayConfig`].
+///
+/// ```
+/// use mainstay_core::limit::delay::{Delay, DelayConfig, Order};
+/// use mainstay_core::time::{Duration, Instant};
+///
+/// let delay = Delay::new(&DelayConfig::default()).unwrap();
+/// let at = Instant::from_millis;
+/// // A burst: the queue was empty just now, and all may wait for their turn.
+/// assert_eq!(delay.bound(at(0), at(90)), (Order::Fifo, Duration::from_millis(100)));
+/// // It never empties: who waits any longer is served too late, and so is everybody behind.
+/// assert_eq!(delay.bound(at(0), at(101)), (Order::Lifo, Duration::from_millis(5)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delay(DelayConfig);
 
@@ -82,7 +96,8 @@ impl Delay {
     ///
     /// # Errors
     ///
-    /// When the target is zero or above the interval, or the interval above [`INTERVAL_MAX`].
+    /// [`DelayConfigError`] when the target is zero or above the interval, or the interval above
+    /// [`INTERVAL_MAX`].
     pub fn new(config: &DelayConfig) -> Result<Self, DelayConfigError> {
         let DelayConfig { target, interval } = *config;
         if target.is_zero() || target > interval || interval > INTERVAL_MAX {

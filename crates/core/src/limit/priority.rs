@@ -1,7 +1,16 @@
 //! How much a call matters when not all can be served.
 //!
-//! Prevents an overload from hitting all calls alike: what nobody waits for is shed first, and
-//! what must not fail is shed last (Site Reliability Engineering, chapter 21, "Criticality").
+//! Prevents an overload from hitting all calls alike: what nobody waits for is shed first, and what
+//! must not fail is shed last (Beyer and others, "Site Reliability Engineering", O'Reilly 2016,
+//! chapter 21, "Criticality").
+//!
+//! ```
+//! use mainstay_core::limit::priority::Priority;
+//!
+//! // With 60 of 100 places taken, reports no longer wait, and payments still do.
+//! assert!(Priority::Low.share(100) < 60);
+//! assert!(Priority::Critical.share(100) > 60);
+//! ```
 
 /// How much a call matters; the greater, the more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -23,18 +23,20 @@ use crate::time::{Instant, nanos};
 /// Most ticks of a nanosecond: 2^64 of them are 36 years, the longest that a limiter can count.
 const TICKS_MAX: u64 = 16;
 
-/// Longest time over which a burst may be earned, and longest period: a year is a mistake in the
-/// unit.
+/// Longest time over which a burst may be earned, and longest period, 365 days: more is a mistake
+/// in the unit.
 pub const REFILL_MAX: Duration = Duration::from_hours(365 * 24);
 
-/// How many calls in which time.
+/// How many calls in which time. The default is a hundred calls per second, and as many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateConfig {
-    /// Calls per `period`.
+    /// Calls per `period`. Default: 100.
     pub per_period: NonZeroU32,
-    /// The period; at most one call per nanosecond fits in it.
+    /// The period: above zero, at most [`REFILL_MAX`]; at most one call per nanosecond fits in it.
+    /// Default: 1 s.
     pub period: Duration,
-    /// Calls at once after a quiet time; at least the one call itself.
+    /// Calls at once after a quiet time; at least the one call itself, at most what [`REFILL_MAX`]
+    /// earns. Default: 100.
     pub burst: NonZeroU32,
 }
 
@@ -63,7 +65,7 @@ pub enum RateConfigError {
         /// The period that is too short for them.
         period: Duration,
     },
-    /// It would take longer than [`REFILL_MAX`] to earn the burst.
+    /// It would take longer than [`REFILL_MAX`] to earn this burst.
     Burst(NonZeroU32),
 }
 
@@ -122,7 +124,23 @@ pub const SPANS_MIN: u64 = 32;
 #[derive(Debug, Default)]
 pub struct Bucket(AtomicU64);
 
-/// A rate limit: a quota with its one bucket.
+/// A rate limit: a quota with its one bucket. Shared by reference between threads.
+///
+/// ```
+/// use core::num::NonZeroU32;
+/// use mainstay_core::limit::rate::{Exceeded, Rate, RateConfig};
+/// use mainstay_core::time::{Duration, Instant};
+///
+/// let burst = NonZeroU32::new(2).unwrap();
+/// let rate = Rate::new(&RateConfig { burst, ..RateConfig::default() }).unwrap();
+/// let now = Instant::from_millis(1);
+/// assert!(rate.check(now).is_ok());
+/// assert!(rate.check(now).is_ok());
+/// // One that takes more than its share is told when to come back.
+/// let retry_after = Duration::from_millis(10);
+/// assert_eq!(rate.check(now), Err(Exceeded::Now { retry_after }));
+/// assert!(rate.check(now + retry_after).is_ok());
+/// ```
 #[derive(Debug)]
 pub struct Rate {
     quota: Quota,
@@ -134,7 +152,9 @@ impl Quota {
     ///
     /// # Errors
     ///
-    /// The first value that no limit can work with.
+    /// [`RateConfigError::Period`] for a period that is zero or above [`REFILL_MAX`],
+    /// [`RateConfigError::TooFast`] for more than one call per nanosecond,
+    /// [`RateConfigError::Burst`] for a burst that takes longer than [`REFILL_MAX`] to earn.
     pub fn new(config: &RateConfig) -> Result<Self, RateConfigError> {
         let RateConfig {
             per_period,
@@ -226,7 +246,8 @@ impl Bucket {
     ///
     /// # Errors
     ///
-    /// [`Exceeded`]: too early, or more than the burst.
+    /// [`Exceeded::Now`] when it is too early, [`Exceeded::Never`] when `calls` is more than the
+    /// burst.
     pub fn check_n(&self, quota: &Quota, calls: NonZeroU32, now: Instant) -> Result<(), Exceeded> {
         if calls > quota.burst {
             let burst = quota.burst;
@@ -264,7 +285,8 @@ impl Bucket {
         }
     }
 
-    /// How long a call that comes behind `before` others that wait must wait itself.
+    /// How long a call that comes behind `before` others that wait must wait itself; zero when it
+    /// is its turn.
     pub fn wait(&self, quota: &Quota, before: u32, now: Instant) -> Duration {
         let now = quota.ticks(now);
         let cost = quota.call.saturating_mul(u64::from(before) + 1);
@@ -304,7 +326,7 @@ impl Rate {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// As [`Quota::new`].
     pub fn new(config: &RateConfig) -> Result<Self, RateConfigError> {
         Ok(Self {
             quota: Quota::new(config)?,
@@ -335,7 +357,8 @@ impl Rate {
     ///
     /// # Errors
     ///
-    /// [`Exceeded`]: too early, or more than the burst.
+    /// [`Exceeded::Now`] when it is too early, [`Exceeded::Never`] when `calls` is more than the
+    /// burst.
     pub fn check_n(&self, calls: NonZeroU32, now: Instant) -> Result<(), Exceeded> {
         self.bucket.check_n(&self.quota, calls, now)
     }

@@ -1,11 +1,12 @@
 //! A client throttle: calls that an overloaded callee would refuse are not even sent.
 //!
 //! Prevents an overloaded callee from spending what it has left on refusing. The rule is that of
-//! Site Reliability Engineering, chapter 21, "Client-Side Throttling": of the calls of the last
-//! while, `requests` were wanted and `accepts` were let in by the callee; a call is turned away
-//! with the probability `max(0, (requests - K * accepts) / (requests + 1))`. Calls that are turned
-//! away here count as requests, so the rarer accepts are, the more is turned away, and a few calls
-//! always go through to find out that the callee has recovered.
+//! Beyer and others, "Site Reliability Engineering", O'Reilly 2016, chapter 21, "Client-Side
+//! Throttling": of the calls of the last while, `requests` were wanted and `accepts` were let in by
+//! the callee; a call is turned away with the probability
+//! `max(0, (requests - K * accepts) / (requests + 1))`. Calls that are turned away here count as
+//! requests, so the rarer accepts are, the more is turned away, and a few calls always go through
+//! to find out that the callee has recovered.
 //!
 //! Always holds: what is older than the window does not count, whether or not there were calls
 //! since; below `calls_min` calls nothing is turned away; and at most `rejection_max` of the calls
@@ -23,10 +24,10 @@ use crate::time::{Instant, nanos};
 /// Parts of the window: it is between 9 and 10 of them long.
 const CELLS: usize = 10;
 
-/// Shortest window: a cell of it is a tenth of a second.
+/// Shortest window, 1 s: a cell of it is a tenth of that.
 pub const WINDOW_MIN: Duration = Duration::from_secs(1);
 
-/// Longest window: beyond, an overload is remembered longer than it lasts.
+/// Longest window, an hour: beyond, an overload is remembered longer than it lasts.
 pub const WINDOW_MAX: Duration = Duration::from_hours(1);
 
 /// Highest multiplier: beyond, the callee refuses nearly all before anything is turned away here.
@@ -46,18 +47,20 @@ const TICK_MASK: u64 = (1 << TICK_BITS) - 1;
 )]
 pub struct ThrottleConfig {
     /// How many times as many calls are sent as the callee lets in, 1 to 100: the `K` of the rule.
-    /// Higher finds out sooner that the callee has recovered; lower spares it more.
+    /// Higher finds out sooner that the callee has recovered; lower spares it more. Default: 2.
     pub multiplier: f64,
     /// How far back calls count. After an outage, the share that is sent grows about `multiplier`
-    /// times per window: the two minutes of the source take several more to recover.
+    /// times per window: the two minutes of the source take several more to recover. [`WINDOW_MIN`]
+    /// to [`WINDOW_MAX`]. Default: 30 s.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub window: Duration,
-    /// Calls in the window before any is turned away.
+    /// Calls in the window before any is turned away. Default: 20.
     pub calls_min: NonZeroU32,
-    /// Most calls that are turned away, as a share above 0 and below 1.
+    /// Most calls that are turned away, as a share above 0 and below 1. The rest finds out that the
+    /// callee has recovered. Default: 0.95.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::share")
@@ -108,20 +111,37 @@ impl fmt::Display for ThrottleConfigError {
 
 impl core::error::Error for ThrottleConfigError {}
 
-/// The calls of the window.
+/// The calls of the window. Beyond a million in a tenth of it both are halved: the share stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Calls that were wanted.
+    /// Calls that were wanted, those that were turned away here included.
     pub requests: u64,
     /// Calls that the callee let in.
     pub accepts: u64,
 }
 
-/// The call is turned away.
+/// The call is turned away, because the callee would probably refuse it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused;
 
 /// A client throttle. Shared by reference between threads.
+///
+/// ```
+/// use mainstay_core::limit::throttle::{Throttle, ThrottleConfig};
+/// use mainstay_core::random::SharedRandom;
+/// use mainstay_core::time::Instant;
+///
+/// let throttle = Throttle::new(&ThrottleConfig::default()).unwrap();
+/// let (now, random) = (Instant::from_millis(1), SharedRandom::seeded(7));
+/// let mut sent = 0;
+/// for _ in 0..1_000 {
+///     if throttle.check(now, &random).is_ok() {
+///         sent += 1;
+///         throttle.record(false, now); // the callee refuses them all
+///     }
+/// }
+/// assert!(sent < 150, "what it would have to refuse is not even sent");
+/// ```
 #[derive(Debug)]
 pub struct Throttle {
     /// `tick:24 | requests:20 | accepts:20` each; a cell of another tick is empty.
@@ -135,7 +155,8 @@ impl Throttle {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// [`ThrottleConfigError::Multiplier`], [`ThrottleConfigError::Window`] or
+    /// [`ThrottleConfigError::RejectionMax`] for the first value outside its bounds.
     pub fn new(config: &ThrottleConfig) -> Result<Self, ThrottleConfigError> {
         let ThrottleConfig {
             multiplier,
@@ -200,7 +221,8 @@ impl Throttle {
         }
     }
 
-    /// With which probability a call would be turned away now.
+    /// With which probability a call would be turned away now: 0 to
+    /// [`ThrottleConfig::rejection_max`].
     pub fn probability(&self, now: Instant) -> f64 {
         let Counts { requests, accepts } = self.counts(now);
         if requests < u64::from(self.config.calls_min.get()) {

@@ -18,7 +18,7 @@ use crate::outcome::{Outcome, Reason};
 use crate::random::Random;
 use crate::time::{Instant, nanos};
 
-/// Share of its calls that an endpoint takes as soon as it returns.
+/// Share of its calls that an endpoint takes as soon as it returns, 10 %.
 pub const SHARE_MIN: f64 = 0.1;
 
 const ONE_CALL: u64 = 1 << 32;
@@ -46,7 +46,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// An endpoint that nobody called yet.
+    /// An endpoint that nobody called yet. `config` is that of the evaluator.
     pub fn new(config: &Config) -> Self {
         Self {
             calls: AtomicU64::new(0),
@@ -132,7 +132,7 @@ impl Cell {
         share >= 1.0 || random.unit() < share
     }
 
-    /// Failures in a row.
+    /// Failures in a row; above [`Config::consecutive`] they are no longer counted.
     pub fn streak(&self) -> u32 {
         self.streak.load(Ordering::Relaxed)
     }

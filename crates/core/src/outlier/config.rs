@@ -7,10 +7,10 @@ use core::time::Duration;
 /// Most endpoints of one service: one evaluation of so many takes half a millisecond.
 pub const ENDPOINTS_MAX: usize = 1_024;
 
-/// Shortest of all durations here.
+/// Shortest of all durations here, a millisecond.
 pub const DURATION_MIN: Duration = Duration::from_millis(1);
 
-/// Longest of all durations here: who is out for longer should be taken off the list.
+/// Longest of all durations here, 24 hours: who is out for longer should be taken off the list.
 pub const DURATION_MAX: Duration = Duration::from_hours(24);
 
 /// Highest ratio of latencies, and highest number of deviations: beyond, nobody ever stands out.
@@ -25,73 +25,82 @@ const FACTOR_MAX: f64 = 1_000.0;
 )]
 pub struct Config {
     /// Failures in a row that eject an endpoint while another one answers; `None` is off.
+    /// Default: 5.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::or_off")
     )]
     pub consecutive: Option<NonZeroU32>,
     /// By how much its share of failed calls must be above the rest's, above 0 and at most 1;
-    /// `None` is off.
+    /// `None` is off. Default: 0.1.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::share_or_off")
     )]
     pub failure_gap: Option<f64>,
     /// How sure that must be, in standard deviations. 4 is wrong once in 30,000 independent
-    /// comparisons of endpoints that differ by chance alone; 3 once in 740, which is every few hours
-    /// where a comparison is made each second of the calls of the last few.
+    /// comparisons of endpoints that differ by chance alone; 3 once in 740, which is every few
+    /// hours where a comparison is made each second of the calls of the last few. Above 0, at most
+    /// 1,000. Default: 4.
     pub deviations: f64,
-    /// How many times the rest's median latency its own must be, above 1; `None` is off.
+    /// How many times the rest's median latency its own must be, above 1 and at most 1,000; `None`
+    /// is off. Default: 3.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::or_off")
     )]
     pub latency_ratio: Option<f64>,
-    /// By how much, besides: nobody minds half a millisecond in place of a tenth.
+    /// By how much, besides: nobody minds half a millisecond in place of a tenth. [`DURATION_MIN`]
+    /// to [`DURATION_MAX`]. Default: 20 ms.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub latency_gap: Duration,
     /// Calls that must be known, of the endpoint and of the rest, before the two are compared.
+    /// Calls that have faded count in part. Default: 20.
     pub calls_min: NonZeroU32,
-    /// After this long, a call counts half.
+    /// After this long, a call counts half. [`DURATION_MIN`] to [`DURATION_MAX`]. Default: 5 s.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub half_life: Duration,
-    /// How often endpoints are evaluated.
+    /// How often endpoints are evaluated. [`DURATION_MIN`] to [`DURATION_MAX`]. Default: 1 s.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub interval: Duration,
-    /// First time out; doubles with each ejection in a row.
+    /// First time out, of which chance takes up to half away; doubles with each ejection in a row.
+    /// [`DURATION_MIN`] to [`DURATION_MAX`]. Default: 30 s.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub eject: Duration,
-    /// Cap of the time out.
+    /// Cap of the time out, from `eject` to [`DURATION_MAX`]. Default: 5 min.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub eject_max: Duration,
     /// Most endpoints that are out at a time; all but one when `None`. One always stays.
+    /// Default: `None`.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::or_off")
     )]
     pub ejected_max: Option<NonZeroU32>,
-    /// How long an endpoint that returns takes to get its full share; at once when `None`.
+    /// How long an endpoint that returns takes to get its full share, [`DURATION_MIN`] to
+    /// [`DURATION_MAX`]; at once when `None`. Default: 10 s.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration_or_off")
     )]
     pub ramp: Option<Duration>,
-    /// Staying in this long takes the time out back to `eject`.
+    /// Staying in this long takes the time out back to `eject`. [`DURATION_MIN`] to
+    /// [`DURATION_MAX`]. Default: 5 min.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
@@ -186,7 +195,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The first value that outlier detection cannot work with.
+    /// The first of [`ConfigError`] that applies, except [`ConfigError::Endpoints`]: how many there
+    /// are is not known here.
     pub fn validate(&self) -> Result<(), ConfigError> {
         // All written so that NaN fails.
         if let Some(gap) = self.failure_gap

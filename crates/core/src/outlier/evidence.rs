@@ -13,7 +13,7 @@ use crate::time::nanos;
 /// explores the steps of a call, of which more buckets are only more.
 pub const BUCKETS: usize = if cfg!(loom) { 4 } else { 104 };
 
-/// Longer latencies count as this.
+/// Longer latencies count as this, 134 s.
 pub const LATENCY_MAX: Duration = Duration::from_micros((1 << 27) - 1);
 
 /// The bucket of a latency: its microseconds' highest bit, and the two below it.

@@ -35,14 +35,14 @@ impl Charge for Tokens {
     reason = "there is one per service, and the larger one is the usual one"
 )]
 pub enum Allowance {
-    /// A share of its requests, and some per second (Finagle).
+    /// A share of its requests, and some per second (Finagle's `RetryBudget`).
     Share(Budget),
-    /// Tokens that failures cost and successes give (gRPC).
+    /// Tokens that failures cost and successes give (gRPC's retry throttling, gRFC A6).
     Tokens(Tokens),
 }
 
 impl Allowance {
-    /// Counts one request: its first attempt.
+    /// Counts one request: its first attempt. Tokens do not count requests.
     pub fn deposit(&self, lane: Lane, now: Instant) {
         match self {
             Self::Share(budget) => budget.deposit_in(lane, now),
@@ -50,7 +50,7 @@ impl Allowance {
         }
     }
 
-    /// Counts the end of one attempt.
+    /// Counts the end of one attempt. A share does not count them.
     pub fn ended(&self, outcome: Outcome) {
         match (self, outcome.callee_worked()) {
             (Self::Tokens(tokens), Some(true)) => tokens.success(),
@@ -59,7 +59,8 @@ impl Allowance {
         }
     }
 
-    /// How much is left: 1 when nothing is charged, 0 when no retry is possible.
+    /// How much is left: 1 when nothing is charged, 0 when no retry is possible. In between, the
+    /// part of the budget that is left.
     pub fn level(&self, now: Instant) -> f64 {
         match self {
             Self::Share(budget) => budget.level(now),

@@ -2,7 +2,7 @@
 //!
 //! Prevents retries in step: clients that failed together would come back together. Full jitter
 //! (uniform from zero to the grown wait) spreads them best for the least waiting in sum (Brooker,
-//! "Exponential Backoff And Jitter", AWS 2015).
+//! "Exponential Backoff And Jitter", AWS Architecture Blog 2015).
 //!
 //! Always holds: no wait is above [`BackoffConfig::max`], and no number of attempts overflows.
 
@@ -12,7 +12,7 @@ use core::time::Duration;
 use crate::random::Random;
 use crate::time::nanos;
 
-/// Longest wait that may be configured: beyond a year nobody waits for an attempt.
+/// Longest wait that may be configured, 365 days: nobody waits longer for an attempt.
 pub const BACKOFF_MAX: Duration = Duration::from_hours(365 * 24);
 
 /// How the wait grows with the attempts.
@@ -30,11 +30,11 @@ pub enum Growth {
     Linear,
     /// By a factor each time: `base`, `base * factor`, `base * factor^2`.
     Exponential {
-        /// At least 1. The usual one is 2.
+        /// At least 1, which does not grow, and finite. The usual one is 2.
         factor: f64,
     },
-    /// Uniform from `base` to three times the wait before: what AWS calls decorrelated jitter. It
-    /// is random by itself; [`Jitter`] is applied on top, and is best [`Jitter::None`].
+    /// Uniform from `base` to three times the wait before: what Brooker calls decorrelated jitter.
+    /// It is random by itself; [`Jitter`] is applied on top, and is best [`Jitter::None`].
     Decorrelated,
 }
 
@@ -63,21 +63,21 @@ pub enum Jitter {
     serde(default, deny_unknown_fields)
 )]
 pub struct BackoffConfig {
-    /// How it grows.
+    /// How it grows. Default: exponential, by a factor of 2.
     pub growth: Growth,
-    /// The first wait, before jitter.
+    /// The first wait, before jitter: above zero, at most `max`. Default: 25 ms.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub base: Duration,
-    /// Cap of the grown wait, before jitter.
+    /// Cap of the grown wait, before jitter: at most [`BACKOFF_MAX`]. Default: 1 s.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub max: Duration,
-    /// How chance spreads it.
+    /// How chance spreads it. Default: [`Jitter::Full`].
     pub jitter: Jitter,
 }
 
@@ -126,12 +126,27 @@ impl fmt::Display for BackoffConfigError {
 
 impl core::error::Error for BackoffConfigError {}
 
-/// The wait before an attempt, as a function of the attempts made. Checked when it was made.
+/// The wait between attempts, as a function of the attempts made. Checked when it was made.
+///
+/// ```
+/// use mainstay_core::random::Random;
+/// use mainstay_core::retry::Backoff;
+/// use mainstay_core::time::Duration;
+///
+/// let backoff = Backoff::default();
+/// assert_eq!(backoff.bound(1, Duration::ZERO), Duration::from_millis(25));
+/// assert_eq!(backoff.bound(3, Duration::ZERO), Duration::from_millis(100));
+/// assert_eq!(backoff.bound(99, Duration::ZERO), Duration::from_secs(1), "and no longer");
+///
+/// // Two clients that failed together do not come back together.
+/// let wait = |seed| backoff.after(3, Duration::ZERO, &mut Random::seeded(seed));
+/// assert_ne!(wait(7), wait(8));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Backoff(BackoffConfig);
 
 impl Backoff {
-    /// No wait at all.
+    /// No wait at all: the next attempt is made at once.
     pub const IMMEDIATE: Self = Self(BackoffConfig {
         growth: Growth::Constant,
         base: Duration::ZERO,
@@ -143,7 +158,9 @@ impl Backoff {
     ///
     /// # Errors
     ///
-    /// The first value of `config` that cannot work.
+    /// [`BackoffConfigError::Base`] for a `base` of zero, [`BackoffConfigError::Max`] for a `max`
+    /// below it or above [`BACKOFF_MAX`], [`BackoffConfigError::Factor`] for a factor that is no
+    /// finite number of at least 1.
     pub fn new(config: &BackoffConfig) -> Result<Self, BackoffConfigError> {
         let BackoffConfig { base, max, .. } = *config;
         if base.is_zero() {
@@ -182,8 +199,8 @@ impl Backoff {
         }
     }
 
-    /// The wait after `attempts_used` attempts, when the wait before them was `previous` (zero
-    /// before the first).
+    /// The wait after `attempts_used` attempts, from 1, when the wait before them was `previous`
+    /// (zero before the first).
     pub fn after(&self, attempts_used: u32, previous: Duration, random: &mut Random) -> Duration {
         let bound = self.bound(attempts_used, previous);
         let grown = match self.0.growth {

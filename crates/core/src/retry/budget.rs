@@ -33,10 +33,10 @@ const HISTORY: u64 = 15;
 /// Slots of the ring: a power of two, so that it has no seam where slot numbers wrap.
 const RING: usize = 16;
 
-/// Shortest time over which a budget can count.
+/// Shortest time over which a budget can count, 100 ms.
 pub const TTL_MIN: Duration = Duration::from_millis(100);
 
-/// Longest time over which a budget can count: beyond, it stops being a limit on storms.
+/// Longest time over which a budget can count, an hour: beyond, it stops being a limit on storms.
 pub const TTL_MAX: Duration = Duration::from_hours(1);
 
 /// Most retries per request that [`BudgetConfig::ratio`] may allow.
@@ -58,7 +58,7 @@ const CLOSING: u64 = 1 << 63;
 /// One token in the unit that the ratio is kept in, so that no fraction is lost.
 const TOKEN: u64 = 1_000_000;
 
-/// How many retries a service may send.
+/// How many retries a service may send. The defaults are Finagle's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -66,15 +66,16 @@ const TOKEN: u64 = 1_000_000;
     serde(default, deny_unknown_fields)
 )]
 pub struct BudgetConfig {
-    /// Retries per request: 0.2 is 20 %.
+    /// Retries per request: 0.2 is 20 %. 0 to 10, and not 0 where `floor` is; text says at most
+    /// 100 %. Default: 0.2.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::share")
     )]
     pub ratio: f64,
-    /// Retries per second that are always allowed.
+    /// Retries per second that are always allowed; 0 for none. Default: 10.
     pub floor: u32,
-    /// The time over which both are counted.
+    /// The time over which both are counted. [`TTL_MIN`] to [`TTL_MAX`]. Default: 10 s.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
@@ -102,9 +103,9 @@ pub enum BudgetConfigError {
     Ttl(Duration),
     /// `ratio` and `floor` are both 0: that is no budget, but no retries.
     Nothing,
-    /// More tokens than [`TOKENS_MAX`](super::TOKENS_MAX).
+    /// So many tokens are more than [`TOKENS_MAX`](super::TOKENS_MAX).
     TokensMax(u32),
-    /// A success gives no number of tokens from 0.001 to 1,000.
+    /// A success gives no number of tokens from 0.001 to 1,000, but this.
     TokensRatio(f64),
 }
 
@@ -172,7 +173,8 @@ impl Budget {
     ///
     /// # Errors
     ///
-    /// A value of `config` that cannot work.
+    /// [`BudgetConfigError::Ratio`] and [`BudgetConfigError::Ttl`] outside their bounds,
+    /// [`BudgetConfigError::Nothing`] for a budget that allows no retry.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -261,7 +263,7 @@ impl Budget {
         allowed.saturating_sub(used) as f64 / allowed as f64
     }
 
-    /// Retries possible just now.
+    /// Whole retries that are possible just now.
     pub fn tokens(&self, now: Instant) -> u64 {
         let slot = Slot::decode(self.open_slot(now));
         self.balance(slot) / TOKEN

@@ -10,9 +10,11 @@ use crate::outcome::Outcome;
 /// Seconds of the longest wish that is told apart from "for ever": 100 years.
 const SECONDS_MAX: u64 = 100 * 366 * 86_400;
 
-/// What a `Retry-After` field asks for (RFC 9110, section 10.2.3): delta-seconds or a date in one
-/// of the three forms of section 5.6.7. `now_unix_seconds` is the wall time. A date in the past is
-/// zero; what is neither is `None`.
+/// What a `Retry-After` field asks for (RFC 9110, section 10.2.3).
+///
+/// Delta-seconds, or a date in one of the three forms of section 5.6.7. `now_unix_seconds` is the
+/// wall time, in seconds since 1970. A date in the past is zero; what is neither is `None`. No wish
+/// is longer than 100 years.
 ///
 /// ```
 /// use core::time::Duration;
@@ -40,7 +42,7 @@ pub fn retry_after(text: &str, now_unix_seconds: u64) -> Option<Duration> {
 /// What a callee says about another attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushback {
-    /// Try again, but not before this time has passed.
+    /// Try again, but not before this time has passed; zero is at once.
     After(Duration),
     /// Do not try again.
     Never,

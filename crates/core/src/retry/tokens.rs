@@ -21,10 +21,11 @@ const TOKEN: u32 = 1_000;
 /// How many failures stop retries, and how many successes allow them again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TokensConfig {
-    /// Tokens at the beginning, and at most: half as many failures stop retries.
+    /// Tokens at the beginning, and at most: half as many failures stop retries. At most
+    /// [`TOKENS_MAX`]. Default: 10.
     pub max: NonZeroU32,
     /// Tokens that a success gives, three decimals of it: 0.1 means that ten successes make up for
-    /// one failure.
+    /// one failure. 0.001 to 1,000. Default: 0.1.
     pub ratio: f64,
 }
 
@@ -38,6 +39,20 @@ impl Default for TokensConfig {
 }
 
 /// The tokens of one service. Shared by reference between threads.
+///
+/// ```
+/// use mainstay_core::retry::{Tokens, TokensConfig};
+///
+/// let tokens = Tokens::new(&TokensConfig::default()).unwrap();
+/// for _ in 0..5 {
+///     assert!(tokens.allows());
+///     tokens.failure();
+/// }
+/// // Half of the ten are gone: while most calls fail, nothing is sent a second time.
+/// assert!(!tokens.allows());
+/// tokens.success();
+/// assert!(tokens.allows());
+/// ```
 #[derive(Debug)]
 pub struct Tokens {
     /// In thousandths.
@@ -51,7 +66,8 @@ impl Tokens {
     ///
     /// # Errors
     ///
-    /// A value of `config` that cannot work.
+    /// [`BudgetConfigError::TokensMax`] for more than [`TOKENS_MAX`] tokens,
+    /// [`BudgetConfigError::TokensRatio`] for a `ratio` outside of 0.001 to 1,000.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -74,12 +90,13 @@ impl Tokens {
         })
     }
 
-    /// An attempt succeeded. Only a load when no token is missing.
+    /// An attempt succeeded. Only a load when no token is missing. It gives [`TokensConfig::ratio`]
+    /// tokens.
     pub fn success(&self) {
         self.change(|count| count.saturating_add(self.gain).min(self.max));
     }
 
-    /// An attempt failed.
+    /// An attempt failed: it costs one token.
     pub fn failure(&self) {
         self.change(|count| count.saturating_sub(TOKEN));
     }

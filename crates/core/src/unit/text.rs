@@ -42,11 +42,11 @@ use super::Expected;
 /// The word that switches off.
 const OFF: &str = "off";
 
-/// `"250ms"`, `"1m30s"`.
+/// Reads `"250ms"` or `"1m30s"`, as [`unit::duration`](super::duration) does.
 ///
 /// # Errors
 ///
-/// What was expected instead.
+/// The deserializer's own, and "invalid value" with what was expected instead.
 pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     deserializer.deserialize_str(Typed {
         read: super::duration,
@@ -54,11 +54,11 @@ pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, 
     })
 }
 
-/// `"20%"` as 0.2.
+/// Reads `"20%"` as 0.2, as [`unit::percent`](super::percent) does.
 ///
 /// # Errors
 ///
-/// What was expected instead.
+/// As [`duration`].
 pub fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     deserializer.deserialize_str(Typed {
         read: super::percent,
@@ -66,11 +66,11 @@ pub fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error
     })
 }
 
-/// `"64KiB"` as 65536.
+/// Reads `"64KiB"` as 65536, as [`unit::size`](super::size) does.
 ///
 /// # Errors
 ///
-/// What was expected instead.
+/// As [`duration`].
 pub fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     deserializer.deserialize_str(Typed {
         read: super::size,
@@ -78,11 +78,11 @@ pub fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Erro
     })
 }
 
-/// `"250ms"`, or `"off"` as `None`.
+/// Reads `"250ms"`, or `"off"` as `None`.
 ///
 /// # Errors
 ///
-/// What was expected instead.
+/// As [`duration`].
 pub fn duration_or_off<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Duration>, D::Error> {
@@ -92,11 +92,11 @@ pub fn duration_or_off<'de, D: Deserializer<'de>>(
     })
 }
 
-/// `"20%"`, or `"off"` as `None`.
+/// Reads `"20%"`, or `"off"` as `None`.
 ///
 /// # Errors
 ///
-/// What was expected instead.
+/// As [`duration`].
 pub fn share_or_off<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     deserializer.deserialize_str(Typed {
         read: |text: &str| unless_off(text, super::percent),
@@ -104,11 +104,11 @@ pub fn share_or_off<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     })
 }
 
-/// `"10s"`, or a count above zero as the error.
+/// Reads `"10s"` as `Ok`, or a count above zero as `Err`.
 ///
 /// # Errors
 ///
-/// What was expected instead.
+/// As [`duration`].
 pub fn duration_or_count<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Result<Duration, NonZeroU32>, D::Error> {
@@ -143,11 +143,11 @@ impl Visitor<'_> for DurationOrCount {
     }
 }
 
-/// A number or a table as `T` has it, or `"off"` as `None`.
+/// Reads a number or a table as `T` has it, or `"off"` as `None`.
 ///
 /// # Errors
 ///
-/// What was expected instead, in the words of `T` where it has begun to read.
+/// The deserializer's own, and what `T` expected instead where it has begun to read.
 pub fn or_off<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {

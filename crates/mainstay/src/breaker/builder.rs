@@ -44,43 +44,43 @@ struct Common<O> {
 }
 
 impl<O> Builder<O> {
-    /// The endpoint behind the breaker, for events.
+    /// The endpoint behind the breaker, for events. Empty unless set.
     pub fn endpoint(mut self, endpoint: impl Into<Arc<str>>) -> Self {
         self.extra.endpoint = Some(endpoint.into());
         self
     }
 
-    /// See [`Config::error_rate`].
+    /// [`Config::error_rate`]; `None` for no rate.
     pub fn error_rate(mut self, share: impl Into<Option<f64>>) -> Self {
         self.config.error_rate = share.into();
         self
     }
 
-    /// See [`Config::consecutive`].
+    /// [`Config::consecutive`]; `None` for no number.
     pub fn consecutive(mut self, failures: impl Into<Option<NonZeroU32>>) -> Self {
         self.config.consecutive = failures.into();
         self
     }
 
-    /// See [`Config::slow`].
+    /// [`Config::slow`]; `None` where no call is slow.
     pub fn slow(mut self, slow: impl Into<Option<Slow>>) -> Self {
         self.config.slow = slow.into();
         self
     }
 
-    /// See [`Config::window`].
+    /// [`Config::window`]: a [`Duration`](std::time::Duration), or a [`Span`] of calls.
     pub fn window(mut self, span: impl Into<Span>) -> Self {
         self.config.window = span.into();
         self
     }
 
-    /// See [`Config::ramp`].
+    /// [`Config::ramp`]; `None` for all calls at once.
     pub fn ramp(mut self, ramp: impl Into<Option<std::time::Duration>>) -> Self {
         self.config.ramp = ramp.into();
         self
     }
 
-    /// See [`Config::abandoned`].
+    /// [`Config::abandoned`].
     pub fn abandoned(mut self, abandoned: Abandoned) -> Self {
         self.config.abandoned = abandoned;
         self
@@ -103,7 +103,7 @@ impl<O> Builder<O> {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// The first of [`ConfigError`] that applies to the configuration.
     pub fn build(self) -> Result<Breaker<O>, ConfigError> {
         let endpoint = self.extra.endpoint.clone().unwrap_or_default();
         Ok(self.family()?.breaker(endpoint))
@@ -113,7 +113,7 @@ impl<O> Builder<O> {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// The first of [`ConfigError`] that applies to the configuration.
     pub fn family(self) -> Result<Family<O>, ConfigError> {
         self.config.validate()?;
         Ok(Family(Arc::new(Common {
@@ -128,7 +128,9 @@ impl<O> Builder<O> {
 }
 
 impl<O> Family<O> {
-    /// A closed breaker of this kind, for `endpoint`.
+    /// A closed breaker of this kind, for `endpoint`. Never fails: the configuration was checked
+    /// when the family was made.
+    #[expect(clippy::missing_panics_doc, reason = "it cannot, for the same reason")]
     pub fn breaker(&self, endpoint: impl Into<Arc<str>>) -> Breaker<O> {
         let endpoint = endpoint.into();
         let common = &*self.0;

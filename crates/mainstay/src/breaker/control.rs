@@ -10,7 +10,7 @@ use super::{Breaker, Config, ConfigError, Mode};
 use crate::registry::Forgettable;
 
 impl<O: Observe> Breaker<O> {
-    /// Who decides whether calls pass.
+    /// Who decides whether calls pass: [`Mode::Auto`] unless one of the methods below was called.
     pub fn mode(&self) -> Mode {
         self.0.engine.mode()
     }
@@ -49,7 +49,7 @@ impl<O: Observe> Breaker<O> {
     ///
     /// # Errors
     ///
-    /// A value of `config` that cannot work; nothing changed then.
+    /// The first of [`ConfigError`] that applies to `config`; nothing changed then.
     pub fn reconfigure(&self, config: &Config) -> Result<(), ConfigError> {
         self.0.engine.reconfigure(config)
     }

@@ -54,7 +54,7 @@ impl<B: Borrow<Breaker<O>>, O: Observe> Held<B, O> {
         self.succeed();
     }
 
-    /// The call failed.
+    /// The call failed, for this reason.
     pub fn failure(self, reason: Reason) {
         self.record(Outcome::Failure(reason));
     }
@@ -64,7 +64,7 @@ impl<B: Borrow<Breaker<O>>, O: Observe> Held<B, O> {
         self.record(Outcome::Ignored);
     }
 
-    /// The call ended so.
+    /// The call ended so: what [`Classify`](crate::Classify) says of its result.
     #[inline]
     pub fn record(mut self, outcome: Outcome) {
         self.settle(outcome);

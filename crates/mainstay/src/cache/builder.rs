@@ -24,16 +24,17 @@ use crate::name::Name;
     serde(default, deny_unknown_fields)
 )]
 pub struct Config {
-    /// Most entries.
+    /// Most entries. A large cache is split into up to 16 parts, each with its share of them.
+    /// Default: 10,000.
     pub entries_max: NonZeroU32,
-    /// Most weight in all, in the unit of [`Builder::weigh`]; `None` is no limit. A large cache is
-    /// split into up to 16 parts, and an entry must fit into one.
+    /// Most weight in all, in the unit of [`Builder::weigh`]; `None` is no limit. Each part of the
+    /// cache has its share, and an entry must fit into one. Default: `None`.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::or_off")
     )]
     pub weight_max: Option<NonZeroU64>,
-    /// How long an answer may be used, and for what.
+    /// How long an answer may be used, and for what. Default: fresh for a minute, and nothing else.
     pub freshness: freshness::Config,
 }
 
@@ -104,7 +105,8 @@ impl<K, T, E, O> Builder<K, T, E, O> {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// [`ConfigError::Duration`] for a duration that is zero or above a year,
+    /// [`ConfigError::Early`] for an `early` outside of its bounds.
     pub fn build(self) -> Result<Cache<K, T, E, O>, ConfigError> {
         let (config, extra, told) = self.into_parts();
         config.freshness.validate()?;

@@ -11,7 +11,7 @@ use mainstay_core::freshness::Freshness;
 pub struct Served<T> {
     /// The answer.
     pub value: T,
-    /// How long ago it arrived.
+    /// How long ago it arrived; zero for one that was loaded just now.
     pub age: Duration,
     /// Where it comes from.
     pub kind: Kind,

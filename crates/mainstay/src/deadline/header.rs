@@ -18,8 +18,8 @@ pub struct Header {
     unit: char,
 }
 
-/// The text for `remaining`: in milliseconds, finer below one, coarser above a day. Rounded down,
-/// so that the callee never has more time than the caller.
+/// The text for `remaining`: in milliseconds, in microseconds below one, in seconds or hours above
+/// 27 hours. Rounded down, so that the callee never has more time than the caller.
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,9 +52,11 @@ pub const fn to_header(remaining: Duration) -> Header {
     Header { number, unit }
 }
 
-/// The time that is left according to `text`: digits, and one of the units `H`, `M`, `S`, `m`
-/// (milliseconds), `u` and `n`. Without a unit it is milliseconds. Negative is over, as zero is;
-/// what is neither is `None`, which is no deadline, as if nothing had been sent.
+/// The time that is left according to `text`.
+///
+/// At most eight digits, and one of the units `H`, `M`, `S`, `m` (milliseconds), `u` and `n`.
+/// Without a unit it is milliseconds. Negative is over, as zero is; what is neither is `None`,
+/// which is no deadline, as if nothing had been sent.
 pub fn from_header(text: &str) -> Option<Duration> {
     let text = text.trim_matches([' ', '\t']);
     let (text, is_negative) = match text.strip_prefix('-') {

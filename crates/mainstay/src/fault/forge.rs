@@ -28,6 +28,14 @@ pub struct Falsify<F, W> {
 }
 
 /// Makes errors with `error`, and wrong answers with `wrong`.
+///
+/// ```
+/// use mainstay::fault::{Forge as _, falsify};
+///
+/// let liar = falsify(|| "reset", |sum: u32| sum + 1);
+/// assert_eq!(liar.wrong(4), 5);
+/// assert_eq!(liar.error(), "reset");
+/// ```
 pub const fn falsify<T, E, F, W>(error: F, wrong: W) -> Falsify<F, W>
 where
     F: Fn() -> E,

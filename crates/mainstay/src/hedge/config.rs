@@ -8,7 +8,7 @@ use mainstay_core::latency::SpanError;
 /// Most copies of a call, the first included (gRPC's limit).
 pub const COPIES_MAX: u32 = 5;
 
-/// Longest delay before a copy.
+/// Longest delay before a copy, an hour.
 pub const DELAY_MAX: Duration = Duration::from_hours(1);
 
 /// How long a call may take before a copy of it is sent.
@@ -20,7 +20,7 @@ pub const DELAY_MAX: Duration = Duration::from_hours(1);
     serde(rename_all = "snake_case", deny_unknown_fields)
 )]
 pub enum Delay {
-    /// Always this long.
+    /// Always this long: above zero, at most [`DELAY_MAX`].
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::duration")
@@ -28,20 +28,21 @@ pub enum Delay {
     Fixed(Duration),
     /// As long as a share of the last calls took. The share that takes longer is sent twice.
     Quantile {
-        /// The share that is not sent twice: 0.95 sends one in twenty. Above 0, below 1.
+        /// The share that is not sent twice, above 0 and below 1: 0.95 sends one in twenty.
         #[cfg_attr(
             feature = "serde",
             serde(deserialize_with = "mainstay_core::unit::text::share")
         )]
         quantile: f64,
-        /// Never shorter than this: it keeps very fast services from being sent copies at every
-        /// hiccup.
+        /// Never shorter than this, which is above zero: it keeps very fast services from being
+        /// sent copies at every hiccup.
         #[cfg_attr(
             feature = "serde",
             serde(deserialize_with = "mainstay_core::unit::text::duration")
         )]
         min: Duration,
-        /// Never longer than this, and this long as long as too little is known.
+        /// Never longer than this, and this long as long as too little is known: from `min` to
+        /// [`DELAY_MAX`].
         #[cfg_attr(
             feature = "serde",
             serde(deserialize_with = "mainstay_core::unit::text::duration")
@@ -73,13 +74,14 @@ pub enum Accept {
     serde(default, deny_unknown_fields)
 )]
 pub struct Config {
-    /// How long before each further copy.
+    /// How long before each further copy. Default: a quantile of 0.95, from 1 ms to 1 s.
     pub delay: Delay,
-    /// Copies in all, the first included: 2 to [`COPIES_MAX`].
+    /// Copies in all, the first included: 2 to [`COPIES_MAX`]. Default: 2.
     pub copies: NonZeroU32,
-    /// Which answer is the call's.
+    /// Which answer is the call's. Default: [`Accept::FirstSuccess`].
     pub accept: Accept,
-    /// Latencies count for one to two times this.
+    /// Latencies count for one to two times this: [`SPAN_MIN`](mainstay_core::latency::SPAN_MIN) to
+    /// [`SPAN_MAX`](mainstay_core::latency::SPAN_MAX). Default: 30 s.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::duration")
@@ -106,7 +108,7 @@ impl Default for Config {
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// `quantile` is no share between 0 and 1.
+    /// `quantile` is this, which is no share between 0 and 1.
     #[error("hedge quantile is {0}; set a share above 0 and below 1")]
     Quantile(f64),
     /// A delay is zero, which would send each call twice at once, or above [`DELAY_MAX`].
@@ -125,10 +127,11 @@ pub enum ConfigError {
         /// The longest, which is shorter.
         max: Duration,
     },
-    /// `copies` is below 2, which is no hedge, or above [`COPIES_MAX`].
+    /// `copies` is this: below 2, which is no hedge, or above [`COPIES_MAX`].
     #[error("hedge copies are {0}; set 2 to {COPIES_MAX}, the first included")]
     Copies(u32),
-    /// `span` cannot work.
+    /// `span` is below [`SPAN_MIN`](mainstay_core::latency::SPAN_MIN) or above
+    /// [`SPAN_MAX`](mainstay_core::latency::SPAN_MAX).
     #[error(transparent)]
     Span(SpanError),
 }

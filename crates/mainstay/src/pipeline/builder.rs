@@ -48,33 +48,33 @@ pub enum ConfigError {
          set it as long or longer"
     )]
     BackoffMax {
-        /// The first.
+        /// The first wait.
         backoff: Duration,
-        /// The longest.
+        /// The longest wait, which is shorter.
         backoff_max: Duration,
     },
-    /// The retries.
+    /// It is in the retries.
     #[error("retry: {0}")]
     Retry(#[from] retry::ConfigError),
-    /// The backoff.
+    /// It is in the backoff between attempts.
     #[error("retry: {0}")]
     Backoff(#[from] BackoffConfigError),
-    /// The retry budget.
+    /// It is in the retry budget.
     #[error("retry: {0}")]
     Budget(#[from] BudgetConfigError),
-    /// The bulkhead.
+    /// It is in the bulkhead.
     #[error("bulkhead: {0}")]
     Bulkhead(#[from] bulkhead::ConfigError),
-    /// The breaker.
+    /// It is in the breaker.
     #[error("breaker: {0}")]
     Breaker(#[from] breaker::ConfigError),
-    /// The rate limit.
+    /// It is in the rate limit.
     #[error("rate_limit: {0}")]
     RateLimit(#[from] rate_limit::ConfigError),
-    /// The concurrency limit.
+    /// It is in the concurrency limit.
     #[error("concurrency_limit: {0}")]
     ConcurrencyLimit(#[from] concurrency_limit::ConfigError),
-    /// The hedge.
+    /// It is in the hedge.
     #[error(transparent)]
     Hedge(#[from] hedge::ConfigError),
 }
@@ -95,7 +95,8 @@ impl<C, O: Observe> Builder<C, O> {
         &self.name
     }
 
-    /// The time for the whole call, with its queues, backoffs and attempts.
+    /// The time for the whole call, with its queues, backoffs and attempts: above zero, at most
+    /// [`LIMIT_MAX`](timeout::LIMIT_MAX). None, unless set.
     pub fn deadline(mut self, total: Duration) -> Self {
         self.stages.deadline = Some(total);
         self
@@ -144,7 +145,8 @@ impl<C, O: Observe> Builder<C, O> {
         self
     }
 
-    /// The time for one attempt, from when it has its place.
+    /// The time for one attempt, from when it has its place: above zero, at most
+    /// [`LIMIT_MAX`](timeout::LIMIT_MAX). None, unless set.
     pub fn timeout(mut self, attempt: Duration) -> Self {
         self.stages.timeout = Some(attempt);
         self
@@ -182,11 +184,12 @@ impl<C, O: Observe> Builder<C, O> {
         self
     }
 
-    /// The pipeline.
+    /// The pipeline of the stages that were named.
     ///
     /// # Errors
     ///
-    /// A time limit that cannot work.
+    /// [`ConfigError::Limit`] for a deadline or a timeout that is zero or above
+    /// [`LIMIT_MAX`](timeout::LIMIT_MAX).
     pub fn build(self) -> Result<Pipeline<Canonical<O>, C>, ConfigError> {
         checked("deadline", self.stages.deadline)?;
         checked("timeout", self.stages.timeout)?;

@@ -21,6 +21,9 @@ use crate::retry::{Backoff, BackoffConfig, BudgetConfig, Retry, RetryBudget};
 
 /// All policies of one pipeline.
 ///
+/// Each default is the library's. The program's file has its own, which differ in the cooldowns
+/// and probes of breakers and in the places of bulkheads.
+///
 /// With the feature `serde`, from any format; in TOML:
 ///
 /// ```
@@ -42,40 +45,42 @@ use crate::retry::{Backoff, BackoffConfig, BudgetConfig, Retry, RetryBudget};
     serde(default, deny_unknown_fields)
 )]
 pub struct Config {
-    /// Time limits.
+    /// Time limits. Default: that of [`TimeoutConfig`].
     pub timeout: TimeoutConfig,
-    /// Attempts, backoff and budget.
+    /// Attempts, backoff and budget; `None` tries nothing again. Default: that of [`RetryConfig`].
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::or_off")
     )]
     pub retry: Option<RetryConfig>,
     /// When the circuit opens, and how it closes again. Its lease is at least twice the time of an
-    /// attempt, so that a probe is not given up before it can have ended.
+    /// attempt, so that a probe is not given up before it can have ended. `None` is no breaker.
+    /// Default: that of [`breaker::Config`].
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::or_off")
     )]
     pub breaker: Option<breaker::Config>,
-    /// How many calls at a time.
+    /// How many calls at a time; `None` is no limit. Default: that of [`bulkhead::Config`].
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::or_off")
     )]
     pub bulkhead: Option<bulkhead::Config>,
-    /// How many calls per period.
+    /// How many calls per period; `None` is no limit. Default: `None`.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::or_off")
     )]
     pub rate_limit: Option<rate_limit::Config>,
-    /// As many calls at a time as are answered in time.
+    /// As many calls at a time as are answered in time; `None` is no limit. Default: `None`.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::or_off")
     )]
     pub concurrency_limit: Option<concurrency_limit::Config>,
-    /// Copies of slow attempts, from the budget of `retry`, or from one as large without it.
+    /// Copies of slow attempts, from the budget of `retry`, or from one as large without it; `None`
+    /// sends none. Default: `None`.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::or_off")
@@ -91,13 +96,15 @@ pub struct Config {
     serde(default, deny_unknown_fields)
 )]
 pub struct TimeoutConfig {
-    /// The whole call, with its queues, backoffs and attempts.
+    /// The whole call, with its queues, backoffs and attempts: above zero, at most
+    /// [`LIMIT_MAX`](crate::timeout::LIMIT_MAX); `None` is no limit. Default: 3 s.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::duration_or_off")
     )]
     pub total: Option<Duration>,
-    /// One attempt.
+    /// One attempt: above zero, at most [`LIMIT_MAX`](crate::timeout::LIMIT_MAX); `None` is no
+    /// limit. Default: 1 s.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::duration_or_off")
@@ -113,27 +120,29 @@ pub struct TimeoutConfig {
     serde(default, deny_unknown_fields)
 )]
 pub struct RetryConfig {
-    /// Attempts in all, the first included.
+    /// Attempts in all, the first included; 1 tries nothing again. Default: 3.
     pub attempts: NonZeroU32,
-    /// First wait; doubles, with full jitter.
+    /// First wait; doubles, with full jitter. Above zero. Default: 10 ms.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::duration")
     )]
     pub backoff: Duration,
-    /// The longest wait.
+    /// The longest wait, before jitter: from `backoff` to a year. Default: 250 ms.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::duration")
     )]
     pub backoff_max: Duration,
-    /// Retries allowed per request, on the average of ten seconds: 0.2 is 20 %.
+    /// Retries allowed per request, on the average of ten seconds: 0.2 is 20 %. 0 to 10, and not 0
+    /// where `budget_floor` is. Default: that of [`BudgetConfig::ratio`].
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "mainstay_core::unit::text::share")
     )]
     pub budget: f64,
-    /// Retries per second that are always allowed.
+    /// Retries per second that are always allowed; 0 for none. Default: that of
+    /// [`BudgetConfig::floor`].
     pub budget_floor: u32,
 }
 
@@ -181,7 +190,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The first value that cannot work, with its key.
+    /// The first of [`ConfigError`] that applies, with its key.
     pub fn build(&self, name: impl Into<Name>) -> Result<Pipeline, ConfigError> {
         self.build_on(name, Clock::new(), ())
     }

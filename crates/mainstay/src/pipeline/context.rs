@@ -64,16 +64,17 @@ pub enum Repeat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// Whether it may be made twice. A call that may not is tried again only when the attempt was
-    /// provably never sent.
+    /// provably never sent. Default: `true`.
     pub idempotent: bool,
     /// When the caller stops waiting, by the pipeline's clock; the pipeline's own deadline can only
-    /// be earlier.
+    /// be earlier. Default: [`Deadline::NEVER`].
     pub deadline: Deadline,
     /// Whether somebody further out tries again, so that this pipeline must not: three layers of
     /// three attempts each would be 27 calls. Not needed within another pipeline's or retry's
-    /// attempt, whose [ambient](crate::deadline) says so.
+    /// attempt, whose [ambient](crate::deadline) says so. Default: `false`.
     pub retried: bool,
     /// How much it matters when not all can be served: where there is a concurrency limit.
+    /// Default: [`Priority::Normal`].
     pub priority: Priority,
 }
 
@@ -155,7 +156,8 @@ impl<'a> Context<'a> {
         clock.translate(self.now, self.clock)
     }
 
-    /// When the call must be over. A stage that waits must not wait longer.
+    /// When the call must be over; [`Deadline::NEVER`] when nothing limits it. A stage that waits
+    /// must not wait longer.
     pub const fn deadline(&self) -> Deadline {
         self.deadline
     }
@@ -181,7 +183,7 @@ impl<'a> Context<'a> {
         matches!(self.wait, Wait::Thread)
     }
 
-    /// From here on, the call has at most `after`.
+    /// From here on, the call has at most `after`, and less where its deadline is nearer.
     pub fn limit(&mut self, scope: Scope, after: Duration) {
         let deadline = Deadline::after(self.now, after);
         if deadline < self.deadline {

@@ -106,7 +106,8 @@ impl<K: Hash + Eq, O: Observe> KeyedRateLimiter<K, O> {
     ///
     /// # Errors
     ///
-    /// [`Rejection`] that says when to come back.
+    /// [`Rejection`] with [`Cause::RateReached`](crate::error::Cause::RateReached), which says when
+    /// to come back.
     pub fn try_acquire<Q>(&self, key: &Q) -> Result<(), Rejection>
     where
         K: Borrow<Q>,

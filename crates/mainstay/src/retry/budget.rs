@@ -27,9 +27,15 @@ pub use mainstay_core::retry::{BudgetConfig, BudgetConfigError, TokensConfig};
 /// use mainstay::RetryBudget;
 ///
 /// let budget = RetryBudget::builder("payment").build().unwrap();
-/// budget.deposit(); // one for each request
-/// assert!(budget.withdraw(), "10 retries per second are always allowed");
-/// assert!(budget.level() < 1.0);
+/// // All requests fail, and all callers would try twice more.
+/// let mut retries = 0;
+/// for _ in 0..1_000 {
+///     budget.deposit();
+///     retries += (0..2).filter(|_| budget.withdraw()).count();
+/// }
+/// // A fifth of the requests, and what ten per second allow in ten seconds.
+/// assert!(retries <= 200 + 100, "no storm");
+/// assert!(budget.level() < 0.01);
 /// ```
 #[derive_where(Clone)]
 pub struct RetryBudget<O = ()>(Arc<Purse<O>>);
@@ -40,6 +46,7 @@ struct Purse<O> {
 }
 
 /// Makes a [`RetryBudget`]: with its configuration, a share of the requests, and some per second.
+///
 /// Its observer hears that the budget ran dry, and that it is restored: one pair per storm, not one
 /// per retry.
 pub type Builder<O = ()> = builder::Builder<BudgetConfig, Option<TokensConfig>, O>;
@@ -84,7 +91,7 @@ impl<O: Observe> RetryBudget<O> {
         granted
     }
 
-    /// What is left, 0 to 1.
+    /// How much is left: 1 when nothing is charged, 0 when no retry is possible.
     pub fn level(&self) -> f64 {
         self.0.allowance.level(self.0.told.clock.coarse())
     }
@@ -126,8 +133,8 @@ impl<O: Observe> Charge for RetryBudget<O> {
 }
 
 impl<O> Builder<O> {
-    /// Instead of a share: tokens that failures cost and successes give. No retries while most
-    /// calls fail.
+    /// Instead of a share: tokens that failures cost and successes give (gRPC's retry throttling,
+    /// gRFC A6). No retries while most calls fail.
     pub fn tokens(mut self, config: TokensConfig) -> Self {
         self.extra = Some(config);
         self
@@ -137,7 +144,8 @@ impl<O> Builder<O> {
     ///
     /// # Errors
     ///
-    /// A configured value that cannot work.
+    /// The first of [`BudgetConfigError`] that applies to the share, or to the tokens in place of
+    /// it.
     pub fn build(self) -> Result<RetryBudget<O>, BudgetConfigError> {
         let (share, tokens, told) = self.into_parts();
         let allowance = match tokens {

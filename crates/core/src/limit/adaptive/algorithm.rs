@@ -34,17 +34,21 @@ const QUEUE_MIN: u32 = 4;
     serde(rename_all = "snake_case", deny_unknown_fields)
 )]
 pub enum Algorithm {
-    /// By the ratio of the long-term latency to that of the window. For most callees.
+    /// By the ratio of the long-term latency to that of the window (Netflix's Gradient2). For most
+    /// callees.
     Gradient(Gradient),
-    /// Up by one, down by a share when calls are dropped, as TCP Reno. Where the callee says when
-    /// it has too much to do, and latency says little.
+    /// Up by one, down by a share when calls are dropped, as TCP Reno (Chiu and Jain, "Analysis of
+    /// the Increase and Decrease Algorithms for Congestion Avoidance in Computer Networks", 1989).
+    /// Where the callee says when it has too much to do, and latency says little.
     Aimd(Aimd),
-    /// By an estimate of how many calls queue at the callee (Brakmo and Peterson, "TCP Vegas",
-    /// 1995). Where latency without queueing hardly varies.
+    /// By an estimate of how many calls queue at the callee (Brakmo and Peterson, "TCP Vegas: End
+    /// to End Congestion Avoidance on a Global Internet", IEEE JSAC 1995). Where latency without
+    /// queueing hardly varies.
     Vegas(Vegas),
 }
 
-/// Netflix's Gradient2.
+/// The gradient of concurrency-limits, `Gradient2Limit` there: the limit follows how much longer
+/// calls take than they did for long.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -52,11 +56,11 @@ pub enum Algorithm {
     serde(default, deny_unknown_fields)
 )]
 pub struct Gradient {
-    /// How many times the long-term latency is still no queueing, 1 to 10.
+    /// How many times the long-term latency is still no queueing, 1 to 10. Default: 1.5.
     pub tolerance: f64,
-    /// How much of a move is made at once, above 0 and at most 1.
+    /// How much of a move is made at once, 0.01 to 1. Default: 0.2.
     pub smoothing: f64,
-    /// Windows that the long-term latency is the mean of.
+    /// Windows that the long-term latency is the (exponential) mean of. Default: 600.
     pub long: NonZeroU32,
 }
 
@@ -84,7 +88,8 @@ impl Gradient {
     }
 }
 
-/// Additive increase, multiplicative decrease.
+/// Additive increase, multiplicative decrease: the limit grows by one with each window that went
+/// well.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -92,9 +97,10 @@ impl Gradient {
     serde(default, deny_unknown_fields)
 )]
 pub struct Aimd {
-    /// What a drop leaves of the limit, 0.5 to 0.99.
+    /// What a drop leaves of the limit, 0.5 to 0.99. Default: 0.9.
     pub backoff: f64,
-    /// A window with a higher mean latency counts as one with a drop.
+    /// A window with a higher mean latency counts as one with a drop. Above zero; `None`: no
+    /// latency does. Default: `None`.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration_or_off")
@@ -111,7 +117,8 @@ impl Default for Aimd {
     }
 }
 
-/// TCP Vegas.
+/// TCP Vegas: the limit follows the number of calls that queue at the callee, which is the limit
+/// times the share of the latency that is waiting.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -119,11 +126,12 @@ impl Default for Aimd {
     serde(default, deny_unknown_fields)
 )]
 pub struct Vegas {
-    /// Fewer calls queueing raise the limit; times the decimal logarithm of the limit.
+    /// Fewer calls queueing raise the limit; times the decimal logarithm of the limit. At most
+    /// `beta`. Default: 3.
     pub alpha: u32,
-    /// More calls queueing lower the limit; times the decimal logarithm of the limit.
+    /// More calls queueing lower the limit; times the decimal logarithm of the limit. Default: 6.
     pub beta: u32,
-    /// How much of a move is made at once, above 0 and at most 1.
+    /// How much of a move is made at once, 0.01 to 1. Default: 1.
     pub smoothing: f64,
 }
 

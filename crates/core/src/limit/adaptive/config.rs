@@ -7,10 +7,10 @@ use core::time::Duration;
 use super::algorithm::{Aimd, Algorithm, Gradient, Vegas};
 use crate::bulkhead::IN_FLIGHT_MAX;
 
-/// Shortest window: below, its mean is of a handful of calls.
+/// Shortest window, 1 ms: below, its mean is of a handful of calls.
 pub const WINDOW_MIN: Duration = Duration::from_millis(1);
 
-/// Longest window: beyond, the limit is moved too late to protect anything.
+/// Longest window, a minute: beyond, the limit is moved too late to protect anything.
 pub const WINDOW_MAX: Duration = Duration::from_mins(1);
 
 /// Highest [`Gradient::tolerance`]: ten times the latency is no longer "the same".
@@ -27,25 +27,26 @@ const BACKOFF_MIN: f64 = 0.5;
     serde(default, deny_unknown_fields)
 )]
 pub struct AdaptiveConfig {
-    /// How it moves.
+    /// How it moves. Default: [`Algorithm::Gradient`], as [`Gradient::default`] has it.
     pub algorithm: Algorithm,
-    /// Where it begins.
+    /// Where it begins, in calls at a time: from `min` to `max`. Default: 20.
     pub initial: NonZeroU32,
-    /// It never falls below.
+    /// It never falls below so many calls at a time. Default: 1.
     pub min: NonZeroU32,
-    /// It never rises above; at most [`IN_FLIGHT_MAX`].
+    /// It never rises above so many calls at a time; at most [`IN_FLIGHT_MAX`]. Default: 200.
     pub max: NonZeroU32,
-    /// How long calls are sampled at least before it moves.
+    /// How long calls are sampled at least before it moves. [`WINDOW_MIN`] to [`WINDOW_MAX`].
+    /// Default: 250 ms.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::duration")
     )]
     pub window: Duration,
-    /// How many calls are sampled at least before it moves.
+    /// How many calls are sampled at least before it moves. Default: 10.
     pub samples_min: NonZeroU32,
-    /// Windows in a row in which the limit was reached, after which one window has half the
-    /// limit, to see what the latency is without queueing. Without it, the limit takes its own
-    /// queueing for the callee's latency and grows for ever. [`Aimd`] needs none.
+    /// Windows in a row in which the limit was reached, after which one window has half the limit,
+    /// to see what the latency is without queueing. Without it, the limit takes its own queueing
+    /// for the callee's latency and grows for ever. [`Aimd`] needs none. Default: 40.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "crate::unit::text::or_off")
@@ -88,7 +89,7 @@ pub enum AdaptiveConfigError {
     },
     /// `window` is below [`WINDOW_MIN`] or above [`WINDOW_MAX`].
     Window(Duration),
-    /// The named number of the algorithm is outside its bounds, or none.
+    /// The named number of the algorithm is outside its bounds, or not a number.
     Number {
         /// Which field.
         field: &'static str,
@@ -140,7 +141,8 @@ impl AdaptiveConfig {
     ///
     /// # Errors
     ///
-    /// The first value that no limit can work with.
+    /// The first of [`AdaptiveConfigError`] that applies: the bounds of the limit, the window, and
+    /// then what the algorithm has of its own.
     pub fn validate(&self) -> Result<(), AdaptiveConfigError> {
         let Self {
             initial, min, max, ..
