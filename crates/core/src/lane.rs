@@ -11,12 +11,8 @@ impl Lane {
     /// The only lane of a caller with one thread.
     pub const FIRST: Self = Self(0);
 
-    /// The place of this lane among `copies`.
-    ///
-    /// # Panics
-    ///
-    /// When there are no copies: their number is a constant of the caller.
-    pub const fn among(self, copies: usize) -> usize {
+    /// The place of this lane among `copies`, which are at least one.
+    pub(crate) const fn among(self, copies: usize) -> usize {
         self.0 as usize % copies
     }
 }
