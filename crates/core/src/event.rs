@@ -467,6 +467,18 @@ events! {
         #[doc = "its number"]
         member: u64,
     }
+    #[doc = "A member of the keeper takes no writes: its disk is full, or makes nothing durable. It goes on by itself when that is over."]
+    "keeper_disk_blocked" Error KeeperDiskBlocked {
+        #[doc = "its number"]
+        member: u64,
+        #[doc = "what happened, and what to do"]
+        detail: String,
+    }
+    #[doc = "The disk of a member of the keeper keeps again what it is told."]
+    "keeper_disk_recovered" Info KeeperDiskRecovered {
+        #[doc = "its number"]
+        member: u64,
+    }
     #[doc = "A member of the keeper stopped because it could not keep what it promised."]
     "keeper_failed" Error KeeperFailed {
         #[doc = "its number"]

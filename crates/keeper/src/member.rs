@@ -193,11 +193,6 @@ impl<D: SharedDisk> Member<D> {
         self.0.hand_over().await;
     }
 
-    /// Whether the disk is full: the member promises nothing new, and goes on when there is room.
-    pub fn disk_is_full(&self) -> bool {
-        self.0.disk_is_full()
-    }
-
     /// Stops; its disk and its address are free afterwards.
     pub async fn stop(self) {
         self.0.stop().await;

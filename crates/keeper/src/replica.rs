@@ -94,6 +94,20 @@ pub struct Standing {
     pub is_leader: bool,
     /// Whether this member has no vote.
     pub is_observer: bool,
+    /// What its disk does.
+    pub disk: DiskStanding,
+}
+
+/// Whether a member's disk keeps what it is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DiskStanding {
+    /// It does.
+    #[default]
+    Fine,
+    /// There is no room: this member promises nothing new until there is.
+    Full,
+    /// It makes nothing durable of what it was asked: this member promises nothing new meanwhile.
+    Hangs,
 }
 
 /// A member without others: what it proposes is applied at once.
@@ -189,6 +203,7 @@ impl<S: Sink + Send + 'static> Replica for Solo<S> {
             leader: Some(1),
             is_leader: true,
             is_observer: false,
+            disk: DiskStanding::Fine,
         }
     }
 }

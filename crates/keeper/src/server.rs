@@ -22,7 +22,7 @@ use crate::disk::Folder;
 use crate::log::Limits;
 use crate::member::{Member, MemberConfig, MemberError, NOWHERE, PeerConfig, Snapshots};
 use crate::network::Tcp;
-use crate::replica::{Replica as _, Standing};
+use crate::replica::{DiskStanding, Replica as _, Standing};
 use crate::serve::{Desk, Users, serve, wall_ms};
 use crate::snapshot::SnapshotError;
 use crate::tls::{MembersTls, Tls, TlsSettings, WrongStore};
@@ -395,16 +395,26 @@ async fn tell(number: u64, member: &Member<Folder>, observer: &impl Observe) -> 
     loop {
         look.tick().await;
         let is = member.standing();
-        if is != was {
-            if let Some(event) = event(number, was, is) {
-                observer.observe(event);
-            }
-            was = is;
+        for event in events(number, was, is) {
+            observer.observe(event);
         }
+        was = is;
     }
 }
 
-fn event(member: u64, was: Standing, is: Standing) -> Option<Event> {
+/// What there is to tell of a change.
+fn events(member: u64, was: Standing, is: Standing) -> impl Iterator<Item = Event> {
+    let disk = (was.disk != is.disk).then(|| of_the_disk(member, is.disk));
+    let is_led_otherwise = was
+        != Standing {
+            disk: was.disk,
+            ..is
+        };
+    let lead = is_led_otherwise.then(|| of_the_lead(member, was, is));
+    disk.into_iter().chain(lead.flatten())
+}
+
+fn of_the_lead(member: u64, was: Standing, is: Standing) -> Option<Event> {
     match (was.leader, is.leader) {
         (_, Some(leader)) => Some(Event::KeeperRoleChanged {
             member,
@@ -414,6 +424,22 @@ fn event(member: u64, was: Standing, is: Standing) -> Option<Event> {
         }),
         (Some(_), None) => Some(Event::KeeperQuorumLost { member }),
         (None, None) => None,
+    }
+}
+
+fn of_the_disk(member: u64, disk: DiskStanding) -> Event {
+    let detail = match disk {
+        DiskStanding::Fine => return Event::KeeperDiskRecovered { member },
+        DiskStanding::Full => {
+            "the disk is full; make room where dataLogDir or dataDir lies, and it goes on by itself"
+        },
+        DiskStanding::Hangs => {
+            "the disk has made nothing durable for three seconds; look at what else writes to it"
+        },
+    };
+    Event::KeeperDiskBlocked {
+        member,
+        detail: detail.to_owned(),
     }
 }
 

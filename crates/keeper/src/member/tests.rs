@@ -12,6 +12,7 @@ use super::*;
 use crate::disk::Disk as _;
 use crate::disk::simulated::Failing;
 use crate::proposal::{Action, Batch, Entry, Operation};
+use crate::replica::DiskStanding;
 use ensemble::{Ensemble, address, create, propose, until};
 
 mod changes;
@@ -250,11 +251,13 @@ async fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
     ensemble.load(1);
     ensemble.progress(10).await;
     ensemble.disks[&1].fail(Some(Failing::Full));
-    until("it is full", || ensemble.member(1).disk_is_full()).await;
+    let disk = |ensemble: &Ensemble| ensemble.member(1).standing().disk;
+    until("it is full", || disk(&ensemble) == DiskStanding::Full).await;
     let before = ensemble.acknowledged();
     ensemble.disks[&1].fail(None);
     ensemble.progress(100).await;
-    assert!(!ensemble.member(1).disk_is_full() && ensemble.acknowledged() > before);
+    until("there is room", || disk(&ensemble) == DiskStanding::Fine).await;
+    assert!(ensemble.acknowledged() > before);
     ensemble.settle().await;
 }
 
@@ -325,7 +328,10 @@ async fn a_member_that_cannot_keep_its_vote_for_want_of_room_votes_when_there_is
     let log = ensemble.disks[&full].clone();
     ensemble.load(other);
     log.fail(Some(Failing::Full));
-    until("it is full", || ensemble.member(full).disk_is_full()).await;
+    until("it is full", || {
+        ensemble.member(full).standing().disk == DiskStanding::Full
+    })
+    .await;
     let before = ensemble.acknowledged();
     ensemble.progress(100).await;
     ensemble.kill(leader);

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -47,7 +46,7 @@ use crate::member::{MemberConfig, MemberError};
 use crate::network::Network;
 use crate::process::own;
 use crate::proposal::Origin;
-use crate::replica::{NoQuorum, Proposal, Standing};
+use crate::replica::{DiskStanding, NoQuorum, Proposal, Standing};
 use crate::state::{Sink, State};
 
 /// How often a leader says that it is there.
@@ -89,7 +88,7 @@ pub(crate) struct Node<D: SharedDisk> {
     differs: watch::Receiver<Option<u64>>,
     isolated: watch::Receiver<Option<u64>>,
     /// The disk makes nothing durable.
-    chokes: Arc<AtomicBool>,
+    seen: watchdog::Seen,
     writing: Mutex<Option<Writing>>,
     tasks: Mutex<JoinSet<()>>,
 }
@@ -222,7 +221,7 @@ impl<D: SharedDisk> Node<D> {
 
     /// Whether a write that is proposed now has a chance.
     pub(crate) fn takes_writes(&self) -> bool {
-        !self.chokes.load(Ordering::Relaxed) && self.outbox.has_room()
+        self.seen.disk() == DiskStanding::Fine && self.outbox.has_room()
     }
 
     pub(crate) async fn change_members(
@@ -230,11 +229,6 @@ impl<D: SharedDisk> Node<D> {
         change: Change,
     ) -> Result<Result<(), Code>, NoQuorum> {
         self.petition.make(change).await
-    }
-
-    /// Whether the disk is full, so that this member promises nothing new.
-    pub(crate) fn disk_is_full(&self) -> bool {
-        self.store.is_full()
     }
 
     pub(crate) async fn touch(&self, sessions: &BTreeSet<i64>) -> Result<(), NoQuorum> {
@@ -246,7 +240,10 @@ impl<D: SharedDisk> Node<D> {
     }
 
     pub(crate) fn standing(&self) -> Standing {
-        self.pulse.standing()
+        Standing {
+            disk: self.seen.disk(),
+            ..self.pulse.standing()
+        }
     }
 
     /// What is held here, with entries from the index `from`.
@@ -394,8 +391,8 @@ impl<D: SharedDisk> Parts<D> {
         tasks.spawn(own(notices));
         let beat = (member.member, member.snapshots);
         tasks.spawn(own(cadence::keep(raft.clone(), store.clone(), beat)));
-        let chokes = Arc::new(AtomicBool::new(false));
-        let watch = watchdog::watch(member.member, raft.clone(), store.clone(), chokes.clone());
+        let seen = watchdog::Seen::default();
+        let watch = watchdog::watch(member.member, raft.clone(), store.clone(), seen.clone());
         tasks.spawn(own(async move { match watch.await {} }));
         let (is_isolated, isolated) = watch::channel(None);
         let differs = comparison.differs();
@@ -412,7 +409,7 @@ impl<D: SharedDisk> Parts<D> {
             state: self.state,
             pulse: self.pulse,
             store,
-            chokes,
+            seen,
             petition,
             removed,
             writing: Mutex::new(Some(writing)),

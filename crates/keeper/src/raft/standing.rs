@@ -85,5 +85,6 @@ pub(super) fn standing<D: SharedDisk>(roster: &Roster<D>, heard: &Heard) -> Stan
         } else {
             !voters.contains(&member)
         },
+        ..Standing::default()
     }
 }

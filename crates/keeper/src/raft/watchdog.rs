@@ -7,7 +7,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use openraft::Raft;
@@ -19,6 +19,7 @@ use super::handover::hand_over;
 use super::machine::Machine;
 use super::store::{Flushes, Store};
 use crate::disk::SharedDisk;
+use crate::replica::DiskStanding;
 
 /// After how long a leader whose disk makes nothing durable hands over: another disk is faster.
 const HANDS_OVER_AFTER: Duration = Duration::from_secs(1);
@@ -32,6 +33,24 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How often a leader tries to hand over.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
+
+/// What the disk does, as the watchdog saw it last; clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen(Arc<AtomicU8>);
+
+impl Seen {
+    pub(super) fn disk(&self) -> DiskStanding {
+        let all = [DiskStanding::Full, DiskStanding::Hangs];
+        let seen = self.0.load(Ordering::Relaxed);
+        all.into_iter()
+            .find(|&one| one as u8 == seen)
+            .unwrap_or_default()
+    }
+
+    fn note(&self, disk: DiskStanding) {
+        self.0.store(disk as u8, Ordering::Relaxed);
+    }
+}
 
 /// For how long a disk has made nothing durable of what it was asked.
 #[derive(Debug, Default)]
@@ -53,7 +72,7 @@ impl Stall {
     }
 }
 
-/// Watches the disk of `member`, and says in `chokes` whether it makes nothing durable.
+/// Watches the disk of `member`, and notes in `seen` what it does.
 #[expect(
     clippy::infinite_loop,
     reason = "the type says that it does not end; the lint knows `!` only"
@@ -62,7 +81,7 @@ pub(super) async fn watch<D: SharedDisk>(
     member: u64,
     raft: Raft<Engine, Machine<D>>,
     store: Store,
-    chokes: Arc<AtomicBool>,
+    seen: Seen,
 ) -> Infallible {
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -71,8 +90,11 @@ pub(super) async fn watch<D: SharedDisk>(
     loop {
         let now = look.tick().await;
         let stalled = stall.look(now, store.flushes());
-        let chokes_now = stalled >= REFUSES_AFTER || store.is_full();
-        chokes.store(chokes_now, Ordering::Relaxed);
+        seen.note(match stalled >= REFUSES_AFTER {
+            _ if store.is_full() => DiskStanding::Full,
+            true => DiskStanding::Hangs,
+            false => DiskStanding::Fine,
+        });
         let leads = raft.metrics().borrow_watched().current_leader == Some(member);
         let is_time = tried.is_none_or(|at| now.saturating_duration_since(at) >= AGAIN_AFTER);
         let hands_over = stalled >= HANDS_OVER_AFTER;
@@ -86,6 +108,16 @@ pub(super) async fn watch<D: SharedDisk>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_seen_last_is_what_the_disk_does() {
+        let seen = Seen::default();
+        assert_eq!(seen.disk(), DiskStanding::Fine);
+        for disk in [DiskStanding::Hangs, DiskStanding::Full, DiskStanding::Fine] {
+            seen.note(disk);
+            assert_eq!(seen.clone().disk(), disk);
+        }
+    }
 
     #[test]
     fn a_disk_hangs_while_it_does_nothing_of_what_it_was_asked() {

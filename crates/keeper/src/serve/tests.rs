@@ -16,7 +16,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::*;
 use crate::proposal::{Batch, Entry, Operation, Origin};
-use crate::replica::{NoQuorum, Solo, Standing};
+use crate::replica::{DiskStanding, NoQuorum, Solo, Standing};
 use crate::state::{Sink as _, State};
 
 mod cut_off;

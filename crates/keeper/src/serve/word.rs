@@ -12,7 +12,7 @@ use super::desk::{Desk, read};
 use super::expiry::Crowd;
 use super::line::Line;
 use crate::process::wall_ms;
-use crate::replica::{Replica, Standing};
+use crate::replica::{DiskStanding, Replica, Standing};
 use crate::state::State;
 
 /// What clients take for the server's version, before features that depend on it.
@@ -285,6 +285,11 @@ fn monitor<R: Replica>(desk: &Desk, replica: &R, out: &mut String) -> fmt::Resul
             "zk_session_crowd_last\t{due} of {of} sessions were silent at once"
         )?;
     }
+    writeln!(
+        out,
+        "zk_disk_blocked\t{}",
+        u8::from(standing.disk != DiskStanding::Fine)
+    )?;
     let (faults, last) = desk.faults();
     writeln!(out, "zk_connection_faults\t{faults}")?;
     writeln!(out, "zk_connection_fault_last\t{last}")

@@ -291,3 +291,27 @@ async fn members_agree_by_tls_and_one_that_speaks_in_the_open_hears_nothing() {
     let ended: Result<(), _> = ended.into_iter().collect();
     ended.expect("clean stops");
 }
+
+#[test]
+fn a_disk_that_is_full_and_one_that_is_back_are_told_and_change_no_lead() {
+    let names = |was, is| events(2, was, is).map(|event| event.kind().name).collect();
+    let told = |was, is| -> Vec<&str> { names(was, is) };
+    let fine = Standing {
+        term: 1,
+        leader: Some(1),
+        ..Standing::default()
+    };
+    let full = Standing {
+        disk: DiskStanding::Full,
+        ..fine
+    };
+    assert_eq!(told(Standing::default(), fine), ["keeper_role_changed"]);
+    assert_eq!(told(fine, fine), [""; 0]);
+    assert_eq!(told(fine, full), ["keeper_disk_blocked"]);
+    let lost = Standing {
+        leader: None,
+        ..fine
+    };
+    let both = ["keeper_disk_recovered", "keeper_quorum_lost"];
+    assert_eq!(told(full, lost), both);
+}

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::super::desk::{Desk, read};
 use super::super::word::outstanding;
 use crate::process::wall_ms;
-use crate::replica::Replica;
+use crate::replica::{DiskStanding, Replica};
 use crate::state::State;
 
 /// The metrics of a member, with what each says.
@@ -16,6 +16,10 @@ pub const METRICS: &[(&str, &str)] = &[
         "Connections that ended by a fault",
     ),
     ("mainstay_keeper_data_bytes", "Bytes of paths and data"),
+    (
+        "mainstay_keeper_disk_blocked",
+        "Whether the disk is full or hangs, so that nothing new is promised",
+    ),
     ("mainstay_keeper_ephemerals", "Nodes that go with a session"),
     (
         "mainstay_keeper_has_leader",
@@ -69,6 +73,7 @@ fn value<R: Replica>(desk: &Desk, replica: &R, name: &str) -> u64 {
         "mainstay_keeper_connections" => desk.connections_len() as u64,
         "mainstay_keeper_connection_faults_total" => desk.faults().0,
         "mainstay_keeper_data_bytes" => state(|state| state.tree().data_bytes()),
+        "mainstay_keeper_disk_blocked" => u64::from(standing.disk != DiskStanding::Fine),
         "mainstay_keeper_ephemerals" => state(|state| state.tree().ephemerals_len() as u64),
         "mainstay_keeper_has_leader" => u64::from(standing.leader.is_some()),
         "mainstay_keeper_is_leader" => u64::from(standing.is_leader),

@@ -117,6 +117,7 @@ impl Replica for Held {
             leader: is_led.then_some(1),
             is_leader: is_led,
             is_observer: false,
+            disk: DiskStanding::Fine,
         }
     }
 }
