@@ -29,6 +29,9 @@ pub(super) struct Call {
     /// Our binary, where it takes the place of the servers.
     #[arg(long, value_name = "FILE")]
     keeper: Option<PathBuf>,
+    /// What ours is told besides, `key=value`.
+    #[arg(long = "property", value_name = "KEY=VALUE")]
+    properties: Vec<String>,
     /// The real Java, for everything else.
     #[arg(long, value_name = "FILE")]
     java: Option<PathBuf>,
@@ -47,6 +50,9 @@ pub(super) fn install(folder: &Path, installed: &Installed) -> Result<()> {
     let mut options = String::new();
     if let Some(keeper) = &installed.keeper {
         let _infallible = write!(options, "--keeper '{}' ", keeper.display());
+    }
+    for property in &installed.properties {
+        let _infallible = write!(options, "--property '{property}' ");
     }
     if let Some(java) = &installed.java {
         let (program, class_path) = (java.program.display(), &java.class_path);
@@ -84,10 +90,10 @@ fn translate(call: &Call) -> Result<(PathBuf, Vec<String>)> {
     match (&call.keeper, call.arguments.split_last()) {
         (Some(keeper), Some((file, options))) if is_server => {
             let mut arguments = vec!["keeper".to_owned(), "--zoo-cfg".to_owned(), file.clone()];
-            for property in options
+            let said = options
                 .iter()
-                .filter_map(|option| option.strip_prefix("-D"))
-            {
+                .filter_map(|option| option.strip_prefix("-D"));
+            for property in said.chain(call.properties.iter().map(String::as_str)) {
                 arguments.extend(["--java-prop".to_owned(), property.to_owned()]);
             }
             Ok((keeper.clone(), arguments))
@@ -122,6 +128,7 @@ mod tests {
     fn call(keeper: Option<&str>, line: &str) -> Call {
         Call {
             keeper: keeper.map(PathBuf::from),
+            properties: Vec::new(),
             java: Some(PathBuf::from("/usr/bin/java")),
             class_path: "zookeeper.jar".to_owned(),
             arguments: line.split(' ').map(str::to_owned).collect(),
@@ -141,6 +148,17 @@ mod tests {
         let ours = "mainstay keeper --zoo-cfg /tmp/zoo.cfg \
             --java-prop readonlymode.enabled=true --java-prop empty";
         assert_eq!(translated(Some("mainstay"), SERVER), ours);
+    }
+
+    #[test]
+    fn what_ours_is_told_besides_stands_behind_what_the_suite_says() {
+        let call = Call {
+            properties: vec!["sslQuorum=true".to_owned()],
+            ..call(Some("mainstay"), SERVER)
+        };
+        let (_, arguments) = translate(&call).expect("a server");
+        let arguments = arguments.join(" ");
+        assert!(arguments.ends_with("--java-prop empty --java-prop sslQuorum=true"));
     }
 
     #[test]

@@ -53,6 +53,9 @@ pub(super) struct Choice {
     /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,
+    /// Members of ours come to each other by TLS, with the keys of the keeper's own tests.
+    #[arg(long)]
+    members_tls: bool,
     /// A `mainstay` that is there already, instead of a build of this tree.
     #[arg(long, value_name = "FILE")]
     mainstay: Option<PathBuf>,
@@ -64,6 +67,7 @@ impl Choice {
         Self {
             against: Against::Mainstay,
             json: false,
+            members_tls: false,
             mainstay: None,
         }
     }
@@ -83,13 +87,32 @@ impl Choice {
         match subject {
             Subject::Mainstay => Ok(Installed {
                 keeper: Some(aside(&built()?, folder.path())?),
+                properties: self.properties(folder.path())?,
                 java: None,
             }),
             Subject::Zookeeper => Ok(Installed {
                 keeper: None,
+                properties: Vec::new(),
                 java: Some(Java::provide()?),
             }),
         }
+    }
+
+    /// What our servers are told besides the files that a suite writes.
+    fn properties(&self, folder: &Path) -> Result<Vec<String>> {
+        if !self.members_tls {
+            return Ok(Vec::new());
+        }
+        let keys = workspace::root().join("crates/keeper/src/network/tcp/tests");
+        let store = |name: &str, file: &str| -> Result<String> {
+            let copy = aside(&keys.join(file), folder)?;
+            Ok(format!("ssl.quorum.{name}.location={}", copy.display()))
+        };
+        Ok(vec![
+            "sslQuorum=true".to_owned(),
+            store("keyStore", "here.pem")?,
+            store("trustStore", "authority.pem")?,
+        ])
     }
 
     /// The same, and ZooKeeper's tools for either.
@@ -116,6 +139,8 @@ impl Choice {
 pub(super) struct Installed {
     /// Our binary, where ours is the subject.
     pub keeper: Option<PathBuf>,
+    /// What it is told besides its file, `key=value`.
+    pub properties: Vec<String>,
     /// For everything else.
     pub java: Option<Java>,
 }
