@@ -86,8 +86,9 @@ impl<D: SharedDisk> Machine<D> {
         };
         for name in snapshot::names(&machine.disk)? {
             let disk = machine.disk.clone();
-            if let Ok(loaded) = load(&Finished { disk, name }) {
-                machine.go_on_from(loaded);
+            if let Ok((meta, state)) = load(&Finished { disk, name }) {
+                *machine.write() = state;
+                machine.go_on_from(meta);
                 break;
             }
         }
@@ -133,8 +134,7 @@ impl<D: SharedDisk> Machine<D> {
         });
     }
 
-    fn go_on_from(&mut self, (meta, state): (SnapshotMetaOf<Engine>, State)) {
-        *self.write() = state;
+    fn go_on_from(&mut self, meta: SnapshotMetaOf<Engine>) {
         self.last = meta.last_log_id;
         self.members = meta.last_membership;
         self.note_point();
@@ -247,12 +247,15 @@ impl<D: SharedDisk> RaftStateMachine<Engine> for Machine<D> {
         // A large one takes seconds, in which others want to hear of this member.
         let source = snapshot.clone();
         let loaded = blocking(move || load(&source)).await;
-        self.go_on_from(loaded.map_err(io::Error::other)??);
+        let (meta, state) = loaded.map_err(io::Error::other)??;
         {
-            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+            let mut present = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            // Nobody may be answered from the new state before this is told.
             self.sink.replaced(&state);
-            self.sink.settled();
+            *present = state;
         }
+        self.go_on_from(meta);
+        self.sink.settled();
         if snapshot::names(&self.disk)?.contains(&snapshot.name) {
             return Ok(());
         }

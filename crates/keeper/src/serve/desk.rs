@@ -283,7 +283,7 @@ impl Desk {
     fn let_go_of_all(&self) {
         lock(&self.changes).is_torn = true;
         for line in self.connections() {
-            line.hang_up();
+            line.tear();
         }
     }
 

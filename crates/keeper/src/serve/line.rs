@@ -81,6 +81,9 @@ pub(super) enum Stage {
     Open,
     /// What is there is sent, and that is all.
     Closing,
+    /// As closing, and nobody is answered any more: the state is one that this connection was not
+    /// told the way to.
+    Torn,
     /// Nobody sends anything any more.
     Gone,
 }
@@ -252,6 +255,12 @@ impl Line {
         self.heard.load(Ordering::Relaxed) && self.heard.swap(false, Ordering::Relaxed)
     }
 
+    /// The connection ends, and answers nobody any more.
+    pub(super) fn tear(&self) {
+        self.outbox().tear();
+        self.hang_up();
+    }
+
     /// The connection ends from outside.
     pub(super) fn hang_up(&self) {
         self.outbox().close();
@@ -289,6 +298,16 @@ impl Outbox {
         }
     }
 
+    /// What is there is sent; who waits is not answered, for an answer could show what an event that
+    /// never comes should have told before.
+    pub(super) fn tear(&mut self) {
+        if self.stage != Stage::Gone {
+            self.stage = Stage::Torn;
+            self.pending.clear();
+            self.pending_bytes = 0;
+        }
+    }
+
     /// Nobody will send anything.
     pub(super) fn gone(&mut self) {
         *self = Self {
@@ -299,6 +318,9 @@ impl Outbox {
 
     /// A request waits behind all that do already.
     pub(super) fn wait(&mut self, pending: Pending) {
+        if self.stage == Stage::Torn {
+            return;
+        }
         self.pending_bytes += pending.bytes();
         self.pending.push_back(pending);
     }
@@ -308,7 +330,8 @@ impl Outbox {
         if self.out.len() > OUT_BYTES_END {
             self.gone();
         }
-        (self.stage != Stage::Gone).then_some(&mut self.out)
+        let is_there = matches!(self.stage, Stage::Open | Stage::Closing);
+        is_there.then_some(&mut self.out)
     }
 
     /// The request of a write that was told, and where its answer goes: `None` when nobody waits.
@@ -378,7 +401,7 @@ impl Outbox {
         }
         match self.stage {
             Stage::Open => Load::Nothing,
-            Stage::Closing | Stage::Gone => Load::End,
+            Stage::Closing | Stage::Torn | Stage::Gone => Load::End,
         }
     }
 }
