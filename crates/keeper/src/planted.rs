@@ -27,11 +27,13 @@ pub enum Bug {
     ZxidNotRestored,
     /// Ephemeral nodes stay when their session expires.
     EphemeralKept,
+    /// A member that lost its disk is taken for the one that it was.
+    FolderNotChecked,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::SubQuorumCommit,
         Self::VoteNotPersisted,
         Self::StaleRead,
@@ -42,6 +44,7 @@ impl Bug {
         Self::DuplicateApply,
         Self::ZxidNotRestored,
         Self::EphemeralKept,
+        Self::FolderNotChecked,
     ];
 }
 

@@ -4,7 +4,7 @@
 //! session has left. What is told to whom comes out through a [`Sink`], in the order in which
 //! clients must see it: first the events, then the answer to who caused them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mainstay_zk_proto::jute::Malformed;
 use mainstay_zk_proto::opcode::Opcode;
@@ -23,8 +23,11 @@ use crate::tree::{Change, Done, Event, ForeignNode, Stamp, Tree};
 const BEGINNING: i64 = 1 << 32;
 
 mod frozen;
+mod progress;
 
 pub use frozen::{FrozenState, LoadError, Loader};
+
+use progress::Progress;
 
 /// Who hears what was applied.
 pub trait Sink {
@@ -75,13 +78,6 @@ pub enum Effect {
     },
     /// A session ended, or a node went.
     Gone,
-}
-
-/// How far an origin's operations were applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Progress {
-    incarnation: i64,
-    sequence: i64,
 }
 
 /// The state.
@@ -181,7 +177,7 @@ impl State {
         self.progress
             .get(&origin.member)
             .filter(|progress| progress.incarnation == origin.incarnation)
-            .map_or(0, |progress| progress.sequence)
+            .map_or(0, |progress| progress.applied())
     }
 
     /// Applies an entry of the log that was written in `term`.
@@ -211,12 +207,20 @@ impl State {
         if lines.is_empty() || now == lines {
             return;
         }
+        let before = numbers(now);
         // Those who have no vote join in a step of their own, before any client comes.
         self.zxid = match self.zxid {
             0 | BEGINNING => BEGINNING,
             zxid => zxid + 1,
         };
         self.write_members(lines);
+        let after = numbers(lines);
+        for left in before.difference(&after) {
+            self.progress
+                .get_mut(left)
+                .into_iter()
+                .for_each(Progress::leave);
+        }
         for event in self.events.drain(..) {
             sink.event(&event, self.zxid);
         }
@@ -255,30 +259,10 @@ impl State {
         (lines, version.unwrap_or_default())
     }
 
-    /// Whether an operation is the next one of its origin; it is applied from now on. One that was
-    /// applied comes again when leaders change, and one whose predecessor was lost comes too early:
-    /// its origin will send both again, in order.
-    fn is_next(&mut self, origin: Origin, sequence: i64) -> bool {
-        let progress = self.progress.entry(origin.member).or_insert(Progress {
-            incarnation: origin.incarnation,
-            sequence: 0,
-        });
-        if progress.incarnation > origin.incarnation {
-            return false;
-        }
-        if progress.incarnation < origin.incarnation {
-            *progress = Progress {
-                incarnation: origin.incarnation,
-                sequence: 0,
-            };
-        }
-        let is_next = sequence == progress.sequence + 1;
-        progress.sequence += i64::from(is_next);
-        is_next || planted::is(Bug::DuplicateApply) && sequence <= progress.sequence
-    }
-
     fn once(&mut self, origin: Origin, operation: &Operation<'_>, term: i64, sink: &mut dyn Sink) {
-        if !self.is_next(origin, operation.sequence) {
+        let first = Progress::new(origin.incarnation);
+        let progress = self.progress.entry(origin.member).or_insert(first);
+        if !progress.takes(origin.incarnation, operation.sequence) {
             return;
         }
         self.zxid += 1;
@@ -398,6 +382,18 @@ impl State {
         self.tree.end_session(session, stamp, &mut self.events);
         Ok(Effect::Gone)
     }
+}
+
+/// The numbers of the members in a list of `server.N=…` lines.
+fn numbers(lines: &str) -> BTreeSet<i64> {
+    let number = |line: &str| {
+        line.strip_prefix("server.")?
+            .split('=')
+            .next()?
+            .parse()
+            .ok()
+    };
+    lines.lines().filter_map(number).collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use mainstay_core::random::Random;
+use mainstay_keeper::ensemble::Change;
 use mainstay_keeper::replica::Replica as _;
 use tokio::time::{Instant, sleep_until};
 
@@ -25,6 +26,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Nothing is wrong after nothing was for so long.
 const CALM_AFTER: Duration = Duration::from_secs(3);
 
+/// How long a leader may leave out who came back with an empty disk: then an operator takes it in.
+const LEFT_OUT_MAX: Duration = Duration::from_secs(20);
+
+/// A member whose disk was lost.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    id: MemberId,
+    /// Since when no list of members names it.
+    left_out: Option<Instant>,
+}
+
 /// The machines, and what is wrong with them.
 #[derive(Debug)]
 pub struct Ensemble {
@@ -38,6 +50,8 @@ pub struct Ensemble {
     /// Members whose disk had to fail since they started.
     excused: BTreeSet<MemberId>,
     leader: Option<MemberId>,
+    /// Whose disk was lost, until it is a member like the others again.
+    lost: Option<Lost>,
     /// Since when nothing is wrong.
     calm: Option<Instant>,
     looked: Instant,
@@ -59,6 +73,7 @@ impl Ensemble {
             undo_next: 0,
             excused: BTreeSet::new(),
             leader: None,
+            lost: None,
             calm: None,
             looked: Instant::now(),
         }
@@ -120,6 +135,7 @@ impl Ensemble {
         }
         self.notice_failures();
         self.look();
+        self.mind_the_lost();
         self.note_calm();
     }
 
@@ -138,7 +154,9 @@ impl Ensemble {
         let failed = self.machines.iter();
         let failed = failed.filter_map(|(&id, machine)| Some((id, machine.failure()?)));
         for (id, why) in failed.collect::<Vec<_>>() {
-            if !self.excused.contains(&id) {
+            // Whom the leader took out, and died, ends by itself until an operator takes it in.
+            let left_out = |lost: &Lost| lost.id == id && lost.left_out.is_some();
+            if !self.excused.contains(&id) && !self.lost.as_ref().is_some_and(left_out) {
                 let detail = format_args!("member {id}: {why}");
                 self.ground
                     .facts
@@ -163,6 +181,68 @@ impl Ensemble {
         if leader.is_some() && leader != self.leader {
             self.ground.facts.met("leader changed");
             self.leader = leader;
+        }
+    }
+
+    /// Looks whether who lost its disk is back.
+    fn mind_the_lost(&mut self) {
+        let Some(Lost { id, left_out }) = self.lost else {
+            return;
+        };
+        let leader = self.leader.and_then(|id| self.machines.get(&id)?.member());
+        let Some(leader) = leader.filter(|leader| leader.standing().is_leader) else {
+            return;
+        };
+        let list = {
+            let state = leader.state().read();
+            let state = state.unwrap_or_else(PoisonError::into_inner);
+            state.tree().config().to_owned()
+        };
+        if !list.contains(&format!("server.{id}=")) {
+            let since = left_out.unwrap_or(self.looked);
+            self.lost = Some(Lost {
+                id,
+                left_out: Some(since),
+            });
+            if self.looked >= since + LEFT_OUT_MAX {
+                self.take_in(id, &leader);
+            }
+            return;
+        }
+        let member = self.machines.get(&id).and_then(Machine::member);
+        let applied = |member: &SimulatedMember| member.inspect(u64::MAX).applied;
+        let committed = leader.inspect(u64::MAX).committed;
+        let is_back = member.is_some_and(|member| {
+            let standing = member.standing();
+            standing.leader.is_some() && !standing.is_observer && applied(&member) >= committed
+        });
+        if is_back && left_out.is_some() {
+            self.ground.facts.met("lost disk made up for");
+            self.lost = None;
+        }
+    }
+
+    /// What an operator does when a leader died between taking a member out and in again.
+    fn take_in(&mut self, id: MemberId, leader: &Arc<SimulatedMember>) {
+        self.ground.facts.met("operator took a member in");
+        self.lost = Some(Lost {
+            id,
+            left_out: Some(self.looked),
+        });
+        if let Some(machine) = self.leader.and_then(|id| self.machines.get_mut(&id)) {
+            let leader = Arc::clone(leader);
+            let joining = format!("server.{id}={}", machine::line(id));
+            machine.ask(async move {
+                let change = Change {
+                    joining: Some(joining),
+                    version: -1,
+                    voters_min: 1,
+                    is_allowed: true,
+                    ..Change::default()
+                };
+                // Whether it was made shows in the list.
+                let _shown = leader.change_members(change).await;
+            });
         }
     }
 

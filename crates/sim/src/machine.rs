@@ -97,8 +97,14 @@ pub fn clients(member: MemberId) -> String {
     format!("{member}:clients")
 }
 
+/// Where a member listens for other members.
 fn peers(member: MemberId) -> String {
-    format!("{member}:peers")
+    format!("{member}:1")
+}
+
+/// A member as a list of members names it, behind `server.N=`.
+pub fn line(member: MemberId) -> String {
+    format!("{member}:1:2:participant;0.0.0.0:3")
 }
 
 impl Machine {
@@ -180,7 +186,7 @@ impl Machine {
         let peer = |id| {
             let peer = PeerConfig {
                 address: peers(id),
-                line: String::new(),
+                line: line(id),
             };
             (id, peer)
         };
@@ -212,6 +218,12 @@ impl Machine {
         if self.disk.torn_writes() > torn {
             self.ground.facts.met("torn write");
         }
+    }
+
+    /// An empty disk takes the place of the one that is lost. The machine is off.
+    pub fn replace_disk(&mut self) {
+        self.disk = SimulatedDisk::new(self.random.bits());
+        self.mend_disk();
     }
 
     /// The process is killed; the machine lives, and says goodbye for it.
@@ -253,10 +265,15 @@ impl Machine {
 
     /// Its member leaves the lead to another one.
     pub fn hand_over(&mut self) {
-        let member = self.member();
-        if let (Some(member), Some(running)) = (member, &mut self.running) {
-            let leaves = async move { member.hand_over().await };
-            running.tasks.spawn(running.process.run(leaves));
+        if let Some(member) = self.member() {
+            self.ask(async move { member.hand_over().await });
+        }
+    }
+
+    /// Somebody asks its process for something.
+    pub fn ask(&mut self, what: impl Future<Output = ()> + Send + 'static) {
+        if let Some(running) = &mut self.running {
+            running.tasks.spawn(running.process.run(what));
         }
     }
 }

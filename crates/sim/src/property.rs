@@ -129,6 +129,11 @@ impl Properties {
         self.committed.started(member);
     }
 
+    /// A member lost its disk, and is another one from now on.
+    pub fn lost(&mut self, member: MemberId) {
+        self.election_safety.lost(member);
+    }
+
     /// A member applied an operation.
     pub fn applied(
         &mut self,

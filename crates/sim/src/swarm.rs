@@ -28,6 +28,8 @@ pub enum Fault {
     FailingDisk,
     /// A disk is full.
     FullDisk,
+    /// A disk is gone, and an empty one takes its place.
+    LostDisk,
     /// A member, mostly the leader, is cut off from all others.
     Isolation,
     /// A member is heard and does not hear, or the other way round.
@@ -51,7 +53,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::PowerCut,
         Self::PowerCutOfAll,
         Self::Kill,
@@ -59,6 +61,7 @@ impl Fault {
         Self::HungDisk,
         Self::FailingDisk,
         Self::FullDisk,
+        Self::LostDisk,
         Self::Isolation,
         Self::OneWay,
         Self::Bridge,

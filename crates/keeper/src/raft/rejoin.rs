@@ -15,7 +15,7 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::roster::{Reached, Refused, Roster, listed, wait};
-use super::survey::{account, ask_all};
+use super::survey::{Account, account, ask_all};
 use crate::disk::SharedDisk;
 use crate::ensemble::{Change, Ensemble};
 
@@ -44,6 +44,20 @@ fn to(members: &Ensemble) -> Change {
         is_allowed: true,
         ..Change::default()
     }
+}
+
+/// Whether somebody knows this folder under this number.
+fn knows(account: Option<&Account>, id: u64, seat: i64) -> bool {
+    account.is_some_and(|account| account.seats.get(&id) == Some(&seat))
+}
+
+/// Whether more than half say so, of at least one.
+///
+/// Who was away while a member was taken out and in again knows its old folder. It must not take the
+/// new one for another loss if it leads, nor refuse it if that one leads: most of the others know it
+/// only because the ensemble has agreed that the old one left.
+fn is_majority(witnesses: &[bool]) -> bool {
+    witnesses.iter().filter(|says| **says).count() * 2 > witnesses.len()
 }
 
 impl<D: SharedDisk> Roster<D> {
@@ -101,7 +115,7 @@ impl<D: SharedDisk> Roster<D> {
     }
 
     /// Asks the others for the folders of members that were not met here, and of those that were
-    /// refused: the leader may know that they left meanwhile.
+    /// refused: the leader may know that they left meanwhile, or most of the others do.
     async fn learn_seats(&self) {
         let seats = self.links.seats();
         let knocks = seats.knocks();
@@ -111,13 +125,20 @@ impl<D: SharedDisk> Roster<D> {
             return;
         }
         let leader = self.raft.metrics().borrow_watched().current_leader;
-        for (from, told) in ask_all(&self.links).await {
+        let accounts = ask_all(&self.links).await;
+        for (&id, &seat) in &knocks {
+            let others = own.members.voter_ids().filter(|&other| other != id);
+            let witnesses: Vec<bool> = others
+                .filter(|&other| other != self.member)
+                .map(|other| knows(accounts.get(&other), id, seat))
+                .collect();
+            let by_leader = leader.is_some_and(|leader| knows(accounts.get(&leader), id, seat));
             // A folder that is not written down is asked for again.
-            let known = |(id, seat): &(&u64, &i64)| told.seats.get(id) == Some(seat);
-            let by_leader = knocks.iter().filter(|_| leader == Some(from));
-            for (&id, &seat) in by_leader.filter(known) {
+            if by_leader || is_majority(&witnesses) {
                 drop(seats.replace(id, seat).await);
             }
+        }
+        for told in accounts.into_values() {
             if told.members_at == own.members_at {
                 drop(seats.learn(told.seats).await);
             }

@@ -13,11 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crc32c::crc32c;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::frame::Greeting;
 use crate::disk::{DiskFile as _, SharedDisk};
-use crate::process::blocking;
+use crate::planted::{self, Bug};
+use crate::process::{blocking, own};
 
 const NAME: &str = "seats";
 const NEW: &str = "new-seats";
@@ -39,6 +42,10 @@ pub(super) struct Seats {
     known: Mutex<Known>,
     /// One writes at a time.
     keeping: Mutex<Box<Keep>>,
+    /// Where others wait for that, on no thread.
+    turn: tokio::sync::Mutex<()>,
+    /// Those who write, or wait for their turn.
+    writes: Mutex<JoinSet<()>>,
     /// Who came with another folder than the known one, and when.
     knocks: Mutex<BTreeMap<u64, (i64, Instant)>>,
     /// Who knows another folder under this member's number, until it is another one itself.
@@ -76,6 +83,8 @@ impl Seats {
                 let disk = disk.clone();
                 move |known| write(&disk, known)
             })),
+            turn: tokio::sync::Mutex::default(),
+            writes: Mutex::default(),
             knocks: Mutex::default(),
             strange_to: Mutex::default(),
         };
@@ -124,6 +133,9 @@ impl Seats {
 
     /// Whether the other end may be listened to, which said `other`.
     pub(super) async fn meet(self: &Arc<Self>, other: &Greeting) -> io::Result<()> {
+        if planted::is(Bug::FolderNotChecked) {
+            return Ok(());
+        }
         if other.known != 0 && other.known != self.own {
             lock(&self.strange_to).insert(other.member);
             return Err(refused(
@@ -180,8 +192,22 @@ impl Seats {
         change: impl FnOnce(&mut Known) -> bool + Send + 'static,
     ) -> io::Result<()> {
         let seats = Arc::clone(self);
-        let kept = blocking(move || seats.keep(change)).await;
-        kept.unwrap_or_else(|died| Err(io::Error::other(died)))
+        // Whoever gives up waiting does not stop the disk, and the next one waits for it all the same.
+        let (done, kept) = oneshot::channel();
+        let write = async move {
+            let _turn = seats.turn.lock().await;
+            let keeper = Arc::clone(&seats);
+            let written = blocking(move || keeper.keep(change)).await;
+            // Who does not wait any more does not need to hear.
+            drop(done.send(written));
+        };
+        {
+            let mut writes = lock(&self.writes);
+            while writes.try_join_next().is_some() {}
+            writes.spawn(own(write));
+        }
+        let written = kept.await.map_err(io::Error::other)?;
+        written.unwrap_or_else(|died| Err(io::Error::other(died)))
     }
 }
 

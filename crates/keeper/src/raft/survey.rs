@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use mainstay_zk_proto::jute::{Jute as _, Malformed, Reader};
 use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::codec::{Word, decode};
 use super::engine::{Engaged, Member, Members, members_of, to_members};
@@ -27,6 +27,10 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// A member that was led, and hears no leader for so long, asks whether it still belongs here.
 const SILENT_FOR: Duration = Duration::from_secs(2);
+
+/// A member that is in no list for so long was removed: one that is taken in again, and did not
+/// catch up in time, is between two tries of the leader.
+const OUT_FOR: Duration = Duration::from_secs(10);
 
 /// How often it looks whether that is so.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -149,15 +153,22 @@ pub(super) async fn notice_removal<D: SharedDisk>(
     } = &*roster;
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut out_since = None;
     loop {
         look.tick().await;
         // A leader is heard by itself, and who was never led may be about to join.
         let leads = raft.metrics().borrow_watched().current_leader == Some(*member);
         let silence = pulse.heard.silence();
         if leads || silence.is_none_or(|silence| silence < SILENT_FOR) {
+            out_since = None;
             continue;
         }
-        if is_removed(*member, &account(raft, links), &ask_all(links).await) {
+        if !is_removed(*member, &account(raft, links), &ask_all(links).await) {
+            out_since = None;
+            continue;
+        }
+        let since = *out_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= OUT_FOR {
             raft.runtime_config().elect(false);
             removed.send_replace(true);
             return;

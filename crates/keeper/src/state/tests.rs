@@ -140,6 +140,33 @@ fn an_origin_that_started_again_counts_from_one_and_its_past_is_over() {
 }
 
 #[test]
+fn whoever_comes_back_under_the_number_of_a_member_that_left_may_have_a_clock_that_is_behind() {
+    let mut state = State::new();
+    let mut silent = Ears::default();
+    let late = Origin {
+        incarnation: HERE.incarnation - 1,
+        ..HERE
+    };
+    let line = |number| format!("server.{number}=a:1:2:participant;3\n");
+    state.set_members(&[line(HERE.member), line(9)].concat(), &mut silent);
+    apply(&mut state, HERE, &[(1, OPEN)]);
+    assert_eq!(apply(&mut state, late, &[(1, OPEN)]), [""; 0], "its past");
+
+    state.set_members(&line(9), &mut silent);
+    assert_eq!(apply(&mut state, HERE, &[(1, OPEN)]), [""; 0], "known");
+    assert_eq!(apply(&mut state, HERE, &[(2, OPEN)]).len(), 1, "the same");
+    state.set_members(&[line(HERE.member), line(9)].concat(), &mut silent);
+    state.set_members(&line(9), &mut silent);
+    assert_eq!(state.applied_of(HERE), 2);
+    assert_eq!(
+        apply(&mut state, late, &[(1, OPEN)]).len(),
+        1,
+        "another one"
+    );
+    assert_eq!(state.applied_of(late), 1);
+}
+
+#[test]
 fn a_session_that_moved_is_served_by_its_new_member_alone() {
     let mut state = State::new();
     apply(&mut state, HERE, &[(1, OPEN)]);
@@ -267,7 +294,7 @@ fn states_that_differ_in_anything_have_another_digest() {
         apply(&mut state, HERE, &[(sequence, action)]);
         digests.push(state.digest());
     }
-    let different: std::collections::BTreeSet<u64> = digests.iter().copied().collect();
+    let different: BTreeSet<u64> = digests.iter().copied().collect();
     assert_eq!(different.len(), digests.len(), "{digests:x?}");
 }
 

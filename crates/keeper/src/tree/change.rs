@@ -145,7 +145,7 @@ impl Tree {
     }
 
     /// The text of the node of the members.
-    pub(crate) fn config(&self) -> &str {
+    pub fn config(&self) -> &str {
         let node = self.nodes.find(path::CONFIG).map(|id| self.nodes.at(id));
         let data = node.and_then(|node| node.data());
         std::str::from_utf8(data.unwrap_or_default()).unwrap_or_default()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mainstay_keeper::disk::simulated::{Failing, Pace};
 use tokio::time::Instant;
 
-use super::{Ensemble, Fault, Machine, MemberId, machine};
+use super::{Ensemble, Fault, Lost, Machine, MemberId, machine};
 use crate::network::Latency;
 
 /// How far a wall clock jumps.
@@ -48,6 +48,7 @@ impl Ensemble {
             Fault::HungDisk => self.slow_disk(victim, 1_000..12_000),
             Fault::FailingDisk => self.fail_disk(victim, Failing::Sync),
             Fault::FullDisk => self.fail_disk(victim, Failing::Full),
+            Fault::LostDisk => self.lose_disk(victim),
             Fault::Isolation | Fault::OneWay | Fault::Bridge | Fault::Split | Fault::ClientCut => {
                 self.cut(fault, victim);
             },
@@ -111,6 +112,22 @@ impl Ensemble {
             self.excused.insert(id);
             self.later(200, 5_000, Undo::MendDisk(id));
         }
+    }
+
+    /// The disk goes, with its machine: what it had lies at the others, as long as one at a time is
+    /// lost.
+    fn lose_disk(&mut self, id: MemberId) {
+        if self.lost.is_some() {
+            return;
+        }
+        self.power_off(id);
+        let facts = &self.ground.facts;
+        facts.check(|properties, _| properties.lost(id));
+        facts.met("disk lost");
+        if let Some(machine) = self.machines.get_mut(&id) {
+            machine.replace_disk();
+        }
+        self.lost = Some(Lost { id, left_out: None });
     }
 
     fn delay(&mut self) {
@@ -181,6 +198,7 @@ impl Ensemble {
             | Fault::HungDisk
             | Fault::FailingDisk
             | Fault::FullDisk
+            | Fault::LostDisk
             | Fault::Delay
             | Fault::Reset
             | Fault::Pause
@@ -245,6 +263,7 @@ const fn name(fault: Fault) -> &'static str {
         Fault::HungDisk => "fault: hung disk",
         Fault::FailingDisk => "fault: failing disk",
         Fault::FullDisk => "fault: full disk",
+        Fault::LostDisk => "fault: lost disk",
         Fault::Isolation => "fault: isolation",
         Fault::OneWay => "fault: one-way cut",
         Fault::Bridge => "fault: bridge",

@@ -18,7 +18,8 @@ pub(super) struct Committed {
     /// Everything that any member knew to be committed, by index.
     entries: BTreeMap<u64, Seen>,
     known: BTreeMap<MemberId, u64>,
-    /// The log of each member behind what it knew to be committed, as it was when it was looked at
+    /// The log of each member, also of one whose disk was lost since, for it had what it said, behind
+    /// what it knew to be committed, as it was when it was looked at
     /// last, and how many entries are purged or in its snapshot.
     logs: BTreeMap<MemberId, (u64, BTreeMap<u64, Seen>)>,
     /// Indices whose majority was not checked yet.

@@ -20,6 +20,12 @@ pub(super) struct ElectionSafety {
 }
 
 impl ElectionSafety {
+    /// Whom it promised its vote, it cannot know any more: it must not vote before the others have
+    /// agreed that nothing of that counts.
+    pub(super) fn lost(&mut self, member: MemberId) {
+        self.promised.remove(&member);
+    }
+
     pub(super) fn look(&mut self, member: MemberId, held: &Held, findings: &mut Findings) {
         let Some(vote) = held.facts.vote else { return };
         if let Some(before) = self.promised.get(&member)
