@@ -1,4 +1,5 @@
-//! The project's own tooling: `cargo xtask test | sim | verify | tidy | bench | acceptance`.
+//! The project's own tooling: `cargo xtask test | sim | pitfalls | verify | tidy | bench |
+//! acceptance`.
 //!
 //! Prevents rules that live in a document only, and figures that nobody can repeat: what the
 //! project asks of a change is a command here, one file per command. Everything a command starts
@@ -12,6 +13,7 @@
 mod acceptance;
 mod bench;
 mod debian;
+mod pitfalls;
 mod process;
 mod sim;
 mod test;
@@ -38,6 +40,8 @@ enum Command {
     Test(test::Args),
     /// Runs the keeper in virtual time, seed after seed.
     Sim(sim::Args),
+    /// Plants the bugs of docs/pitfalls.md, and has the tests find each.
+    Pitfalls(pitfalls::Args),
     /// Formatting, lints, documentation and the rules of `tidy`.
     Verify,
     /// The rules that no other tool knows: edges between crates, files, generated documents.
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
     let passed = match Cli::parse().command {
         Command::Test(args) => Ok(test::run(args)),
         Command::Sim(args) => sim::run(&args),
+        Command::Pitfalls(args) => pitfalls::run(&args),
         Command::Verify => verify::run(),
         Command::Tidy(args) => tidy::run(args),
         Command::Bench(args) => bench::run(&args),

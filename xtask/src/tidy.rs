@@ -11,15 +11,15 @@ mod manifest;
 mod metrics;
 mod picture;
 mod pitfalls;
+mod planted;
 mod reference;
 mod source;
 
 use std::fmt;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use crate::workspace;
 
@@ -109,6 +109,7 @@ pub(crate) fn run(args: Args) -> Result<bool> {
     findings.extend(links::check(&files));
     findings.extend(pitfalls::check(&files));
     findings.extend(defaults::check(&files));
+    findings.extend(planted::check(&files));
     let mut generated = reference::generate(&files, &mut findings);
     generated.extend(picture::generate(&crates, &files, &mut findings));
     for document in generated {
@@ -159,39 +160,13 @@ fn first_difference(old: &str, new: &str) -> Option<usize> {
 
 /// All text files that are, or would be, under version control.
 fn read_files(root: &Path) -> Result<Vec<TextFile>> {
-    let output = Command::new("git")
-        .args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-            "--deduplicate",
-        ])
-        .current_dir(root)
-        .output()
-        .context("git does not start")?;
-    ensure!(
-        output.status.success(),
-        "git ls-files: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let listed = String::from_utf8(output.stdout).context("a file name is not UTF-8")?;
     let mut files = Vec::new();
-    for path in listed.split_terminator('\0') {
+    for path in workspace::files(root)? {
         // Removed but not yet committed, a link, or not text: there is nothing to read.
-        if let Ok(text) = fs::read_to_string(root.join(path)) {
-            files.push(TextFile {
-                path: path.to_owned(),
-                text,
-            });
+        if let Ok(text) = fs::read_to_string(root.join(&path)) {
+            files.push(TextFile { path, text });
         }
     }
-    ensure!(
-        !files.is_empty(),
-        "git lists no files below {}",
-        root.display()
-    );
     Ok(files)
 }
 

@@ -22,6 +22,35 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
+/// The paths of all files that are, or would be, under version control.
+pub(crate) fn files(root: &Path) -> Result<Vec<String>> {
+    let output = Command::new("git")
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            "--deduplicate",
+        ])
+        .current_dir(root)
+        .output()
+        .context("git does not start")?;
+    ensure!(
+        output.status.success(),
+        "git ls-files: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let listed = String::from_utf8(output.stdout).context("a file name is not UTF-8")?;
+    let files: Vec<_> = listed.split_terminator('\0').map(str::to_owned).collect();
+    ensure!(
+        !files.is_empty(),
+        "git lists no files below {}",
+        root.display()
+    );
+    Ok(files)
+}
+
 /// Builds `mainstay` for the suites that run it, and says where it is.
 pub(crate) fn mainstay() -> Result<PathBuf> {
     let mut build = cargo();

@@ -5,11 +5,11 @@
 
 use super::{Finding, TextFile, extension_of};
 
-const LIST: &str = "docs/pitfalls.md";
+pub(super) const LIST: &str = "docs/pitfalls.md";
 /// Where the tests are.
 const FOLDERS: &[&str] = &["crates/core/", "crates/mainstay/"];
 /// Those that a library can fall into.
-const LAST: usize = 45;
+pub(super) const LAST: usize = 45;
 
 /// Finds rows without a test, tests that are not there, and numbers without a row.
 pub(super) fn check(files: &[TextFile]) -> Vec<Finding> {
@@ -23,7 +23,7 @@ pub(super) fn check(files: &[TextFile]) -> Vec<Finding> {
             findings.push(Finding::new(LIST, number, format!("{next} has no row")));
         }
         next = row + 1;
-        let missing = tests.iter().filter(|test| !exists(test, files));
+        let missing = tests.iter().filter(|test| !exists(test, FOLDERS, files));
         findings.extend(
             missing.map(|test| Finding::new(LIST, number, format!("there is no test `{test}`"))),
         );
@@ -38,7 +38,7 @@ pub(super) fn check(files: &[TextFile]) -> Vec<Finding> {
 }
 
 /// Line, number and tests of each row.
-fn rows(list: &TextFile) -> impl Iterator<Item = (usize, usize, Vec<&str>)> {
+pub(super) fn rows(list: &TextFile) -> impl Iterator<Item = (usize, usize, Vec<&str>)> {
     list.lines().filter_map(|(number, line)| {
         let mut cells = line.strip_prefix("| ")?.split(" | ");
         let row = cells.next()?.parse().ok()?;
@@ -47,12 +47,13 @@ fn rows(list: &TextFile) -> impl Iterator<Item = (usize, usize, Vec<&str>)> {
     })
 }
 
-fn exists(test: &str, files: &[TextFile]) -> bool {
+/// Whether a file in one of the folders has this test.
+pub(super) fn exists(test: &str, folders: &[&str], files: &[TextFile]) -> bool {
     let function = format!("fn {test}(");
-    let of_the_library = |file: &&TextFile| {
-        extension_of(&file.path) == "rs" && FOLDERS.iter().any(|root| file.path.starts_with(root))
+    let is_there = |file: &&TextFile| {
+        extension_of(&file.path) == "rs" && folders.iter().any(|root| file.path.starts_with(root))
     };
-    let mut sources = files.iter().filter(of_the_library);
+    let mut sources = files.iter().filter(is_there);
     sources.any(|file| file.text.contains(&function))
 }
 

@@ -6,12 +6,15 @@ use core::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32 as Counter, Ordering as Order};
 use std::vec::Vec;
 
+use self::race::in_eight_threads;
 use super::permit::Kind;
 use super::*;
 use crate::outcome::Outcome;
 
+mod clock;
 mod control;
 mod model;
+mod race;
 mod ring;
 mod slow;
 mod spared;
@@ -66,14 +69,6 @@ fn fail(breaker: &Breaker, now: Instant) -> Option<Transition> {
 
 fn opened(transition: Option<Transition>) -> bool {
     matches!(transition, Some(Transition::Opened { .. }))
-}
-
-fn in_eight_threads(work: &(impl Fn() + Sync)) {
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(work);
-        }
-    });
 }
 
 /// A circuit that opened at 0 and whose cooldown is over at 1,000 at the latest.
@@ -165,6 +160,12 @@ fn a_reset_closes_the_circuit_once_and_makes_results_of_before_stale() {
     assert_eq!(breaker.state(at(2)), State::Closed);
     assert_eq!(breaker.failure(late, Reason::Timeout, at(2)), None);
     assert_eq!(breaker.counts(at(2)), Counts::default());
+
+    // One that was closed anyway, too.
+    let late = permit(&breaker, at(3));
+    assert_eq!(breaker.reset(at(3)), None);
+    assert_eq!(breaker.failure(late, Reason::Timeout, at(3)), None);
+    assert_eq!(breaker.counts(at(3)), Counts::default());
 }
 
 // Pitfall 6: no calls are no rate (resilience4j gives -1).
@@ -269,58 +270,6 @@ fn the_end_of_an_open_circuit_says_what_asking_it_says() {
     assert_eq!(rejected.retry_after, Some(until.since(at(7))));
     breaker.shadow(at(7));
     assert_eq!(breaker.open_until(), None, "in the shadow calls pass");
-}
-
-// Pitfall 4: resilience4j, Polly, failsafe-go and Hystrix fail.
-#[test]
-fn a_clock_that_runs_backwards_neither_panics_nor_lengthens_a_cooldown() {
-    let breaker = open(&config());
-    let past = Breaker::new(&config(), 1).expect("valid");
-    for _ in 0..10 {
-        fail(&past, at(50_000));
-    }
-    let rejected = past.acquire(at(49_000)).expect_err("it is open");
-    assert!(rejected.retry_after <= Some(millis(2_000)));
-    assert!(past.acquire(at(51_000)).is_ok(), "over at the same instant");
-    assert!(breaker.acquire(at(1_000)).is_ok());
-}
-
-// Pitfall 9: Polly #216, resilience4j #1432, failsafe-rs and recloser let too many through.
-#[test]
-#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
-fn among_a_thousand_racing_callers_exactly_the_permitted_probes_pass() {
-    for _ in 0..20 {
-        let breaker = open(&config());
-        let (admitted, transitions) = (Counter::new(0), Counter::new(0));
-        let ask = || {
-            for granted in (0..125).filter_map(|_| breaker.acquire(at(1_000)).ok()) {
-                admitted.fetch_add(1, Order::Relaxed);
-                let made = u32::from(granted.transition.is_some());
-                transitions.fetch_add(made, Order::Relaxed);
-            }
-        };
-        in_eight_threads(&ask);
-        assert_eq!(admitted.into_inner(), 3);
-        assert_eq!(transitions.into_inner(), 1);
-    }
-}
-
-// Pitfall 8.
-#[test]
-#[cfg_attr(miri, ignore = "too many steps for an interpreter")]
-fn among_racing_failures_exactly_one_opens_the_circuit() {
-    for _ in 0..50 {
-        let breaker = breaker(&config());
-        let trips = Counter::new(0);
-        let call = || {
-            for granted in (0..20).filter_map(|_| breaker.acquire(at(0)).ok()) {
-                let transition = breaker.failure(granted.permit, Reason::Reset, at(0));
-                trips.fetch_add(u32::from(transition.is_some()), Order::Relaxed);
-            }
-        };
-        in_eight_threads(&call);
-        assert_eq!(trips.into_inner(), 1);
-    }
 }
 
 #[test]

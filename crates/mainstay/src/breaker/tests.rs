@@ -370,8 +370,9 @@ async fn a_blocking_call_that_panics_is_a_failure_and_bricks_nothing() {
     assert!(catch_unwind(AssertUnwindSafe(work)).is_err());
     assert!(matches!(breaker.state(), State::Open { .. }));
     advance(SECOND).await;
-    succeed(&breaker).await;
+    assert_eq!(breaker.call_blocking(|| Ok::<_, ()>("paid")), Ok("paid"));
     assert_eq!(breaker.state(), State::Closed);
+    succeed(&breaker).await;
 }
 
 // Pitfall 23: recloser pins global reclamation for as long as a call lasts.

@@ -88,9 +88,13 @@ async fn a_call_that_is_fast_enough_is_sent_once() {
 // Pitfall 39: what must not be done twice is sent once, however slow it is.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_not_idempotent_is_sent_once() {
-    let hedge = hedge(fixed(10));
+    let budget = budget(Clock::new());
+    let hedge = Hedge::builder(budget.clone()).config(fixed(10)).build();
+    let hedge = hedge.expect("valid");
     assert_eq!(hedge.call_once(copy(1, 10_000, false)).await, Ok(1));
     assert_eq!((hedge.sent(), hedge.denied()), (0, 0));
+    let left = budget.level();
+    assert!((left - 1.0).abs() < f64::EPSILON, "nor paid for: {left}");
 }
 
 /// Notes its end, by whatever.

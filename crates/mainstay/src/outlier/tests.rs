@@ -121,6 +121,7 @@ impl Observe for Asks {
         let outliers = asked.as_ref().expect("it was told whom to ask");
         outliers.record(0, Outcome::Success, RTT);
         outliers.evaluate();
+        outliers.forget(0);
     }
 }
 

@@ -258,6 +258,7 @@ async fn a_probe_that_an_inner_stage_turns_away_gives_its_slot_back() {
     for _ in 0..20 {
         let result = pipeline.call(async |_| Ok::<_, &str>("paid")).await;
         assert!(matches!(result, Err(Error::Rejected(_))));
+        assert!(outer.would_admit(), "no slot waits for its lease");
     }
     assert_eq!(outer.state(), State::HalfOpen);
     advance(millis(60_000)).await;

@@ -111,6 +111,17 @@ fn eight_threads_lose_no_call_of_the_ring() {
         }
         assert_eq!(bad(&window, 0), (0, u64::from(calls)));
     }
+    // Turns in which each slot is written once: no later call makes good what one has lost.
+    let window = ring(WINDOW_CALLS_MAX);
+    for failed in [true, false].repeat(100) {
+        in_eight_threads(&|| {
+            for _ in 0..WINDOW_CALLS_MAX / 8 {
+                window.record(0, at(0), failed);
+            }
+        });
+        let expected = u64::from(WINDOW_CALLS_MAX) * u64::from(failed);
+        assert_eq!(bad(&window, 0).0, expected);
+    }
 }
 
 #[derive(Clone, Debug)]

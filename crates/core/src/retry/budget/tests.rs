@@ -2,6 +2,7 @@
 
 extern crate std;
 
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64 as Counter, Ordering as Order};
 use std::vec::Vec;
 
@@ -201,6 +202,29 @@ fn sixty_four_threads_never_overdraw_it() {
     // All of it lies within one ttl, so the two sums are exact.
     let left = drain(&budget, at(800)) as u64;
     assert_eq!(granted.into_inner() + left, 64 * 200 / 2 + 150);
+
+    // Above, requests that follow make good for a retry too many. Here nothing follows the last.
+    for _ in 0..100 {
+        assert_eq!(drained_by_sixty_four_threads(&self::budget(0.0, 100)), 150);
+    }
+}
+
+/// How many retries 64 threads get out of a budget, that begin at the same time.
+fn drained_by_sixty_four_threads(budget: &Budget) -> u64 {
+    let (ready, granted) = (Counter::new(0), Counter::new(0));
+    let drain_together = || {
+        ready.fetch_add(1, Order::AcqRel);
+        while ready.load(Order::Acquire) < 64 {
+            std::thread::yield_now();
+        }
+        granted.fetch_add(drain(budget, at(0)) as u64, Order::Relaxed);
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..64 {
+            scope.spawn(drain_together);
+        }
+    });
+    granted.into_inner()
 }
 
 // Pitfall 26: the same in every ttl of many.
@@ -213,7 +237,7 @@ fn sixty_four_threads_keep_to_the_bound_in_every_ttl() {
         [const { Counter::new(0) }; ROUNDS],
         [const { Counter::new(0) }; ROUNDS],
     );
-    let barrier = std::sync::Barrier::new(64);
+    let barrier = Barrier::new(64);
     // A round is a slot: all threads are in the same, so that what belongs to a ttl is exact.
     let caller = |thread: u32| {
         for round in 0..ROUNDS {
