@@ -270,7 +270,6 @@ impl Server {
     /// [`ServerError`]; nothing is left running then.
     pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
         let doors = Doors::open(&config).await?;
-        let (network, guard) = network(config.members_tls.as_ref())?;
         let zoo = &config.zoo;
         let folder = config.folder();
         if !folder.exists() && zoo.data_dir.join(FOLDER_OF_ZOOKEEPER).exists() {
@@ -278,6 +277,7 @@ impl Server {
         }
         let (disk, lock) = open(&folder)?;
         let desk = Desk::new(zoo.settings(config.member, config.users.clone()));
+        let (network, guard) = network(config.members_tls.as_ref(), &desk)?;
         let mut seed = [0; 8];
         getrandom::fill(&mut seed)
             .map_err(|error| ServerError::Folder(folder, io::Error::other(error)))?;
@@ -363,7 +363,10 @@ impl Server {
 }
 
 /// How members come to each other.
-fn network(tls: Option<&MembersTls>) -> Result<(Tcp, Option<Arc<Tls>>), ServerError> {
+fn network(
+    tls: Option<&MembersTls>,
+    desk: &Arc<Desk>,
+) -> Result<(Tcp, Option<Arc<Tls>>), ServerError> {
     let Some(MembersTls {
         settings,
         is_spoken,
@@ -372,7 +375,13 @@ fn network(tls: Option<&MembersTls>) -> Result<(Tcp, Option<Arc<Tls>>), ServerEr
         return Ok((Tcp::default(), None));
     };
     let tls = Tls::load(settings.clone()).map_err(ServerError::Tls)?;
-    let network = Tcp::guarded(Arc::clone(&tls), *is_spoken);
+    let faults = Arc::downgrade(desk);
+    let tell = move |why: &dyn fmt::Display| {
+        if let Some(desk) = faults.upgrade() {
+            desk.fault(why);
+        }
+    };
+    let network = Tcp::guarded(Arc::clone(&tls), *is_spoken, tell);
     Ok((network, Some(tls)))
 }
 

@@ -23,24 +23,42 @@ use crate::tls::{self, Tls};
 #[derive(Clone, Debug, Default)]
 pub struct Tcp(Option<Arc<Guard>>);
 
+/// Hears why somebody was turned away.
+type Tell = Box<dyn Fn(&dyn fmt::Display) + Send + Sync>;
+
 /// What protects connections between members.
-#[derive(Debug)]
 struct Guard {
     tls: Arc<Tls>,
     /// Whether this member calls others by TLS.
     is_spoken: bool,
     /// Hosts of members: whom this member calls may call it.
     hosts: Mutex<BTreeMap<String, ServerName<'static>>>,
+    tell: Tell,
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard")
+            .field("tls", &self.tls)
+            .field("is_spoken", &self.is_spoken)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Tcp {
     /// Members come to each other by TLS. Where `is_spoken` is false, this one calls in the open, and
-    /// understands those who come by TLS if the settings are unified.
-    pub fn guarded(tls: Arc<Tls>, is_spoken: bool) -> Self {
+    /// understands those who come by TLS if the settings are unified. `tell` hears of those who are
+    /// turned away, and why: a certificate that is wrong looks like a member that is not there.
+    pub fn guarded(
+        tls: Arc<Tls>,
+        is_spoken: bool,
+        tell: impl Fn(&dyn fmt::Display) + Send + Sync + 'static,
+    ) -> Self {
         Self(Some(Arc::new(Guard {
             tls,
             is_spoken,
             hosts: Mutex::default(),
+            tell: Box::new(tell),
         })))
     }
 }
@@ -66,13 +84,20 @@ impl Guard {
         if self.tls.is_unified() && !tls::is_spoken(&stream).await {
             return Ok(TcpConnection::Open(stream));
         }
-        let stream = self.tls.accept(stream).await?;
+        let peer = stream.peer_addr()?;
+        let accepted = self.tls.accept(stream).await;
+        let stream = accepted.inspect_err(|error| {
+            (self.tell)(&format_args!("a member that came from {peer}: {error}"));
+        })?;
         let hosts = self
             .hosts
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         if !self.tls.is_one_of(&stream, hosts.values()) {
+            (self.tell)(&format_args!(
+                "a member that came from {peer}: its certificate names no host of the ensemble"
+            ));
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         Ok(TcpConnection::Guarded(Box::new(stream.into())))
@@ -91,7 +116,10 @@ impl Network for Tcp {
         stream.set_nodelay(true)?;
         match (&self.0, host?) {
             (Some(guard), Some(host)) if guard.is_spoken => {
-                let stream = guard.tls.call(host, stream).await?;
+                let called = guard.tls.call(host, stream).await;
+                let stream = called.inspect_err(|error| {
+                    (guard.tell)(&format_args!("the member at {address}: {error}"));
+                })?;
                 Ok(TcpConnection::Guarded(Box::new(stream.into())))
             },
             _ => Ok(TcpConnection::Open(stream)),

@@ -59,7 +59,7 @@ fn of(own: &[u8]) -> Tcp {
 fn with(own: &[u8], set: impl FnOnce(&mut TlsSettings), is_spoken: bool) -> Tcp {
     let (mut settings, _folder) = settings(own);
     set(&mut settings);
-    Tcp::guarded(Tls::load(settings).expect("right files"), is_spoken)
+    Tcp::guarded(Tls::load(settings).expect("right files"), is_spoken, |_| ())
 }
 
 /// A member that listens, and calls others at `host`; and where it listens.
@@ -157,4 +157,25 @@ async fn a_handshake_that_hangs_keeps_nobody_else_waiting() {
     });
     assert!(near.is_ok() && far.is_ok());
     drop(hanging);
+}
+
+#[tokio::test]
+async fn whoever_is_turned_away_is_told_of_with_where_it_came_from_and_why() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let ears = Arc::clone(&told);
+    let tell = move |why: &dyn fmt::Display| ears.lock().expect("open").push(why.to_string());
+    let (settings, _folder) = settings(HERE);
+    let callee = Tcp::guarded(Tls::load(settings).expect("right files"), true, tell);
+    assert_eq!(speaks(&of(ELSEWHERE), &callee, "localhost").await, None);
+    assert_eq!(speaks(&of(STRANGER), &callee, "localhost").await, None);
+    assert_eq!(speaks(&callee, &of(STRANGER), "localhost").await, None);
+    let told = told.lock().expect("open").join("\n");
+    for what in [
+        "from 127.0.0.1:",
+        "its certificate names no host of the ensemble",
+        "the member at localhost:",
+        "UnknownIssuer",
+    ] {
+        assert!(told.contains(what), "{what} is not in {told}");
+    }
 }
