@@ -1,5 +1,7 @@
 //! Claims about a server's start, its folder and its stop.
 
+use std::sync::atomic::{AtomicU16, Ordering};
+
 use mainstay_zk_proto::Stat;
 use mainstay_zk_proto::acl::perms;
 use tempfile::TempDir;
@@ -125,6 +127,19 @@ fn a_missing_myid_is_named_with_what_to_write_into_it() {
     assert!(told.contains("myid") && told.contains("server.N"), "{told}");
 }
 
+/// A port that nobody listens on, and that stays so: the kernel gives none of these to whoever asks
+/// for any, and no two tests get the same.
+fn port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).expect("it fits");
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 /// Three members' files. Their numbers begin with 0, which is one like the others.
 fn ensemble(folder: &TempDir) -> Vec<ServerConfig> {
     ensemble_with(folder, "")
@@ -132,10 +147,7 @@ fn ensemble(folder: &TempDir) -> Vec<ServerConfig> {
 
 /// Three members' files that say `more`.
 fn ensemble_with(folder: &TempDir, more: &str) -> Vec<ServerConfig> {
-    let ports: Vec<u16> = (0..3)
-        .map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"))
-        .map(|listener| listener.local_addr().expect("an address").port())
-        .collect();
+    let ports: Vec<u16> = std::iter::repeat_with(port).take(3).collect();
     (0..3)
         .map(|id| {
             let data = folder.path().join(id.to_string());
