@@ -192,6 +192,27 @@ async fn told(address: SocketAddr, what: &str) {
     }
 }
 
+/// Runs servers while `with` uses them, whose addresses it gets; all have to stop cleanly.
+async fn while_they_run(configs: &[ServerConfig], with: impl AsyncFnOnce(Vec<SocketAddr>)) {
+    let mut servers = Vec::new();
+    for config in configs {
+        servers.push(Server::start(config.clone()).await.expect("it starts"));
+    }
+    let addresses = servers.iter().map(Server::address).collect();
+    let (stop, _) = tokio::sync::broadcast::channel::<()>(1);
+    let running = servers.into_iter().map(|server| {
+        let mut stopped = stop.subscribe();
+        server.run((), async move { drop(stopped.recv().await) })
+    });
+    let using = async {
+        with(addresses).await;
+        stop.send(()).expect("they listen");
+    };
+    let (ended, ()) = tokio::join!(futures_util::future::join_all(running), using);
+    let ended: Result<(), _> = ended.into_iter().collect();
+    ended.expect("clean stops");
+}
+
 #[tokio::test]
 async fn an_ensemble_moves_here_and_begins_with_who_had_most() {
     let folder = TempDir::new().expect("a folder");
@@ -210,28 +231,13 @@ async fn an_ensemble_moves_here_and_begins_with_who_had_most() {
         let again = move_in(config, (data, data)).expect_err("it has data");
         assert!(matches!(again, ServerError::NotEmpty(_)), "{again}");
     }
-    let mut servers = Vec::new();
-    for config in &configs {
-        servers.push(Server::start(config.clone()).await.expect("it starts"));
-    }
-    let addresses: Vec<_> = servers.iter().map(Server::address).collect();
-    let (stop, _) = tokio::sync::broadcast::channel::<()>(1);
-    let running = servers.into_iter().map(|server| {
-        let mut stopped = stop.subscribe();
-        server.run((), async move { drop(stopped.recv().await) })
-    });
-    let looking = async {
+    while_they_run(&configs, async |addresses| {
         // Two of the three had less than all of it.
         for address in addresses {
             told(address, "Node count: 13\n").await;
         }
-        stop.send(()).expect("they listen");
-    };
-    let (ended, ()) = tokio::join!(futures_util::future::join_all(running), looking);
-    ended
-        .into_iter()
-        .collect::<Result<(), _>>()
-        .expect("clean stops");
+    })
+    .await;
 
     let to = TempDir::new().expect("a folder");
     let out = move_out(&configs[0], to.path()).expect("good data");
@@ -280,28 +286,15 @@ async fn members_agree_by_tls_and_one_that_speaks_in_the_open_hears_nothing() {
     );
     let mut configs = ensemble_with(&folder, &guarded);
     configs[2].members_tls = None;
-    let mut servers = Vec::new();
-    for config in &configs {
-        servers.push(Server::start(config.clone()).await.expect("it starts"));
-    }
-    let addresses: Vec<_> = servers.iter().map(Server::address).collect();
-    let (stop, _) = tokio::sync::broadcast::channel::<()>(1);
-    let running = servers.into_iter().map(|server| {
-        let mut stopped = stop.subscribe();
-        server.run((), async move { drop(stopped.recv().await) })
-    });
-    let looking = async {
+    while_they_run(&configs, async |addresses| {
         // The one that leads commits its first entry with the other's vote.
         for address in &addresses[..2] {
             told(*address, "Zxid: 0x1").await;
         }
         let third = word(addresses[2], "srvr").await;
         assert!(third.contains("Zxid: 0x0\nMode: read-only\n"), "{third}");
-        stop.send(()).expect("they listen");
-    };
-    let (ended, ()) = tokio::join!(futures_util::future::join_all(running), looking);
-    let ended: Result<(), _> = ended.into_iter().collect();
-    ended.expect("clean stops");
+    })
+    .await;
 }
 
 #[test]
