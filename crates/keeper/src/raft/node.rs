@@ -268,14 +268,12 @@ impl<D: SharedDisk> Node<D> {
     }
 
     async fn stopped(&self) -> MemberError {
-        let mut metrics = self.raft.metrics();
-        let why = loop {
-            if let Err(fatal) = &metrics.borrow_watched().running_state {
-                break fatal.to_string();
-            }
-            if metrics.changed().await.is_err() {
-                break "it was stopped".to_owned();
-            }
+        // Not those that change with every entry: nobody shall be woken for each.
+        let mut server = self.raft.server_metrics();
+        while server.changed().await.is_ok() {}
+        let why = match &self.raft.metrics().borrow_watched().running_state {
+            Err(fatal) => fatal.to_string(),
+            Ok(()) => "it was stopped".to_owned(),
         };
         if self.differs.borrow().is_none() {
             return MemberError::Stopped(why);
