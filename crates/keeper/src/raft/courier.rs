@@ -21,8 +21,12 @@ use super::machine::Progress;
 use super::outbox::Outbox;
 use super::scribe::{Fate, Scribe};
 
-/// Batches under way. More would make them smaller, not faster.
+/// Batches that were sent and not applied here yet. More would make them smaller, not faster.
 const BATCHES_MAX: usize = 4;
+
+/// Batches of which nothing was heard yet: that they were written is told later than they are
+/// applied, when something else is to be told as well.
+const FATES_MAX: usize = 64;
 
 /// How long a leader may take to commit a batch, before it is sent again.
 const FORWARD_DEADLINE: Duration = Duration::from_secs(10);
@@ -74,9 +78,9 @@ impl Courier {
             if !pause {
                 self.send_all(&mut way);
             }
-            let full = way.fates.len() >= BATCHES_MAX || way.route.is_none();
+            let takes_more = way.route.is_some() && self.has_room(&way);
             tokio::select! {
-                () = self.outbox.proposed.notified(), if !full && !pause => {},
+                () = self.outbox.proposed.notified(), if takes_more && !pause => {},
                 Some(fate) = way.fates.next() => self.heard(&mut way, fate),
                 () = sleep_until(way.not_before), if pause => {},
                 changed = self.progress.changed() => if changed.is_err() { return },
@@ -87,11 +91,11 @@ impl Courier {
 
     /// Begins again, when another leads or something is missing.
     fn turn(&self, way: &mut UnderWay, leader: Option<Route>, progress: Progress) {
-        let unapplied = self.outbox.applied(progress.own);
+        self.outbox.applied(progress.own);
         let applied = progress.applied.unwrap_or_default();
         let leader = leader.filter(|leader| applied.term == leader.term);
         // Batches that were written, and applied to no effect: one before them is missing.
-        let gap = unapplied
+        let gap = self.outbox.unapplied() > 0
             && way.fates.is_empty()
             && way.settled.is_some_and(|settled| applied.index >= settled);
         if leader != way.route || gap {
@@ -115,11 +119,15 @@ impl Courier {
         }
     }
 
+    fn has_room(&self, way: &UnderWay) -> bool {
+        self.outbox.unapplied() < BATCHES_MAX && way.fates.len() < FATES_MAX
+    }
+
     fn send_all(&self, way: &mut UnderWay) {
         let Some(route) = way.route else {
             return;
         };
-        while way.fates.len() < BATCHES_MAX
+        while self.has_room(way)
             && let Some(batch) = self.outbox.next()
         {
             way.fates.push(self.send(route, batch));

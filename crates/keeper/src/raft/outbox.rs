@@ -126,8 +126,13 @@ impl Outbox {
         self.pending().unsent = 0;
     }
 
-    /// Operations up to `sequence` were applied here; says whether something that was sent was not.
-    pub(super) fn applied(&self, sequence: i64) -> bool {
+    /// Batches that were sent since the last [`rewind`](Self::rewind) and not applied here.
+    pub(super) fn unapplied(&self) -> usize {
+        self.pending().unsent
+    }
+
+    /// Operations up to `sequence` were applied here.
+    pub(super) fn applied(&self, sequence: i64) {
         let mut pending = self.pending();
         while let Some(oldest) = pending.batches.front()
             && oldest.last <= sequence
@@ -136,7 +141,6 @@ impl Outbox {
             pending.batches.pop_front();
             pending.unsent = pending.unsent.saturating_sub(1);
         }
-        pending.unsent > 0
     }
 
     /// What gathered becomes a batch.
@@ -193,9 +197,11 @@ mod tests {
         outbox.rewind();
         propose(&outbox);
         assert_eq!(sequences(outbox.next()), [1, 2]);
-        assert!(!outbox.applied(2), "nothing else was sent since");
+        outbox.applied(2);
+        assert_eq!(outbox.unapplied(), 0, "nothing else was sent since");
         assert_eq!(sequences(outbox.next()), [3]);
-        assert!(outbox.applied(2), "3 was sent and not applied");
+        outbox.applied(2);
+        assert_eq!(outbox.unapplied(), 1, "3 was sent and not applied");
         assert_eq!(sequences(outbox.next()), [4]);
     }
 

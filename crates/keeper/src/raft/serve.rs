@@ -34,7 +34,7 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(1);
 const ALIVE_EVERY: Duration = Duration::from_millis(250);
 
 /// How long an answer that nobody waits for may wait for one to go with: each message wakes the
-/// leader, and one write at a time would cost it two per member.
+/// other member, and one write at a time would cost two more of them.
 const LINGER: Duration = Duration::from_millis(2);
 
 /// After an error of the listener.
@@ -101,7 +101,8 @@ impl Out {
             Err(why) => write_frame(&mut self.bytes, *id, Kind::Refusal, why.as_bytes()),
         }
         let now = Instant::now();
-        let may_wait = *kind == Kind::Progress && outcome.is_ok();
+        // Who forwarded a batch knows that it was written when it applies it itself.
+        let may_wait = matches!(kind, Kind::Progress | Kind::Forward) && outcome.is_ok();
         let due = if may_wait { now + LINGER } else { now };
         self.due = Some(self.due.map_or(due, |before| before.min(due)));
     }
