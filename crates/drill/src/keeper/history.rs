@@ -198,6 +198,10 @@ pub(crate) struct Parting {
     pub(crate) session: u64,
     /// To which member, counted from 0.
     pub(crate) member: usize,
+    /// Since when it was connected.
+    pub(crate) since: Time,
+    /// When it last said something.
+    pub(crate) said: Time,
     /// Why, in words; nothing when the client left by itself.
     pub(crate) why: Option<String>,
 }

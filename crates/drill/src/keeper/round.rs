@@ -145,9 +145,17 @@ fn seen(history: &History, inflicted: Inflicted, whole_us: u64) -> Seen {
     let near = partings.filter(|one| !hit(one.member) && (began..whole_us).contains(&one.at));
     let lost = near.filter_map(|one| {
         let why = one.why.as_ref()?;
-        let (ms, member) = ((one.at - began) / 1_000, one.member + 1);
-        let kind = inflicted.kind;
-        Some(format!("{ms} ms after {kind}: member {member}: {why}"))
+        let ms = |since| one.at.saturating_sub(since) / 1_000;
+        Some(format!(
+            "{} ms after {}: session {} at member {}, there for {} ms, which said something {} ms \
+             before: {why}",
+            ms(began),
+            inflicted.kind,
+            one.session,
+            one.member + 1,
+            ms(one.since),
+            ms(one.said),
+        ))
     });
     let lost = lost.collect();
     Seen {

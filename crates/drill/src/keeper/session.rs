@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use mainstay_check::history::Time;
 use mainstay_core::random::Random;
 use mainstay_zk_proto::header::{XID_PING, XID_SET_WATCHES, XID_WATCH};
 use mainstay_zk_proto::jute::Reader;
@@ -221,10 +222,14 @@ impl Actor {
                 sleep(pause).await;
                 continue;
             };
-            match Connection::new(&mut self, wire, member).serve().await {
-                End::Lost(why) => self.parted(member, Some(why)),
+            let connection = Connection::new(&mut self, wire, member);
+            let since = connection.said;
+            let (end, said) = connection.serve().await;
+            let part = |why| self.parted(member, (since, said), why);
+            match end {
+                End::Lost(why) => part(Some(why)),
                 End::Home => {
-                    self.parted(member, None);
+                    part(None);
                     member = self.habit.member;
                 },
                 End::Closed => self.begin_again(),
@@ -239,12 +244,14 @@ impl Actor {
         }
     }
 
-    fn parted(&self, member: usize, why: Option<String>) {
+    fn parted(&self, member: usize, (since, said): (Time, Time), why: Option<String>) {
         let (at, session) = (self.world.clock.now_us(), self.session.number);
         self.world.notes.open().partings.push(Parting {
             at,
             session,
             member,
+            since,
+            said,
             why,
         });
     }
@@ -282,11 +289,14 @@ struct Connection<'a> {
     pending: VecDeque<Pending>,
     xid: i32,
     heard: Instant,
+    /// When something was sent last.
+    said: Time,
 }
 
 impl<'a> Connection<'a> {
     fn new(actor: &'a mut Actor, wire: Wire, member: usize) -> Self {
         Self {
+            said: actor.world.clock.now_us(),
             actor,
             wire,
             member,
@@ -296,8 +306,9 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Serves until the connection ends; what is under way then is unknown.
-    async fn serve(mut self) -> End {
+    /// Serves until the connection ends, and says when it last sent something; what is under way
+    /// then is unknown.
+    async fn serve(mut self) -> (End, Time) {
         let end = match self.listen().await {
             Ok(end) => end,
             Err(why) => End::Lost(why),
@@ -308,7 +319,7 @@ impl<'a> Connection<'a> {
                 tell.send(Err(Unknown)).ok();
             }
         }
-        end
+        (end, self.said)
     }
 
     async fn listen(&mut self) -> Result<End, String> {
@@ -355,6 +366,7 @@ impl<'a> Connection<'a> {
 
     async fn put(&mut self, frames: &[u8]) -> Result<(), String> {
         let sent = self.wire.send(frames).await;
+        self.said = self.actor.world.clock.now_us();
         sent.map_err(|error| error.to_string())
     }
 

@@ -251,6 +251,8 @@ fn a_node_that_came_and_went_between_two_connections_may_be_missed_and_no_other(
         at: 5,
         session,
         member: 0,
+        since: 0,
+        said: 4,
         why: None,
     };
     assert_eq!(judged(vec![parting(1)]), 1, "somebody else's connection");
