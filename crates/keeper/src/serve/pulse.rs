@@ -6,8 +6,11 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::sync::Arc;
 
-use tokio::time::{Duration, Instant, MissedTickBehavior, interval, timeout};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
 
 use super::desk::Desk;
 use super::settings::Settings;
@@ -23,24 +26,35 @@ fn every(settings: &Settings) -> Duration {
     Duration::from_millis(timeout_ms / 6).clamp(EVERY_MIN, EVERY_MAX)
 }
 
+/// Tellings that are not answered yet: a slow answer is waited for while others are told of as well,
+/// since a leader that is gone gives none, and the next one is to be told soon.
+const TELLINGS_MAX: usize = 4;
+
 /// Tells the leader, who may be this member, until it is dropped.
-#[expect(
-    clippy::infinite_loop,
-    reason = "the type says that it does not end; the lint knows `!` only"
-)]
 pub(super) async fn tell<R: Replica>(desk: &Desk, replica: &R) -> Infallible {
-    let every = every(&desk.settings);
-    let mut ticks = interval(every);
+    let mut ticks = interval(every(&desk.settings));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut untold = BTreeSet::new();
+    // All whom no leader is known to count with; each telling names all of them.
+    let mut untold = Arc::<BTreeSet<i64>>::default();
+    let mut tellings = FuturesUnordered::new();
     let mut told = Instant::now();
     loop {
-        let now = ticks.tick().await;
-        untold.append(&mut desk.heard());
-        let tells = timeout(every, replica.touch(&untold)).await;
-        if tells.is_ok_and(|told| told.is_ok()) {
-            untold.clear();
-            told = now;
+        tokio::select! {
+            now = ticks.tick() => if tellings.len() < TELLINGS_MAX {
+                Arc::make_mut(&mut untold).append(&mut desk.heard());
+                let those = Arc::clone(&untold);
+                tellings.push(async move {
+                    let taken = replica.touch(&those).await;
+                    (now, taken, those)
+                });
+            },
+            Some((begun, taken, those)) = tellings.next() => if taken.is_ok() {
+                told = told.max(begun);
+                // Otherwise somebody was heard since.
+                if Arc::ptr_eq(&those, &untold) {
+                    untold = Arc::default();
+                }
+            },
         }
         desk.let_go(told.elapsed());
     }

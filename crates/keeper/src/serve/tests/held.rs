@@ -7,6 +7,8 @@ pub(super) struct Held {
     pub(super) state: RwLock<State>,
     pub(super) is_choked: AtomicBool,
     pub(super) is_led: AtomicBool,
+    /// How long who leads takes to say that it was told.
+    pub(super) telling: Mutex<Duration>,
     pub(super) waiting: Mutex<(i64, Vec<Vec<u8>>)>,
     pub(super) teller: Mutex<Teller>,
     pub(super) barrier: Notify,
@@ -23,6 +25,7 @@ impl Held {
             state: RwLock::new(State::new()),
             is_choked: AtomicBool::new(false),
             is_led: AtomicBool::new(true),
+            telling: Mutex::default(),
             waiting: Mutex::default(),
             teller: Mutex::new(desk.sink()),
             barrier: Notify::new(),
@@ -103,6 +106,8 @@ impl Replica for Held {
     }
 
     async fn touch(&self, _: &BTreeSet<i64>) -> Result<(), NoQuorum> {
+        let takes = *self.telling.lock().expect("whole");
+        sleep(takes).await;
         Ok(())
     }
 

@@ -165,3 +165,31 @@ async fn who_has_to_prove_who_they_are_and_did_not_is_sent_away() {
     client.ask(1, &exists("/", false)).await;
     assert_eq!(client.next().await, "1");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_slow_to_answer_is_told_and_one_that_never_does_loses_the_client() {
+    let desk = desk();
+    let held = Held::new(&desk);
+    let mut client = Client::connect(&desk, &held);
+    client.shake(0, &[0; 16], 0).await;
+    held.release_next().await;
+    client.shaken().await;
+    let takes = |time| *held.telling.lock().expect("whole") = time;
+    // Longer than it is until the next telling.
+    takes(Duration::from_secs(1));
+    let lives = async {
+        for second in 0..10 {
+            sleep(Duration::from_secs(1)).await;
+            client.ask(XID_PING, &Request::Ping).await;
+            let pong = client.message().await;
+            assert!(pong.is_some(), "it is told of, after {second} s");
+        }
+        takes(PATIENCE);
+        let over = timeout(Duration::from_secs(4), client.message()).await;
+        assert_eq!(over, Ok(None), "before its session may end");
+    };
+    tokio::select! {
+        never = pulse::tell(&desk, &*held) => match never {},
+        () = lives => {},
+    }
+}
