@@ -250,6 +250,11 @@ impl State {
         self.members().1
     }
 
+    /// The members as `server.N=…` lines; none when this one is alone.
+    pub(crate) fn member_lines(&self) -> &str {
+        self.members().0
+    }
+
     /// The lines of the members, and their version.
     fn members(&self) -> (&str, i64) {
         let text = self.tree.config();

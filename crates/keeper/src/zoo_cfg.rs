@@ -425,7 +425,7 @@ impl ZooCfg {
         }
     }
 
-    /// What the word `conf` tells.
+    /// What the word `conf` tells, but for the members: those are what the ensemble agreed on last.
     fn conf(&self, member: i64) -> String {
         let port = |port: Option<u16>| port.map_or(-1, i32::from);
         let dir = self.data_dir.display();
@@ -447,12 +447,6 @@ impl ZooCfg {
             lines.push(format!("initLimit={}", self.init_limit));
             lines.push(format!("syncLimit={}", self.sync_limit));
             lines.push(format!("peerType={}", i32::from(self.is_observer)));
-            lines.push("membership: ".to_owned());
-            lines.extend(
-                self.members
-                    .iter()
-                    .map(|(id, member)| format!("server.{id}={member}")),
-            );
         }
         lines.push(String::new());
         lines.join("\n")

@@ -24,8 +24,10 @@ use super::desk::Desk;
 use crate::replica::Replica;
 
 mod command;
+mod ensemble;
 mod metrics;
 
+pub(super) use ensemble::quorum_size;
 pub use metrics::METRICS;
 
 /// Open connections; further ones wait in the kernel's backlog.

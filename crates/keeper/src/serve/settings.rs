@@ -37,7 +37,7 @@ pub struct Settings {
     pub schemes_required: BTreeSet<String>,
     /// Four-letter words that are answered; `None` for all.
     pub words: Option<BTreeSet<String>>,
-    /// What the word `conf` tells, line by line.
+    /// What the word `conf` tells, line by line, but for the members.
     pub conf: String,
     /// The text of `zoo.cfg`, without passwords.
     pub initial_configuration: String,

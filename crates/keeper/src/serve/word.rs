@@ -8,6 +8,7 @@ use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use super::admin::quorum_size;
 use super::desk::{Desk, read};
 use super::expiry::Crowd;
 use super::line::Line;
@@ -98,7 +99,12 @@ fn tell<R: Replica>(
                     writeln!(out, "dataLogSize={bytes}")?;
                 }
             }
-            Ok(())
+            read(replica.state(), |state: &State| {
+                match state.member_lines() {
+                    "" => Ok(()),
+                    lines => write!(out, "membership: \n{lines}"),
+                }
+            })
         },
         Word::Cons => connections(desk, out),
         Word::Envi => {
@@ -249,7 +255,7 @@ fn monitor<R: Replica>(desk: &Desk, replica: &R, out: &mut String) -> fmt::Resul
     let descriptors = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     let uptime_ms = wall_ms().saturating_sub(desk.started_ms());
     // In ZooKeeper's order, as far as it has them.
-    let lines: [(&str, &dyn fmt::Display); 21] = [
+    let lines: [(&str, &dyn fmt::Display); 22] = [
         ("version", &VERSION),
         ("server_state", &mode(desk, &standing)),
         ("ephemerals_count", &ephemerals),
@@ -269,6 +275,7 @@ fn monitor<R: Replica>(desk: &Desk, replica: &R, out: &mut String) -> fmt::Resul
         ("local_sessions", &0),
         ("uptime", &uptime_ms),
         ("max_latency", &latency.max),
+        ("quorum_size", &quorum_size(replica)),
         ("last_processed_zxid", &zxid),
         ("term", &standing.term),
     ];

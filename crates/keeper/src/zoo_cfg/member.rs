@@ -70,6 +70,12 @@ impl Member {
         format!("{}:{}", bracketed(&self.host), self.quorum_port)
     }
 
+    /// Where its file says that elections are held; the keeper's own come to
+    /// [`address`](Self::address).
+    pub fn election_address(&self) -> String {
+        format!("{}:{}", bracketed(&self.host), self.election_port)
+    }
+
     /// All that it listens at, but what is the same on every host: wildcards and loopback.
     pub(crate) fn own_addresses(&self) -> Vec<String> {
         let Self { host, client, .. } = self;

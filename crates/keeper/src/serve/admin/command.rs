@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::super::desk::{Desk, read};
 use super::super::line::Line;
 use super::super::word::{self, VERSION, bytes_below, mode, outstanding};
+use super::ensemble;
 use crate::process::wall_ms;
 use crate::replica::Replica;
 use crate::state::State;
@@ -20,7 +21,7 @@ type Command<R> = (&'static [&'static str], fn(&Desk, &R, &str) -> Value);
     clippy::too_many_lines,
     reason = "a table: one entry per command reads better whole"
 )]
-fn commands<R: Replica>() -> [Command<R>; 23] {
+fn commands<R: Replica>() -> [Command<R>; 24] {
     [
         (&["configuration", "conf", "config"], |desk, _, _| {
             configuration(desk)
@@ -64,10 +65,12 @@ fn commands<R: Replica>() -> [Command<R>; 23] {
             |_, replica, _| json!({ "read_only": replica.standing().leader.is_none() }),
         ),
         (&["leader", "lead"], |_, replica, _| {
-            let standing = replica.standing();
-            json!({ "is_leader": standing.is_leader, "leader_id": standing.leader })
+            ensemble::leader(replica)
         }),
         (&["monitor", "mntr"], monitor),
+        (&["observers", "obsr"], |_, replica, _| {
+            ensemble::observers(replica)
+        }),
         (&["ruok"], |_, _, _| json!({})),
         (&["server_stats", "srvr"], |desk, replica, _| {
             server_stats(desk, replica)
@@ -84,10 +87,9 @@ fn commands<R: Replica>() -> [Command<R>; 23] {
             let properties = word::facts().filter(|(key, _)| key.contains('.'));
             Value::Object(properties.map(|(key, value)| (key, value.into())).collect())
         }),
-        (
-            &["voting_view"],
-            |desk, _, _| json!({ "current_config": members(desk) }),
-        ),
+        (&["voting_view"], |_, replica, _| {
+            ensemble::voting_view(replica)
+        }),
         (&["watch_summary", "wchs"], |desk, _, _| {
             let counts = desk.watches().counts();
             json!({
@@ -100,15 +102,7 @@ fn commands<R: Replica>() -> [Command<R>; 23] {
         (&["watches_by_path", "wchp"], |desk, _, _| {
             watches_by_path(desk)
         }),
-        (&["zabstate"], |_, replica, _| {
-            let standing = replica.standing();
-            let state = if standing.leader.is_some() {
-                "broadcast"
-            } else {
-                "election"
-            };
-            json!({ "voting": !standing.is_observer, "zabstate": state })
-        }),
+        (&["zabstate"], |_, replica, _| ensemble::zabstate(replica)),
     ]
 }
 
@@ -149,7 +143,7 @@ fn configuration(desk: &Desk) -> Value {
         .conf
         .lines()
         .filter_map(|line| line.split_once('='));
-    let pairs = pairs.filter(|(key, value)| !key.starts_with("server.") && *value != "-1");
+    let pairs = pairs.filter(|(_, value)| *value != "-1");
     let pairs = pairs.map(|(key, value)| {
         let value = value
             .parse::<i64>()
@@ -168,13 +162,6 @@ fn snake_case(key: &str) -> String {
         snake.push(letter.to_ascii_lowercase());
     }
     snake
-}
-
-fn members(desk: &Desk) -> Value {
-    let lines = desk.settings.conf.lines();
-    let members = lines.filter_map(|line| line.strip_prefix("server.")?.split_once('='));
-    let members = members.map(|(id, member)| (id.to_owned(), member.into()));
-    Value::Object(members.collect())
 }
 
 fn connections(desk: &Desk) -> Value {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hyper::Request;
+use serde_json::json;
 
 use super::super::{Desk, Settings};
 use super::*;
@@ -10,10 +11,13 @@ use crate::replica::Solo;
 
 async fn get(path: &str) -> (u16, String) {
     let desk = Desk::new(Settings {
-        conf: "clientPort=2181\ndataDir=/d\nserver.1=a:1:2:participant\n".to_owned(),
+        conf: "clientPort=2181\ndataDir=/d\n".to_owned(),
         ..Settings::default()
     });
     let replica: Arc<Solo<_>> = Solo::new(desk.sink(), || 1);
+    let members = "server.1=a:1:2:participant;a:3\nserver.2=b:1:2:observer\n";
+    let state = replica.state();
+    state.write().expect("whole").belong_to(members);
     desk.begin(replica.origin(), 1);
     let request = Request::get(path).body(()).expect("a request");
     let response = answer(&desk, &*replica, &request);
@@ -66,6 +70,31 @@ async fn fields_are_named_as_zookeepers_admin_server_names_them() {
     }
     let (_, body) = get("/commands/nope").await;
     assert!(body.contains("Unknown command: nope"), "{body}");
+}
+
+#[tokio::test]
+async fn who_votes_and_who_watches_is_what_the_members_agreed_on() {
+    let of = async |path: &str| -> serde_json::Value {
+        serde_json::from_str(&get(path).await.1).expect("JSON")
+    };
+    let voting = of("/commands/voting_view").await;
+    let one = json!({
+        "server_addresses": ["a:1"],
+        "election_addresses": ["a:2"],
+        "client_address": "a:3",
+        "learner_type": "participant",
+    });
+    assert_eq!(voting["current_config"], json!({ "1": one }));
+    let observers = of("/commands/observers").await;
+    assert_eq!(observers["observers"]["2"]["learner_type"], "observer");
+    let own = of("/commands/zabstate").await;
+    let here = (&own["myid"], &own["client_address"], &own["zabstate"]);
+    assert_eq!(
+        here,
+        (&json!(1), &json!("a:3"), &json!("broadcast")),
+        "{own}"
+    );
+    assert_eq!(of("/commands/leader").await["leader_ip"], "a");
 }
 
 #[tokio::test]
