@@ -46,6 +46,7 @@ mod desk;
 mod engine;
 mod frame;
 mod handover;
+mod holding;
 mod incarnation;
 mod link;
 mod links;

@@ -6,11 +6,12 @@ use std::time::Duration;
 use mainstay_core::random::Random;
 use mainstay_zk_proto::jute::Jute as _;
 use mainstay_zk_proto::opcode::Opcode;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::disk::Disk as _;
 use crate::disk::simulated::Failing;
+use crate::process::Process;
 use crate::proposal::{Action, Batch, Entry, Operation};
 use crate::replica::DiskStanding;
 use ensemble::{Ensemble, address, create, propose, until};
@@ -225,6 +226,34 @@ async fn behind_a_barrier_is_everything_that_was_acknowledged_anywhere() {
         assert_eq!(there, [true; 3], "{path}");
     }
     ensemble.settle().await;
+}
+
+/// How long what a follower proposes takes until its clients hear, in ways from one member to another.
+async fn ways_of_a_write(members: u64) -> f64 {
+    const WAY: Duration = Duration::from_millis(40);
+    let ensemble = Ensemble::of(members, 23).await;
+    let leader = ensemble.leader().await;
+    let others = (1..=members).filter(|id| *id != leader);
+    let follower = others.max().expect("there are others");
+    ensemble.network.delay(WAY);
+    let running = &ensemble.running[&follower];
+    let begun = Instant::now();
+    let number = propose(&running.member, 7, OPEN);
+    let key = (running.member.origin(), number);
+    until("it is told", || {
+        running.ears.heard().told.contains_key(&key)
+    })
+    .await;
+    begun.elapsed().as_secs_f64() / WAY.as_secs_f64()
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_three_a_follower_knows_after_one_way_there_and_back_that_its_write_is_safe() {
+    let process = Process::new(1, 0);
+    let ways = process.run(ways_of_a_write(3)).await;
+    assert!((2.0..3.0).contains(&ways), "of three: {ways}");
+    let ways = process.run(ways_of_a_write(5)).await;
+    assert!((4.0..5.0).contains(&ways), "of five: {ways}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

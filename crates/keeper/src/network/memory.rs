@@ -12,11 +12,15 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
 use super::{Listener, Network};
 
 /// Bytes on their way in one connection.
 const WINDOW_BYTES: usize = 256 * 1_024;
+
+/// Pieces on their way in one direction of a connection.
+const PIECES: usize = 64;
 
 /// Connections that were not accepted yet.
 const BACKLOG: usize = 64;
@@ -159,25 +163,33 @@ async fn pump(
     resets: u64,
     direction: (String, String),
 ) {
-    let mut reset = rules.clone();
-    let carry = async {
+    let (mut reset, delays) = (rules.clone(), rules.clone());
+    let (under_way, mut arriving) = mpsc::channel(PIECES);
+    let take = async move {
         let mut bytes = vec![0; 64 * 1_024];
         loop {
             let read = from.read(&mut bytes).await?;
-            let delay = rules
-                .wait_for(|rules| !rules.is_cut(&direction))
-                .await
-                .map_err(|_gone| io::ErrorKind::NetworkDown)?
-                .delay;
-            if !delay.is_zero() {
-                tokio::time::sleep(delay).await;
+            // What was sent first is not in the way of what was sent a little later.
+            let due = Instant::now() + delays.borrow().delay;
+            let piece = bytes[..read].to_vec();
+            if under_way.send((due, piece)).await.is_err() || read == 0 {
+                return io::Result::Ok(());
             }
-            if read == 0 {
-                return to.shutdown().await;
-            }
-            to.write_all(&bytes[..read]).await?;
         }
     };
+    let give = async {
+        while let Some((due, piece)) = arriving.recv().await {
+            let open = rules.wait_for(|rules| !rules.is_cut(&direction)).await;
+            drop(open.map_err(|_gone| io::ErrorKind::NetworkDown)?);
+            sleep_until(due).await;
+            if piece.is_empty() {
+                return to.shutdown().await;
+            }
+            to.write_all(&piece).await?;
+        }
+        Ok(())
+    };
+    let carry = async { tokio::try_join!(take, give) };
     tokio::select! {
         // Whoever held the other end sees that it ended.
         _ended = carry => {},

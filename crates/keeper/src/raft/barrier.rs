@@ -19,7 +19,9 @@ use super::engine::Engine;
 use super::frame::Kind;
 use super::links::Links;
 use super::machine::{Machine, Progress};
+use super::store::Store;
 use crate::disk::SharedDisk;
+use crate::log::LogId;
 use crate::planted::{self, Bug};
 use crate::replica::NoQuorum;
 
@@ -51,6 +53,7 @@ pub(super) struct Rounds<D: SharedDisk> {
     pub(super) links: Links,
     pub(super) route: watch::Receiver<Option<Route>>,
     pub(super) progress: watch::Receiver<Progress>,
+    pub(super) store: Store,
 }
 
 impl Barriers {
@@ -93,38 +96,100 @@ impl<D: SharedDisk> Rounds<D> {
         }
     }
 
-    /// One round: where the log is committed up to, and then until that was applied here.
+    /// One round: up to where anything may be committed, and then until that was applied here.
     async fn pass(&self) {
-        let index = loop {
-            if let Some(index) = self.read_index().await {
-                break index;
+        let read = loop {
+            if let Some(read) = self.read_index().await {
+                break read;
             }
             sleep(AGAIN_AFTER).await;
         };
         let mut progress = self.progress.clone();
-        let there = |progress: &Progress| progress.applied.is_some_and(|at| at.index >= index);
+        let there = |progress: &Progress| progress.applied.is_some_and(|at| read.is_passed(at));
         // Who stops drops those who wait.
         drop(progress.wait_for(there).await);
     }
 
-    async fn read_index(&self) -> Option<u64> {
+    async fn read_index(&self) -> Option<ReadIndex> {
         let leader = (*self.route.borrow())?.leader;
         if leader == self.member {
-            return read_index(&self.raft).await;
+            return read_index(&self.raft, &self.store).await;
         }
         let link = self.links.to(leader)?.control;
         let answer = link.call(Kind::ReadIndex, Vec::new(), READ_INDEX_DEADLINE);
-        let answer = answer.await.ok()?;
-        answer.first_chunk().copied().map(u64::from_le_bytes)
+        ReadIndex::from_bytes(&answer.await.ok()?)
     }
 }
 
-/// How far the log is committed, as a leader that a quorum confirms; `None` when it is none.
-pub(super) async fn read_index<D: SharedDisk>(raft: &Raft<Engine, Machine<D>>) -> Option<u64> {
-    if planted::is(Bug::StaleRead) {
-        let metrics = raft.metrics();
-        return metrics.borrow_watched().last_applied.map(|id| id.index());
+/// Up to where anything may be committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ReadIndex {
+    index: u64,
+    /// The leader's term, or a later one.
+    term: u64,
+}
+
+impl ReadIndex {
+    /// Whether all that was committed when it was asked for is applied where `at` is. Where an entry
+    /// of a later term is, all is that was committed in earlier ones; what the leader had beyond
+    /// that may be gone, and its place may never be reached.
+    const fn is_passed(self, at: LogId) -> bool {
+        at.index >= self.index || at.term > self.term
     }
+
+    pub(super) fn to_bytes(self) -> [u8; 16] {
+        let both = u128::from(self.index) << 64 | u128::from(self.term);
+        both.to_le_bytes()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let both = u128::from_le_bytes(bytes.try_into().ok()?);
+        let half = |part: u128| u64::try_from(part & u128::from(u64::MAX)).ok();
+        Some(Self {
+            index: half(both >> 64)?,
+            term: half(both)?,
+        })
+    }
+}
+
+/// Up to where anything may be committed, as a leader that a quorum confirms; `None` when it is none.
+///
+/// That is as far as its log goes: a follower may have learned before its leader that an entry is
+/// committed, see [`holding`](super::holding), and have told a client.
+pub(super) async fn read_index<D: SharedDisk>(
+    raft: &Raft<Engine, Machine<D>>,
+    store: &Store,
+) -> Option<ReadIndex> {
+    let metrics = raft.metrics();
+    if planted::is(Bug::StaleRead) {
+        let metrics = metrics.borrow_watched();
+        let (index, term) = (metrics.last_applied?.index(), metrics.current_term);
+        return Some(ReadIndex { index, term });
+    }
+    let held = store.last_index();
     let linearizer = raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
-    Some(linearizer.read_log_id().index())
+    let index = linearizer.read_log_id().index().max(held);
+    // Where it leads no more by now, the term is a later one: then more has to be applied.
+    let term = metrics.borrow_watched().current_term;
+    Some(ReadIndex { index, term })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_is_never_reached_is_passed_by_an_entry_of_a_later_leader() {
+        let read = ReadIndex { index: 9, term: 3 };
+        assert_eq!(ReadIndex::from_bytes(&read.to_bytes()), Some(read));
+        let at = |term, index| LogId {
+            term,
+            leader: 1,
+            index,
+        };
+        assert!(!read.is_passed(at(3, 8)));
+        assert!(read.is_passed(at(3, 9)));
+        assert!(read.is_passed(at(4, 7)), "what was at 8 and 9 is gone");
+        assert_eq!(ReadIndex::from_bytes(&[0; 8]), None);
+    }
 }

@@ -6,6 +6,7 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
+use mainstay_zk_proto::jute::Malformed;
 use openraft::Raft;
 use openraft::alias::SnapshotOf;
 use openraft::raft::{AppendEntriesRequest, SnapshotResponse, TransferLeaderRequest, VoteRequest};
@@ -16,11 +17,13 @@ use super::codec::{SnapshotOffer, decode, encode};
 use super::comparison::Comparison;
 use super::engine::{self, Engine};
 use super::frame::Kind;
+use super::holding::Holding;
 use super::machine::{Finished, Machine};
 use super::pulse::Pulse;
 use super::roster::{Refused, Roster};
 use super::scribe::Scribe;
 use super::serve::Answers;
+use super::store::Store;
 use super::survey::account;
 use crate::disk::SharedDisk;
 use crate::ensemble::Change;
@@ -36,6 +39,8 @@ pub(super) struct Desk<D: SharedDisk> {
     disk: D,
     pulse: Arc<Pulse<D>>,
     comparison: Arc<Comparison<D>>,
+    holding: Arc<Holding<D>>,
+    store: Store,
     receiving: Mutex<Option<Receiving<D>>>,
 }
 
@@ -54,8 +59,9 @@ impl<D: SharedDisk> Desk<D> {
     pub(super) fn new(
         raft: Raft<Engine, Machine<D>>,
         scribe: Arc<Scribe>,
-        (roster, disk): (Arc<Roster<D>>, D),
+        (roster, disk, store): (Arc<Roster<D>>, D, Store),
         (pulse, comparison): (Arc<Pulse<D>>, Arc<Comparison<D>>),
+        holding: Arc<Holding<D>>,
     ) -> Self {
         Self {
             raft,
@@ -64,6 +70,8 @@ impl<D: SharedDisk> Desk<D> {
             disk,
             pulse,
             comparison,
+            holding,
+            store,
             receiving: Mutex::default(),
         }
     }
@@ -134,6 +142,10 @@ impl<D: SharedDisk> Answers for Desk<D> {
         drop(self.raft.trigger().reset_backoff([from]).await);
     }
 
+    fn hear(&self, body: &[u8]) -> Result<(), Malformed> {
+        self.holding.hear(body)
+    }
+
     async fn answer(
         self: Arc<Self>,
         from: u64,
@@ -171,9 +183,8 @@ impl<D: SharedDisk> Answers for Desk<D> {
                 Ok(index.to_le_bytes().to_vec())
             },
             Kind::ReadIndex => {
-                let index = read_index(&self.raft).await;
-                let index = index.ok_or("this member does not lead")?;
-                Ok(index.to_le_bytes().to_vec())
+                let read = read_index(&self.raft, &self.store).await;
+                Ok(read.ok_or("this member does not lead")?.to_bytes().to_vec())
             },
             Kind::Touch => {
                 let sessions = touch::read(&body).map_err(words)?;
@@ -190,7 +201,9 @@ impl<D: SharedDisk> Answers for Desk<D> {
                 }
             },
             Kind::Survey => Ok(encode(&account(&self.raft, &self.roster.links))),
-            Kind::Answer | Kind::Refusal | Kind::Alive => Err("that is no request".to_owned()),
+            Kind::Holds | Kind::Answer | Kind::Refusal | Kind::Alive => {
+                Err("that is no request".to_owned())
+            },
         }
     }
 }

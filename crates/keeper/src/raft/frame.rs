@@ -17,7 +17,7 @@ use mainstay_zk_proto::jute::{Jute as _, Malformed, Reader as Words};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// The protocol and its version: another version has another number.
-const MAGIC: [u8; 8] = *b"mainlnk2";
+const MAGIC: [u8; 8] = *b"mainlnk3";
 
 /// Before the body of a frame.
 pub(super) const HEAD_BYTES: usize = 20;
@@ -48,6 +48,8 @@ pub(super) enum Kind {
     TransferLeader = 13,
     /// How far the log is committed: an append without entries. Its answer may go with the next one.
     Progress = 14,
+    /// What the leader made durable. Nobody answers it.
+    Holds = 15,
     /// A snapshot begins.
     SnapshotBegin = 20,
     /// Its next block.
@@ -69,7 +71,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Answer,
         Self::Refusal,
         Self::Alive,
@@ -78,6 +80,7 @@ impl Kind {
         Self::PreVote,
         Self::TransferLeader,
         Self::Progress,
+        Self::Holds,
         Self::SnapshotBegin,
         Self::SnapshotBlock,
         Self::SnapshotEnd,

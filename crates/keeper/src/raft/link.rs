@@ -100,7 +100,8 @@ impl Addresses {
 struct Request {
     kind: Kind,
     body: Vec<u8>,
-    answer: oneshot::Sender<Outcome>,
+    /// `None` where no answer comes.
+    answer: Option<oneshot::Sender<Outcome>>,
 }
 
 /// A link; clones are the same link.
@@ -155,9 +156,24 @@ impl Link {
     /// Sends a request behind those that were sent before.
     pub(super) fn begin(&self, kind: Kind, body: Vec<u8>) -> Result<Pending, LinkError> {
         let (answer, pending) = oneshot::channel();
+        self.send(kind, body, Some(answer))?;
+        Ok(Pending(pending))
+    }
+
+    /// Sends what nobody answers behind what was sent before, or not at all.
+    pub(super) fn tell(&self, kind: Kind, body: Vec<u8>) -> Result<(), LinkError> {
+        self.send(kind, body, None)
+    }
+
+    fn send(
+        &self,
+        kind: Kind,
+        body: Vec<u8>,
+        answer: Option<oneshot::Sender<Outcome>>,
+    ) -> Result<(), LinkError> {
         let request = Request { kind, body, answer };
         match self.requests.try_send(request) {
-            Ok(()) => Ok(Pending(pending)),
+            Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Full(_)) => Err(LinkError::Full),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(LinkError::Unreachable),
         }
@@ -250,7 +266,10 @@ impl<N: Network> Carrier<N> {
                 () = self.again.notified() => return true,
                 request = self.queue.recv() => match request {
                     None => return false,
-                    Some(request) => drop(request.answer.send(Err(LinkError::Unreachable))),
+                    Some(request) => if let Some(answer) = request.answer {
+                        // Who does not wait any more does not need to hear.
+                        drop(answer.send(Err(LinkError::Unreachable)));
+                    },
                 },
             }
         }
@@ -333,6 +352,7 @@ async fn answer<R: AsyncRead + Unpin>(
         | Kind::PreVote
         | Kind::TransferLeader
         | Kind::Progress
+        | Kind::Holds
         | Kind::SnapshotBegin
         | Kind::SnapshotBlock
         | Kind::SnapshotEnd
@@ -351,12 +371,18 @@ async fn answer<R: AsyncRead + Unpin>(
 impl UnderWay {
     fn take(&mut self, request: Request) {
         // Nobody waits for it any more.
-        if request.answer.is_closed() {
+        if request
+            .answer
+            .as_ref()
+            .is_some_and(oneshot::Sender::is_closed)
+        {
             return;
         }
         self.next_id += 1;
         write_frame(&mut self.out, self.next_id, request.kind, &request.body);
-        self.waiting.insert(self.next_id, request.answer);
+        if let Some(answer) = request.answer {
+            self.waiting.insert(self.next_id, answer);
+        }
     }
 
     fn wrote(&mut self, bytes: usize) {

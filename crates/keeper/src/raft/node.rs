@@ -25,6 +25,7 @@ use super::desk::Desk;
 use super::engine::{Engaged, id_of};
 use super::frame::{Greeting, Lane};
 use super::handover::hand_over;
+use super::holding::Holding;
 use super::links::{self, Links};
 use super::machine::Progress;
 use super::network::Wires;
@@ -174,14 +175,20 @@ impl<D: SharedDisk> Node<D> {
         let pulse = Arc::new(Pulse::new(Arc::clone(&roster), route.clone()));
         let known = (progress.clone(), points);
         let comparison = Arc::new(Comparison::new(Arc::clone(&roster), known));
+        let holding = Arc::new(Holding::new(member.member, raft.clone(), links.clone()));
         let desk = Desk::new(
             raft.clone(),
             Arc::clone(&scribe),
-            (Arc::clone(&roster), disk.clone()),
+            (Arc::clone(&roster), disk.clone(), store.clone()),
             (Arc::clone(&pulse), Arc::clone(&comparison)),
+            Arc::clone(&holding),
         );
-        let greeting = (greeting, seats);
-        tasks.spawn(own(serve::<N, _>(listener, greeting, Arc::new(desk))));
+        tasks.spawn(own(holding.watch()));
+        tasks.spawn(own(serve::<N, _>(
+            listener,
+            (greeting, seats),
+            Arc::new(desk),
+        )));
         let voters = listed(&member.members, false);
         tasks.spawn(own(begin(Arc::clone(&roster), voters)));
         tasks.spawn(own(links::follow(links.clone(), raft.clone())));
@@ -382,6 +389,7 @@ impl<D: SharedDisk> Parts<D> {
             links,
             route,
             progress,
+            store: store.clone(),
         };
         tasks.spawn(own(Arc::clone(&barriers).serve(rounds)));
         let (removed_is, removed) = watch::channel(false);

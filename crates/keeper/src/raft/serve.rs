@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use mainstay_zk_proto::jute::Malformed;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
@@ -44,6 +45,13 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 pub(super) trait Answers: Send + Sync + 'static {
     /// A member was heard of.
     fn greeted(&self, from: u64) -> impl Future<Output = ()> + Send;
+
+    /// Takes what nobody answers.
+    ///
+    /// # Errors
+    ///
+    /// It makes no sense.
+    fn hear(&self, body: &[u8]) -> Result<(), Malformed>;
 
     /// Answers a request of `from`, or says in words why not. The first poll puts it in line.
     fn answer(
@@ -144,6 +152,10 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin, A: Answers>(
                 let Some(Frame { id, kind, body }) = frame? else {
                     return Ok(());
                 };
+                if kind == Kind::Holds {
+                    answers.hear(&body).map_err(io::Error::other)?;
+                    continue;
+                }
                 let answer = Arc::clone(&answers).answer(from, kind, body);
                 let mut answer: UnderWay = Box::pin(async move {
                     let outcome = answer.await;

@@ -170,6 +170,14 @@ impl Store {
         Flushes { asked, done }
     }
 
+    /// The index of the last entry, durable or not; zero when there was none.
+    pub(crate) fn last_index(&self) -> u64 {
+        let memory = self.memory();
+        let last = memory.entries.back().map(|entry| entry.log_id.index());
+        let purged = memory.purged.map(|purged| purged.index);
+        last.or(purged).unwrap_or_default()
+    }
+
     /// Bytes of entries that were appended since the start.
     pub(crate) fn appended_bytes(&self) -> u64 {
         self.memory().appended_bytes

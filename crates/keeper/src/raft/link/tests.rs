@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use mainstay_zk_proto::jute::Malformed;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -17,6 +18,11 @@ struct Slow(Mutex<Vec<u8>>);
 
 impl Answers for Slow {
     async fn greeted(&self, _: u64) {}
+
+    fn hear(&self, body: &[u8]) -> Result<(), Malformed> {
+        self.0.lock().expect("nobody panics").extend(body);
+        Ok(())
+    }
 
     async fn answer(self: Arc<Self>, _: u64, _: Kind, body: Vec<u8>) -> Worded {
         let tenths = body.first().copied().unwrap_or_default();
