@@ -2,7 +2,7 @@
 //!
 //! Prevents parts that outlive the whole: what runs for a member belongs to it, and ends with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -22,7 +22,7 @@ use super::cadence;
 use super::comparison::Comparison;
 use super::courier::{Courier, Route};
 use super::desk::Desk;
-use super::engine::{Engaged, id_of};
+use super::engine::{Engaged, Member, id_of};
 use super::frame::{Greeting, Lane};
 use super::handover::hand_over;
 use super::holding::Holding;
@@ -189,11 +189,7 @@ impl<D: SharedDisk> Node<D> {
             (greeting, seats),
             Arc::new(desk),
         )));
-        let voters = listed(&member.members, false);
-        tasks.spawn(own(begin(Arc::clone(&roster), voters)));
-        tasks.spawn(own(links::follow(links.clone(), raft.clone())));
-        tasks.spawn(own(Arc::clone(&roster).tidy()));
-        tasks.spawn(own(Arc::clone(&roster).mind_seats()));
+        mind(&mut tasks, &roster, listed(&member.members, false));
 
         let parts = Parts {
             member,
@@ -422,6 +418,19 @@ impl<D: SharedDisk> Parts<D> {
             tasks: Mutex::new(tasks),
         }
     }
+}
+
+/// Minds who belongs to the ensemble, which begins with `voters`.
+fn mind<D: SharedDisk>(
+    tasks: &mut JoinSet<()>,
+    roster: &Arc<Roster<D>>,
+    voters: BTreeMap<u64, Member>,
+) {
+    let follow = links::follow(roster.links.clone(), roster.raft.clone());
+    tasks.spawn(own(follow));
+    tasks.spawn(own(begin(Arc::clone(roster), voters)));
+    tasks.spawn(own(Arc::clone(roster).tidy()));
+    tasks.spawn(own(Arc::clone(roster).mind_seats()));
 }
 
 /// Says who leads, whenever that changes.
