@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use mainstay_core::random::Random;
 use mainstay_keeper::ensemble::Change;
+use mainstay_keeper::log::LogId;
 use mainstay_keeper::replica::Replica as _;
 use tokio::time::{Instant, sleep_until};
 
@@ -178,10 +179,27 @@ impl Ensemble {
             member.standing().is_leader.then_some(id)
         };
         let leader = self.members().into_iter().find_map(leads);
+        if leader.is_some_and(|leader| self.knows_less(leader)) {
+            facts.met("follower knew before its leader");
+        }
         if leader.is_some() && leader != self.leader {
             self.ground.facts.met("leader changed");
             self.leader = leader;
         }
+    }
+
+    /// Whether somebody who follows `leader` knows more entries to be committed.
+    fn knows_less(&self, leader: MemberId) -> bool {
+        let mut applied: BTreeMap<_, _> = self
+            .members()
+            .into_iter()
+            .filter_map(|(id, member)| Some((id, member.inspect(u64::MAX).applied?)))
+            .collect();
+        let Some(of_leader) = applied.remove(&leader) else {
+            return false;
+        };
+        let is_ahead = |at: &LogId| at.term == of_leader.term && at.index > of_leader.index;
+        applied.values().any(is_ahead)
     }
 
     /// Looks whether who lost its disk is back.

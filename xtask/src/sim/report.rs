@@ -13,6 +13,7 @@ const SOMETIMES: &[&str] = &[
     "snapshot installed",
     "purge seen",
     "session expired",
+    "follower knew before its leader",
     "session went on elsewhere",
     "client heard that its session is over",
     "watch fired",
