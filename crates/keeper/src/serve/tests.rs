@@ -47,6 +47,17 @@ fn solo() -> (Arc<Desk>, Arc<Solo<Teller>>) {
     (desk, replica)
 }
 
+/// A replica that is held, and a client of it whose session has begun.
+async fn held() -> (Arc<Desk>, Arc<Held>, Client) {
+    let desk = desk();
+    let replica = Held::new(&desk);
+    let mut client = Client::connect(&desk, &replica);
+    client.shake(0, &[0; 16], 0).await;
+    replica.release_next().await;
+    client.shaken().await;
+    (desk, replica, client)
+}
+
 /// One end of a connection whose other end is served.
 struct Client {
     stream: DuplexStream,
@@ -213,12 +224,7 @@ const fn set<'a>(path: &'a str, data: &'a [u8]) -> Request<'a> {
 
 #[tokio::test(start_paused = true)]
 async fn answers_come_in_the_order_of_requests_whatever_they_wait_for() {
-    let desk = desk();
-    let replica = Held::new(&desk);
-    let mut client = Client::connect(&desk, &replica);
-    client.shake(0, &[0; 16], 0).await;
-    replica.release_next().await;
-    client.shaken().await;
+    let (_, replica, mut client) = held().await;
 
     client.ask(1, &create("/a", 0)).await;
     client.ask(2, &get("/a", false)).await;
@@ -243,12 +249,7 @@ async fn answers_come_in_the_order_of_requests_whatever_they_wait_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_read_behind_a_sync_does_not_show_what_was_asked_after_it() {
-    let desk = desk();
-    let replica = Held::new(&desk);
-    let mut client = Client::connect(&desk, &replica);
-    client.shake(0, &[0; 16], 0).await;
-    replica.release_next().await;
-    client.shaken().await;
+    let (_, replica, mut client) = held().await;
     client.ask(1, &create("/a", 0)).await;
     replica.release_next().await;
     assert_eq!(client.next().await, "1");
@@ -286,12 +287,7 @@ async fn a_read_sees_the_writes_before_it_and_waits_for_those_of_nobody_else() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_asks_without_end_is_not_read_without_end() {
-    let desk = desk();
-    let replica = Held::new(&desk);
-    let mut client = Client::connect(&desk, &replica);
-    client.shake(0, &[0; 16], 0).await;
-    replica.release_next().await;
-    client.shaken().await;
+    let (_, replica, mut client) = held().await;
     for xid in 1..=1_500 {
         client.ask(xid, &set("/a", b"")).await;
     }
@@ -482,12 +478,7 @@ proptest! {
 
 #[tokio::test(start_paused = true)]
 async fn a_member_that_can_promise_nothing_refuses_writes_and_serves_reads() {
-    let desk = desk();
-    let replica = Held::new(&desk);
-    let mut client = Client::connect(&desk, &replica);
-    client.shake(0, &[0; 16], 0).await;
-    replica.release_next().await;
-    client.shaken().await;
+    let (desk, replica, mut client) = held().await;
     replica.is_choked.store(true, Ordering::Relaxed);
     client.ask(1, &create("/a", 0)).await;
     client.ask(2, &exists("/", false)).await;

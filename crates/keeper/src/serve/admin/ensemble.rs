@@ -32,24 +32,20 @@ pub(in crate::serve) fn quorum_size<R: Replica>(replica: &R) -> usize {
 
 /// Those who vote.
 pub(super) fn voting_view<R: Replica>(replica: &R) -> Value {
-    let voters = members(replica)
-        .into_iter()
-        .filter(|(_, one)| !one.is_observer);
-    let views: Map<String, Value> = voters
-        .map(|(number, one)| (number.to_string(), view(&one)))
-        .collect();
-    json!({ "current_config": views })
+    json!({ "current_config": views(replica, false) })
 }
 
 /// Those who do not.
 pub(super) fn observers<R: Replica>(replica: &R) -> Value {
-    let observers = members(replica)
-        .into_iter()
-        .filter(|(_, one)| one.is_observer);
-    let observers: Map<String, Value> = observers
+    json!({ "observers": views(replica, true) })
+}
+
+fn views<R: Replica>(replica: &R, of_observers: bool) -> Map<String, Value> {
+    let members = members(replica).into_iter();
+    let those = members.filter(|(_, one)| one.is_observer == of_observers);
+    those
         .map(|(number, one)| (number.to_string(), view(&one)))
-        .collect();
-    json!({ "observers": observers })
+        .collect()
 }
 
 /// Who leads, and where that is.

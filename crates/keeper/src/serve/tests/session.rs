@@ -88,12 +88,7 @@ async fn a_client_that_has_seen_more_is_not_served_the_past() {
 
 #[tokio::test(start_paused = true)]
 async fn when_a_snapshot_took_the_states_place_clients_come_again() {
-    let desk = desk();
-    let replica = Held::new(&desk);
-    let mut client = Client::connect(&desk, &replica);
-    client.shake(0, &[0; 16], 0).await;
-    replica.release_next().await;
-    client.shaken().await;
+    let (_, replica, mut client) = held().await;
     client.ask(1, &create("/a", 0)).await;
     {
         let mut teller = replica.teller.lock().expect("whole");
@@ -168,12 +163,7 @@ async fn who_has_to_prove_who_they_are_and_did_not_is_sent_away() {
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_is_slow_to_answer_is_told_and_one_that_never_does_loses_the_client() {
-    let desk = desk();
-    let held = Held::new(&desk);
-    let mut client = Client::connect(&desk, &held);
-    client.shake(0, &[0; 16], 0).await;
-    held.release_next().await;
-    client.shaken().await;
+    let (desk, held, mut client) = held().await;
     let takes = |time| *held.telling.lock().expect("whole") = time;
     // Longer than it is until the next telling.
     takes(Duration::from_secs(1));
