@@ -16,6 +16,7 @@
 //! | `frame` | frames between members, and the greeting before them |
 //! | `link` | requests to another member, and their answers |
 //! | `links` | those links, as members come and go |
+//! | `outgoing` | what is to be written to another member, and when |
 //! | `serve` | requests of other members, in line |
 //! | `desk` | requests of other members, answered |
 //! | `network` | what openraft says, on links |
@@ -54,6 +55,7 @@ mod machine;
 mod network;
 mod node;
 mod outbox;
+mod outgoing;
 mod petition;
 mod pulse;
 mod quarantine;

@@ -11,6 +11,7 @@
 //! The leader may not know yet that it is committed: [`read_index`](super::barrier::read_index)
 //! counts with that.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
@@ -110,7 +111,9 @@ impl<D: SharedDisk> Holding<D> {
         });
         for peer in others.into_iter().filter_map(|id| self.links.to(id)) {
             // Who does not hear it hears later that it is committed.
-            peer.bulk.tell(Kind::Holds, body.clone()).ok();
+            if peer.bulk.tell(Kind::Holds, body.clone()).is_ok() {
+                peer.told.store(last.index(), Ordering::Relaxed);
+            }
         }
     }
 

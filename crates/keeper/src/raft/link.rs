@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use mainstay_core::random::Random;
 use mainstay_core::retry::{Backoff, BackoffConfig, Jitter};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::frame::{FrameReader, Greeting, Kind, write_frame};
+use super::frame::{FrameReader, Greeting, Kind};
+use super::outgoing::Outgoing;
 use super::seat::Seats;
 use crate::network::Network;
 
@@ -102,6 +103,8 @@ struct Request {
     body: Vec<u8>,
     /// `None` where no answer comes.
     answer: Option<oneshot::Sender<Outcome>>,
+    /// Whether it may wait for another one to go with.
+    may_wait: bool,
 }
 
 /// A link; clones are the same link.
@@ -155,23 +158,37 @@ impl Link {
 
     /// Sends a request behind those that were sent before.
     pub(super) fn begin(&self, kind: Kind, body: Vec<u8>) -> Result<Pending, LinkError> {
+        self.ask(kind, body, false)
+    }
+
+    /// Sends what brings the other member nothing new behind those that were sent before, when there
+    /// is something to go with or after a moment.
+    pub(super) fn begin_late(&self, kind: Kind, body: Vec<u8>) -> Result<Pending, LinkError> {
+        self.ask(kind, body, true)
+    }
+
+    fn ask(&self, kind: Kind, body: Vec<u8>, may_wait: bool) -> Result<Pending, LinkError> {
         let (answer, pending) = oneshot::channel();
-        self.send(kind, body, Some(answer))?;
+        self.send(Request {
+            kind,
+            body,
+            answer: Some(answer),
+            may_wait,
+        })?;
         Ok(Pending(pending))
     }
 
     /// Sends what nobody answers behind what was sent before, or not at all.
     pub(super) fn tell(&self, kind: Kind, body: Vec<u8>) -> Result<(), LinkError> {
-        self.send(kind, body, None)
+        self.send(Request {
+            kind,
+            body,
+            answer: None,
+            may_wait: false,
+        })
     }
 
-    fn send(
-        &self,
-        kind: Kind,
-        body: Vec<u8>,
-        answer: Option<oneshot::Sender<Outcome>>,
-    ) -> Result<(), LinkError> {
-        let request = Request { kind, body, answer };
+    fn send(&self, request: Request) -> Result<(), LinkError> {
         match self.requests.try_send(request) {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Full(_)) => Err(LinkError::Full),
@@ -213,8 +230,7 @@ struct Carrier<N> {
 struct UnderWay {
     waiting: BTreeMap<u64, oneshot::Sender<Outcome>>,
     next_id: u64,
-    out: Vec<u8>,
-    written: usize,
+    out: Outgoing,
 }
 
 impl<N: Network> Carrier<N> {
@@ -281,10 +297,8 @@ impl<N: Network> Carrier<N> {
         let mut frames = FrameReader::new(read);
         let mut way = UnderWay::default();
         let mut heard = Instant::now();
-        let mut unsent = false;
         loop {
             let owed = !way.waiting.is_empty();
-            let unwritten = way.written < way.out.len();
             tokio::select! {
                 request = self.queue.recv(), if way.out.len() < WRITE_BYTES => match request {
                     None => return Ok(()),
@@ -298,11 +312,7 @@ impl<N: Network> Carrier<N> {
                         }
                     },
                 },
-                sent = send(&mut write, &way.out[way.written..]), if unwritten || unsent => {
-                    let bytes = sent?;
-                    way.wrote(bytes);
-                    unsent = bytes > 0;
-                },
+                sent = send(&mut write, &mut way.out) => sent?,
                 answered = answer(&mut frames, &mut way.waiting) => {
                     answered?;
                     heard = Instant::now();
@@ -315,17 +325,10 @@ impl<N: Network> Carrier<N> {
     }
 }
 
-/// Hands some bytes over, or, when there are none, sees to it that those before are on their way:
-/// where what is written is also kept, answers are read meanwhile. How many bytes; giving up while
-/// it waits loses nothing.
-async fn send<W: AsyncWrite + Unpin>(write: &mut W, bytes: &[u8]) -> io::Result<usize> {
-    if bytes.is_empty() {
-        return write.flush().await.map(|()| 0);
-    }
-    match write.write(bytes).await? {
-        0 => Err(io::ErrorKind::WriteZero.into()),
-        written => Ok(written),
-    }
+/// Sends what has to be sent, when it has to be.
+async fn send<W: AsyncWrite + Unpin>(write: &mut W, out: &mut Outgoing) -> io::Result<()> {
+    out.due().await;
+    out.send(write).await
 }
 
 /// Reads the next answer, and gives it to whom it is for.
@@ -379,18 +382,14 @@ impl UnderWay {
             return;
         }
         self.next_id += 1;
-        write_frame(&mut self.out, self.next_id, request.kind, &request.body);
+        let Request { kind, body, .. } = &request;
+        if request.may_wait {
+            self.out.push_late(self.next_id, *kind, body);
+        } else {
+            self.out.push(self.next_id, *kind, body);
+        }
         if let Some(answer) = request.answer {
             self.waiting.insert(self.next_id, answer);
-        }
-    }
-
-    fn wrote(&mut self, bytes: usize) {
-        self.written += bytes;
-        if self.written == self.out.len() {
-            self.written = 0;
-            self.out.clear();
-            self.out.shrink_to(WRITE_BYTES);
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mainstay_core::random::Random;
@@ -28,6 +28,8 @@ pub(super) struct Peer {
     pub(super) control: Link,
     /// For what is large.
     pub(super) bulk: Link,
+    /// Up to where this member, as a leader, told it what it holds.
+    pub(super) told: Arc<AtomicU64>,
     addresses: Addresses,
 }
 
@@ -98,6 +100,7 @@ fn maker<N: Network>(
         Peer {
             control: link(Lane::Control),
             bulk: link(Lane::Bulk),
+            told: Arc::default(),
             addresses: addresses.clone(),
         }
     }

@@ -6,6 +6,7 @@
 use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -183,9 +184,10 @@ impl<D: SharedDisk> RaftNetworkV2<Engine> for Wire<D> {
     where
         S: Stream<Item = AppendEntriesRequest<Engine>> + OptionalSend + Unpin + 'static,
     {
-        let link = self.appends.clone().ok_or(LinkError::Unreachable);
+        let line = self.appends.clone().zip(self.peer.clone());
+        let line = line.ok_or(LinkError::Unreachable);
         let answers = input
-            .map(move |request| append(link.as_ref(), &request))
+            .map(move |request| append(line.as_ref(), &request))
             .buffered(APPENDS_MAX);
         // What was sent behind one that failed has failed as well.
         let answers = stream::unfold(Some(Box::pin(answers)), async |answers| {
@@ -245,20 +247,25 @@ impl<D: SharedDisk> RaftNetworkV2<Engine> for Wire<D> {
 
 /// Sends entries now; the future is the answer.
 fn append(
-    link: Result<&Link, &LinkError>,
+    line: Result<&(Link, Peer), &LinkError>,
     request: &AppendEntriesRequest<Engine>,
 ) -> impl Future<Output = Result<StreamAppendResult<Engine>, RPCError<Engine>>> + Send + use<> {
     let previous = request.prev_log_id;
     let last = request.entries.last().map(|entry| entry.log_id);
     let last = last.or(previous);
-    let kind = if request.entries.is_empty() {
-        Kind::Progress
-    } else {
-        Kind::Append
+    let begin = |(link, peer): &(Link, Peer)| {
+        let body = encode(request);
+        if !request.entries.is_empty() {
+            return link.begin(Kind::Append, body);
+        }
+        // Who was told what the leader holds learns it by itself.
+        let told = peer.told.load(Ordering::Relaxed);
+        match request.leader_commit {
+            Some(committed) if committed.index() <= told => link.begin_late(Kind::Progress, body),
+            _ => link.begin(Kind::Progress, body),
+        }
     };
-    let begun = link
-        .map_err(Clone::clone)
-        .and_then(|link| link.begin(kind, encode(request)));
+    let begun = line.map_err(Clone::clone).and_then(begin);
     async move {
         let answer = match begun {
             Ok(_) if planted::is(Bug::SubQuorumCommit) => {

@@ -13,11 +13,12 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use mainstay_zk_proto::jute::Malformed;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::frame::{Frame, FrameReader, Greeting, Kind, write_frame};
+use super::frame::{Frame, FrameReader, Greeting, Kind};
+use super::outgoing::Outgoing;
 use super::seat::Seats;
 use crate::network::{Listener, Network};
 use crate::process::own;
@@ -33,10 +34,6 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often somebody who waits for an answer hears that this member is there.
 const ALIVE_EVERY: Duration = Duration::from_millis(250);
-
-/// How long an answer that nobody waits for may wait for one to go with: each message wakes the
-/// other member, and one write at a time would cost two more of them.
-const LINGER: Duration = Duration::from_millis(2);
 
 /// After an error of the listener.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -94,37 +91,17 @@ struct Done {
     outcome: Result<Vec<u8>, String>,
 }
 
-/// Answers that are to be written.
-#[derive(Default)]
-struct Out {
-    bytes: Vec<u8>,
-    /// When they have to be, if nothing else is written before.
-    due: Option<Instant>,
-}
-
-impl Out {
-    fn take(&mut self, Done { id, kind, outcome }: &Done) {
-        match outcome {
-            Ok(body) => write_frame(&mut self.bytes, *id, Kind::Answer, body),
-            Err(why) => write_frame(&mut self.bytes, *id, Kind::Refusal, why.as_bytes()),
-        }
-        let now = Instant::now();
-        // Who forwarded a batch knows that it was written when it applies it itself.
-        let may_wait = matches!(kind, Kind::Progress | Kind::Forward) && outcome.is_ok();
-        let due = if may_wait { now + LINGER } else { now };
-        self.due = Some(self.due.map_or(due, |before| before.min(due)));
-    }
-
-    fn is_due(&self) -> bool {
-        self.due.is_some_and(|due| due <= Instant::now())
-    }
-
-    async fn write(&mut self, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
-        stream.write_all(&self.bytes).await?;
-        stream.flush().await?;
-        self.bytes.clear();
-        self.due = None;
-        Ok(())
+/// Takes an answer.
+fn take(out: &mut Outgoing, Done { id, kind, outcome }: &Done) {
+    let (is, body) = match outcome {
+        Ok(body) => (Kind::Answer, &**body),
+        Err(why) => (Kind::Refusal, why.as_bytes()),
+    };
+    // Who forwarded a batch knows that it was written when it applies it itself.
+    if matches!(kind, Kind::Progress | Kind::Forward) && outcome.is_ok() {
+        out.push_late(*id, is, body);
+    } else {
+        out.push(*id, is, body);
     }
 }
 
@@ -145,7 +122,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin, A: Answers>(
     let mut under_way: FuturesUnordered<UnderWay> = FuturesUnordered::new();
     let mut alive = interval(ALIVE_EVERY);
     alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut out = Out::default();
+    let mut out = Outgoing::default();
     loop {
         tokio::select! {
             frame = frames.next(), if under_way.len() < UNDER_WAY_MAX => {
@@ -162,19 +139,18 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin, A: Answers>(
                     Done { id, kind, outcome }
                 });
                 match poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await {
-                    Poll::Ready(done) => out.take(&done),
+                    Poll::Ready(done) => take(&mut out, &done),
                     Poll::Pending => under_way.push(answer),
                 }
             },
-            Some(done) = under_way.next() => out.take(&done),
+            Some(done) = under_way.next() => take(&mut out, &done),
             _ = alive.tick(), if !under_way.is_empty() => {
-                write_frame(&mut out.bytes, 0, Kind::Alive, &[]);
-                out.due = Some(Instant::now());
+                out.push(0, Kind::Alive, &[]);
             },
-            () = sleep_until(out.due.unwrap_or_else(Instant::now)), if out.due.is_some() => {},
+            () = out.due() => {},
         }
         if out.is_due() {
-            out.write(&mut write).await?;
+            out.send(&mut write).await?;
         }
     }
 }

@@ -10,6 +10,7 @@ use super::*;
 use crate::disk::simulated::SimulatedDisk;
 use crate::network::memory::MemoryNetwork;
 use crate::raft::frame::Lane;
+use crate::raft::outgoing::LINGER;
 use crate::raft::serve::{Answers, serve};
 
 /// Answers a body of `n` after `n` tenths of a second, and remembers what it was asked.
@@ -160,4 +161,27 @@ async fn an_unreachable_member_is_refused_at_once_and_its_queue_has_an_end() {
         link.begin(Kind::Vote, Vec::new()).err(),
         Some(LinkError::Full)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_brings_nothing_new_goes_in_front_of_the_next_request_or_after_a_moment() {
+    let ends = ends().await;
+    let asked = || ends.answers.0.lock().expect("good").clone();
+    let connected = ends.link.call(Kind::Append, vec![1], LONG).await;
+    connected.expect("it is there");
+
+    let late = ends.link.begin_late(Kind::Append, vec![2]);
+    sleep(LINGER / 2).await;
+    assert_eq!(asked(), [1], "it waits for company");
+    let now = ends.link.begin(Kind::Append, vec![3]);
+    sleep(LINGER / 4).await;
+    assert_eq!(asked(), [1, 2, 3], "in line, and at once");
+
+    let alone = ends.link.begin_late(Kind::Append, vec![4]);
+    sleep(LINGER + LINGER / 2).await;
+    assert_eq!(asked(), [1, 2, 3, 4], "nothing came");
+    for (pending, tenths) in [(late, 2), (now, 3), (alone, 4)] {
+        let answer = pending.expect("there is room").answer(LONG).await;
+        assert_eq!(answer, Ok(vec![tenths]));
+    }
 }
