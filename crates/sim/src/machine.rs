@@ -233,6 +233,7 @@ impl Machine {
             .trace
             .tell(format_args!("member {} is killed", self.id));
         self.end();
+        self.disk.abandon();
     }
 
     fn end(&mut self) {

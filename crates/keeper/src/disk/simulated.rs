@@ -36,12 +36,10 @@ pub struct SimulatedFile {
 #[derive(Debug)]
 struct Platter {
     inodes: Vec<Inode>,
-    /// Names as the running system sees them.
-    names: Names,
     /// Names that survive.
     durable: Names,
-    /// What names became since then, in order.
-    views: Vec<View>,
+    /// What was done to them since then, in the order of when that was.
+    renamings: Vec<Renaming>,
     random: Random,
     failing: Option<Failing>,
     pace: Pace,
@@ -77,9 +75,10 @@ struct Pending {
 }
 
 #[derive(Debug)]
-struct View {
+struct Renaming {
     span: Span,
-    names: Names,
+    gone: Option<String>,
+    there: Option<(String, usize)>,
 }
 
 /// How the disk fails.
@@ -111,9 +110,8 @@ impl SimulatedDisk {
     pub fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(Platter {
             inodes: Vec::new(),
-            names: Names::new(),
             durable: Names::new(),
-            views: Vec::new(),
+            renamings: Vec::new(),
             random: Random::seeded(seed),
             failing: None,
             pace: Pace::default(),
@@ -144,15 +142,25 @@ impl SimulatedDisk {
         for inode in &mut platter.inodes {
             platter.torn_writes += inode.lose(now, &mut platter.random);
         }
-        let views = std::mem::take(&mut platter.views);
-        let seen = views.into_iter().rev().find(|view| view.span.begun <= now);
-        for (name, inode) in seen.into_iter().flat_map(|view| view.names) {
-            // The file system may have written the name by itself.
-            if platter.durable.get(&name) != Some(&inode) && platter.random.below(2) == 0 {
-                platter.durable.insert(name, inode);
+        let renamings = std::mem::take(&mut platter.renamings);
+        let begun = renamings.iter().filter(|one| one.span.begun <= now);
+        for renaming in begun {
+            // The file system may have written it by itself.
+            if platter.random.below(2) == 0 {
+                renaming.apply(&mut platter.durable);
             }
         }
-        platter.names = platter.durable.clone();
+    }
+
+    /// Who works with it was killed: what lies ahead was not done.
+    pub fn abandon(&self) {
+        let now = Instant::now();
+        let platter = &mut *lock(&self.0);
+        platter.settle(now);
+        for inode in &mut platter.inodes {
+            inode.abandon(now);
+        }
+        platter.renamings.retain(|one| one.span.begun <= now);
     }
 
     /// The power is cut, and the disk is put into a machine that starts: what is left is on the
@@ -164,9 +172,8 @@ impl SimulatedDisk {
         old.failing = Some(Failing::Gone);
         Self(Arc::new(Mutex::new(Platter {
             inodes: std::mem::take(&mut old.inodes),
-            names: std::mem::take(&mut old.names),
             durable: std::mem::take(&mut old.durable),
-            views: Vec::new(),
+            renamings: Vec::new(),
             random: old.random.clone(),
             failing: None,
             pace: old.pace,
@@ -177,7 +184,7 @@ impl SimulatedDisk {
     /// Damages one byte of a file, as a bad sector does.
     pub fn damage(&self, name: &str, offset: usize) {
         let platter = &mut *lock(&self.0);
-        let Some(&inode) = platter.names.get(name) else {
+        let Some(&inode) = platter.names().get(name) else {
             return;
         };
         let inode = &mut platter.inodes[inode];
@@ -189,6 +196,19 @@ impl SimulatedDisk {
 }
 
 impl Inode {
+    /// What had not begun by `now` was not done.
+    fn abandon(&mut self, now: Instant) {
+        let pending = self.pending.len();
+        self.pending.retain(|write| write.span.begun <= now);
+        if self.pending.len() == pending {
+            return;
+        }
+        self.bytes.clone_from(&self.durable);
+        for write in &self.pending {
+            put(&mut self.bytes, &write.bytes, write.offset);
+        }
+    }
+
     /// What was not promised by `now` survives whole, in part, or not at all; the answer is how
     /// many writes were torn.
     fn lose(&mut self, now: Instant, random: &mut Random) -> u64 {
@@ -241,17 +261,46 @@ impl Platter {
                 put(&mut inode.durable, &write.bytes, write.offset);
             }
         }
-        let over = self.views.partition_point(|view| is_over(&view.span));
-        if let Some(view) = self.views.drain(..over).next_back() {
-            self.durable = view.names;
+        let renamings = &mut self.renamings;
+        let over = renamings.partition_point(|one| is_over(&one.span));
+        for renaming in renamings.drain(..over) {
+            renaming.apply(&mut self.durable);
         }
     }
 
-    /// Names were changed.
-    fn renamed(&mut self) {
-        let names = self.names.clone();
+    /// Names as whoever works with the disk sees them: not what another one will have done.
+    fn names(&self) -> Names {
+        let now = now();
+        let mut names = self.durable.clone();
+        let done = self
+            .renamings
+            .iter()
+            .take_while(|one| one.span.begun <= now);
+        done.for_each(|one| one.apply(&mut names));
+        names
+    }
+
+    fn rename(&mut self, gone: Option<&str>, there: Option<(&str, usize)>) {
         let span = Span::begin();
-        self.views.push(View { span, names });
+        let renaming = Renaming {
+            span,
+            gone: gone.map(str::to_owned),
+            there: there.map(|(name, inode)| (name.to_owned(), inode)),
+        };
+        let earlier = |one: &Renaming| one.span.begun <= span.begun;
+        let place = self.renamings.partition_point(earlier);
+        self.renamings.insert(place, renaming);
+    }
+}
+
+impl Renaming {
+    fn apply(&self, names: &mut Names) {
+        if let Some(name) = &self.gone {
+            names.remove(name);
+        }
+        if let Some((name, inode)) = &self.there {
+            names.insert(name.clone(), *inode);
+        }
     }
 }
 
@@ -263,8 +312,11 @@ impl Span {
         }
     }
 
-    fn settle(&mut self, at: Instant) {
-        self.settled.get_or_insert(at);
+    /// A sync that is over at `at` covers it, if it had begun when that one did.
+    fn settle(&mut self, begun: Instant, at: Instant) {
+        if self.begun <= begun {
+            self.settled = Some(self.settled.map_or(at, |settled| settled.min(at)));
+        }
     }
 }
 
@@ -298,13 +350,12 @@ impl Disk for SimulatedDisk {
     fn open(&self, name: &str) -> io::Result<SimulatedFile> {
         let platter = &mut *lock(&self.0);
         platter.check()?;
-        let inode = if let Some(&inode) = platter.names.get(name) {
+        let inode = if let Some(&inode) = platter.names().get(name) {
             inode
         } else {
             platter.inodes.push(Inode::default());
             let inode = platter.inodes.len() - 1;
-            platter.names.insert(name.to_owned(), inode);
-            platter.renamed();
+            platter.rename(None, Some((name, inode)));
             inode
         };
         Ok(SimulatedFile {
@@ -316,37 +367,38 @@ impl Disk for SimulatedDisk {
     fn names(&self) -> io::Result<Vec<String>> {
         let platter = lock(&self.0);
         platter.check()?;
-        Ok(platter.names.keys().cloned().collect())
+        Ok(platter.names().into_keys().collect())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut platter = lock(&self.0);
         platter.check()?;
-        let removed = platter.names.remove(name);
-        removed.ok_or(io::ErrorKind::NotFound)?;
-        platter.renamed();
+        if !platter.names().contains_key(name) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        platter.rename(Some(name), None);
         Ok(())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let platter = &mut *lock(&self.0);
         platter.check()?;
-        let inode = platter.names.remove(from);
-        let inode = inode.ok_or(io::ErrorKind::NotFound)?;
-        platter.names.insert(to.to_owned(), inode);
-        platter.renamed();
+        let names = platter.names();
+        let inode = *names.get(from).ok_or(io::ErrorKind::NotFound)?;
+        platter.rename(Some(from), Some((to, inode)));
         Ok(())
     }
 
     fn sync_names(&self) -> io::Result<()> {
         hang(&self.0);
         let platter = &mut *lock(&self.0);
+        let begun = now();
         let over = platter.sync()?;
         if platter.failing == Some(Failing::Lie) {
             return Ok(());
         }
-        for view in &mut platter.views {
-            view.span.settle(over);
+        for renaming in &mut platter.renamings {
+            renaming.span.settle(begun, over);
         }
         Ok(())
     }
@@ -391,12 +443,13 @@ impl DiskFile for SimulatedFile {
     fn sync(&mut self) -> io::Result<()> {
         hang(&self.platter);
         let platter = &mut *lock(&self.platter);
+        let begun = now();
         let over = platter.sync()?;
         if platter.failing == Some(Failing::Lie) {
             return Ok(());
         }
         for write in &mut platter.inodes[self.inode].pending {
-            write.span.settle(over);
+            write.span.settle(begun, over);
         }
         Ok(())
     }

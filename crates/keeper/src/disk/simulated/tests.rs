@@ -66,6 +66,51 @@ async fn a_sync_that_was_not_over_when_the_power_was_cut_promised_nothing() {
     assert_eq!(named, 0, "nobody had begun to rename it");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_killed_process_had_not_begun_is_not_there_for_the_next_one() {
+    let second = Duration::from_secs(1);
+    for (halves, name, length) in [(1, "f", 5), (3, "f", 11), (5, "g", 11)] {
+        let disk = SimulatedDisk::new(1);
+        let file = disk.open("f").expect("opens");
+        disk.pace(Pace {
+            least: second,
+            most: second,
+        });
+        let process = process::Process::new(1, 0);
+        let work = write_twice_and_rename(disk.clone(), file);
+        let mut task = tokio::task::JoinSet::new();
+        task.spawn(process.run(process::blocking(work)));
+        tokio::time::sleep(second * halves / 2).await;
+        disk.abandon();
+        assert_eq!(disk.names().expect("lists"), [name], "{halves}");
+        let file = disk.open(name).expect("opens");
+        assert_eq!(file.length().expect("known"), length, "{halves}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_is_still_waiting_for_nobody_else_sees_and_a_later_sync_does_not_wait_for_it() {
+    let second = Duration::from_secs(1);
+    let disk = SimulatedDisk::new(1);
+    let file = disk.open("f").expect("opens");
+    disk.sync_names().expect("syncs");
+    disk.pace(Pace {
+        least: second,
+        most: second,
+    });
+    let process = process::Process::new(1, 0);
+    let work = write_twice_and_rename(disk.clone(), file);
+    let mut task = tokio::task::JoinSet::new();
+    task.spawn(process.run(process::blocking(work)));
+    tokio::time::sleep(second / 2).await;
+    disk.pace(Pace::default());
+    disk.open("h").expect("opens").sync().expect("syncs");
+    disk.sync_names().expect("syncs");
+    assert_eq!(disk.names().expect("lists"), ["f", "h"]);
+    disk.cut_power();
+    assert_eq!(disk.names().expect("lists"), ["f", "h"], "synced");
+}
+
 #[test]
 fn a_name_that_was_not_synced_may_be_gone() {
     let mut there = 0;
