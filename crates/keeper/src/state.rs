@@ -265,11 +265,12 @@ impl State {
     }
 
     fn once(&mut self, origin: Origin, operation: &Operation<'_>, term: i64, sink: &mut dyn Sink) {
-        let first = Progress::new(origin.incarnation);
-        let progress = self.progress.entry(origin.member).or_insert(first);
+        let known = self.progress.get(&origin.member).copied();
+        let mut progress = known.unwrap_or_else(|| Progress::new(origin.incarnation));
         if !progress.takes(origin.incarnation, operation.sequence) {
             return;
         }
+        self.progress.insert(origin.member, progress);
         self.zxid += 1;
         let stamp = Stamp {
             zxid: self.zxid,

@@ -42,17 +42,21 @@ impl Progress {
 
     /// Whether an operation is the next one; it is applied from now on. One that was applied comes
     /// again when leaders change, and one whose predecessor was lost comes too early: its origin
-    /// will send both again, in order.
+    /// will send both again, in order. Those change nothing, for they are no transactions.
     pub(super) fn takes(&mut self, incarnation: i64, sequence: i64) -> bool {
         if self.incarnation > incarnation && !self.has_left() {
             return false;
         }
-        if self.incarnation != incarnation {
-            *self = Self::new(incarnation);
+        let is_same = self.incarnation == incarnation;
+        let applied = if is_same { self.applied() } else { 0 };
+        let takes =
+            sequence == applied + 1 || planted::is(Bug::DuplicateApply) && sequence <= applied;
+        if takes {
+            *self = Self {
+                incarnation,
+                sequence: applied.max(sequence),
+            };
         }
-        self.sequence = self.applied();
-        let is_next = sequence == self.sequence + 1;
-        self.sequence += i64::from(is_next);
-        is_next || planted::is(Bug::DuplicateApply) && sequence <= self.sequence
+        takes
     }
 }

@@ -124,6 +124,17 @@ fn what_comes_before_its_predecessor_waits_until_it_comes_again() {
     assert_eq!(state.applied_of(HERE), 0);
     let told = apply(&mut state, HERE, &[(1, OPEN), (2, create(&body))]);
     assert_eq!(told.last().map(String::as_str), Some("2 #2 Ok(\"tree\")"));
+
+    let before = state.digest();
+    let again = Origin {
+        incarnation: 2,
+        ..HERE
+    };
+    let nobody = Origin { member: 9, ..HERE };
+    for origin in [HERE, again, nobody] {
+        assert_eq!(apply(&mut state, origin, &[(7, OPEN)]), [""; 0]);
+        assert_eq!(state.digest(), before, "no transaction changes nothing");
+    }
 }
 
 #[test]
