@@ -48,6 +48,15 @@ impl Change {
             is_allowed,
         }
     }
+
+    /// Whether it says what becomes of this member: one that gives all members does of everybody.
+    pub(crate) fn names(&self, number: u64) -> bool {
+        let is_it = |item: &str| item.parse() == Ok(number);
+        let joins = |item| numbered(item).is_ok_and(|(joiner, _)| joiner == number);
+        self.members.is_some()
+            || items(self.leaving.as_deref()).any(is_it)
+            || items(self.joining.as_deref()).any(joins)
+    }
 }
 
 impl Ensemble {

@@ -8,7 +8,6 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use mainstay_core::random::Random;
-use mainstay_keeper::ensemble::Change;
 use mainstay_keeper::log::LogId;
 use mainstay_keeper::replica::Replica as _;
 use tokio::time::{Instant, sleep_until};
@@ -27,15 +26,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Nothing is wrong after nothing was for so long.
 const CALM_AFTER: Duration = Duration::from_secs(3);
 
-/// How long a leader may leave out who came back with an empty disk: then an operator takes it in.
-const LEFT_OUT_MAX: Duration = Duration::from_secs(20);
-
 /// A member whose disk was lost.
 #[derive(Clone, Copy, Debug)]
 struct Lost {
     id: MemberId,
-    /// Since when no list of members names it.
-    left_out: Option<Instant>,
+    /// Who led when the list of members did not name it any more.
+    taken_out_by: Option<MemberId>,
 }
 
 /// The machines, and what is wrong with them.
@@ -155,9 +151,9 @@ impl Ensemble {
         let failed = self.machines.iter();
         let failed = failed.filter_map(|(&id, machine)| Some((id, machine.failure()?)));
         for (id, why) in failed.collect::<Vec<_>>() {
-            // Whom the leader took out, and died, ends by itself until an operator takes it in.
-            let left_out = |lost: &Lost| lost.id == id && lost.left_out.is_some();
-            if !self.excused.contains(&id) && !self.lost.as_ref().is_some_and(left_out) {
+            // Whom the leader took out, and died, ends by itself until another one takes it in.
+            let is_out = |lost: &Lost| lost.id == id && lost.taken_out_by.is_some();
+            if !self.excused.contains(&id) && !self.lost.as_ref().is_some_and(is_out) {
                 let detail = format_args!("member {id}: {why}");
                 self.ground
                     .facts
@@ -204,7 +200,7 @@ impl Ensemble {
 
     /// Looks whether who lost its disk is back.
     fn mind_the_lost(&mut self) {
-        let Some(Lost { id, left_out }) = self.lost else {
+        let Some(Lost { id, taken_out_by }) = self.lost else {
             return;
         };
         let leader = self.leader.and_then(|id| self.machines.get(&id)?.member());
@@ -217,14 +213,10 @@ impl Ensemble {
             state.tree().config().to_owned()
         };
         if !list.contains(&format!("server.{id}=")) {
-            let since = left_out.unwrap_or(self.looked);
             self.lost = Some(Lost {
                 id,
-                left_out: Some(since),
+                taken_out_by: taken_out_by.or(self.leader),
             });
-            if self.looked >= since + LEFT_OUT_MAX {
-                self.take_in(id, &leader);
-            }
             return;
         }
         let member = self.machines.get(&id).and_then(Machine::member);
@@ -234,33 +226,12 @@ impl Ensemble {
             let standing = member.standing();
             standing.leader.is_some() && !standing.is_observer && applied(&member) >= committed
         });
-        if is_back && left_out.is_some() {
+        if is_back && taken_out_by.is_some() {
             self.ground.facts.met("lost disk made up for");
+            if taken_out_by != self.leader {
+                self.ground.facts.met("member taken in by a later leader");
+            }
             self.lost = None;
-        }
-    }
-
-    /// What an operator does when a leader died between taking a member out and in again.
-    fn take_in(&mut self, id: MemberId, leader: &Arc<SimulatedMember>) {
-        self.ground.facts.met("operator took a member in");
-        self.lost = Some(Lost {
-            id,
-            left_out: Some(self.looked),
-        });
-        if let Some(machine) = self.leader.and_then(|id| self.machines.get_mut(&id)) {
-            let leader = Arc::clone(leader);
-            let joining = format!("server.{id}={}", machine::line(id));
-            machine.ask(async move {
-                let change = Change {
-                    joining: Some(joining),
-                    version: -1,
-                    voters_min: 1,
-                    is_allowed: true,
-                    ..Change::default()
-                };
-                // Whether it was made shows in the list.
-                let _shown = leader.change_members(change).await;
-            });
         }
     }
 

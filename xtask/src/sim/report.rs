@@ -33,6 +33,7 @@ const SOMETIMES: &[&str] = &[
     "fault: lost disk",
     "disk lost",
     "lost disk made up for",
+    "member taken in by a later leader",
     "fault: isolation",
     "fault: one-way cut",
     "fault: bridge",

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::engine::{Member, Members, members_of, to_members};
+use super::engine::{Absent, Member, Members, members_of, to_members};
 use super::incarnation;
 use super::machine::Machine;
 use super::quarantine::marked;
@@ -124,6 +124,7 @@ pub(super) fn listed(peers: &BTreeMap<u64, PeerConfig>, observers: bool) -> BTre
             address: peer.address.clone(),
             line: peer.line.clone(),
             is_listed: true,
+            absent: Absent::new(),
         };
         (id, member)
     })

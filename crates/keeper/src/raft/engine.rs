@@ -43,6 +43,21 @@ pub(crate) struct Member {
     /// Whether clients see it in the list: not one that has to catch up before it may vote, nor
     /// one that has left and shall hear so.
     pub(crate) is_listed: bool,
+    /// The same with all who are listed, since the list has no other place for it.
+    pub(crate) absent: Absent,
+}
+
+/// Who was taken out because it came back with another data folder, and is to be taken in again:
+/// their numbers, and what ZooKeeper writes behind `server.N=`.
+pub(crate) type Absent = BTreeMap<u64, String>;
+
+/// Who is to be taken in again.
+pub(crate) fn absent(members: &Members) -> Absent {
+    let mut listed = members.nodes().filter(|(_, node)| node.is_listed);
+    let first = listed.next();
+    first
+        .map(|(_, node)| node.absent.clone())
+        .unwrap_or_default()
 }
 
 impl fmt::Debug for Payload {
@@ -120,7 +135,8 @@ pub(crate) fn to_stored_entry(entry: &StoredEntry) -> Result<EntryOf<Engine>, Ma
     to_entry(entry.id, entry.kind, &entry.payload)
 }
 
-/// The members in our encoding: the voters of one or two configurations, then who is who.
+/// The members in our encoding: the voters of one or two configurations, then who is who, then who is
+/// absent, if anybody is.
 pub(crate) fn members_of(members: &Members) -> Vec<u8> {
     let mut out = Vec::new();
     let configs = members.get_joint_config().iter();
@@ -135,6 +151,10 @@ pub(crate) fn members_of(members: &Members) -> Vec<u8> {
         (&*member.address).write(&mut out);
         (&*member.line).write(&mut out);
         member.is_listed.write(&mut out);
+    }
+    for (id, line) in absent(members) {
+        id.cast_signed().write(&mut out);
+        (&*line).write(&mut out);
     }
     out
 }
@@ -155,9 +175,17 @@ pub(crate) fn to_members(bytes: &[u8]) -> Result<Members, Malformed> {
                     address: reader.read::<&str>()?.to_owned(),
                     line: reader.read::<&str>()?.to_owned(),
                     is_listed: reader.read()?,
+                    absent: Absent::new(),
                 };
                 nodes.insert(id.cast_unsigned(), member);
             }
+            let mut absent = Absent::new();
+            while !reader.rest().is_empty() {
+                let id: i64 = reader.read()?;
+                absent.insert(id.cast_unsigned(), reader.read::<&str>()?.to_owned());
+            }
+            let listed = nodes.values_mut().filter(|node| node.is_listed);
+            listed.for_each(|node| node.absent.clone_from(&absent));
             Ok(Self(voters, nodes))
         }
 
@@ -214,14 +242,22 @@ mod tests {
             };
             assert_eq!(vote_of(&to_vote(vote)), vote);
         }
-        let member = |n: u64| Member {
-            address: format!("127.0.0.1:{n}"),
-            line: format!("localhost:{n}:{n}:participant"),
-            is_listed: n != 4,
-        };
-        let nodes: BTreeMap<u64, Member> = (1..=4).map(|n| (n, member(n))).collect();
-        let joint = vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([2, 3, 4])];
-        let members = Membership::new(joint, nodes).expect("valid");
-        assert_eq!(to_members(&members_of(&members)), Ok(members));
+        let absent = Absent::from([(5, "e:5:5:participant".to_owned())]);
+        for absent in [Absent::new(), absent] {
+            let member = |n: u64| Member {
+                address: format!("127.0.0.1:{n}"),
+                line: format!("localhost:{n}:{n}:participant"),
+                is_listed: n != 4,
+                absent: if n == 4 {
+                    Absent::new()
+                } else {
+                    absent.clone()
+                },
+            };
+            let nodes: BTreeMap<u64, Member> = (1..=4).map(|n| (n, member(n))).collect();
+            let joint = vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([2, 3, 4])];
+            let members = Membership::new(joint, nodes).expect("valid");
+            assert_eq!(to_members(&members_of(&members)), Ok(members));
+        }
     }
 }

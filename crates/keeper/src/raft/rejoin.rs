@@ -4,20 +4,23 @@
 //! leader takes the number out of the ensemble, by a step to which the new folder adds nothing, and
 //! then in again, with a log to catch up with before it votes. That is what etcd's operators do by
 //! hand. What the lost folder had voted for and stored counts for nobody any more after the first
-//! step, since a quorum of the others has agreed to it.
+//! step, since a quorum of the others has agreed to it. That step also notes who is absent, so that
+//! another leader goes on with the second one when this one dies.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_zk_proto::Code;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::roster::{Reached, Refused, Roster, listed, wait};
+use super::engine::{self, Absent, Members};
+use super::roster::{Reached, Roster, listed, wait};
 use super::survey::{Account, account, ask_all};
 use crate::disk::SharedDisk;
-use crate::ensemble::{Change, Ensemble};
+use crate::zoo_cfg::Member;
 
 /// How often is looked who left.
 const LEFT_EVERY: Duration = Duration::from_millis(100);
@@ -28,21 +31,27 @@ const BACK_EVERY: Duration = Duration::from_secs(1);
 /// How long somebody who left may stay in the engine's list.
 const GONE_MAX: Duration = Duration::from_secs(10);
 
-/// How often taking in is tried, before it is left to an operator.
-const TRIES_MAX: u32 = 30;
+/// The longest pause between tries to take somebody in who is not there: meanwhile clients can change
+/// nothing about the members.
+const PAUSE_MAX: Duration = Duration::from_mins(1);
 
-/// The change to this whole list.
-fn to(members: &Ensemble) -> Change {
-    let lines = members.0.iter();
-    let lines: Vec<String> = lines
-        .map(|(id, member)| format!("server.{id}={member}"))
-        .collect();
-    Change {
-        members: Some(lines.join(",")),
-        version: -1,
-        voters_min: 1,
-        is_allowed: true,
-        ..Change::default()
+/// When to try next to take somebody in.
+struct Tries {
+    next: Instant,
+    pause: Duration,
+}
+
+impl Tries {
+    fn fresh() -> Self {
+        Self {
+            next: Instant::now(),
+            pause: BACK_EVERY,
+        }
+    }
+
+    fn failed(&mut self) {
+        self.next = Instant::now() + self.pause;
+        self.pause = PAUSE_MAX.min(self.pause * 2);
     }
 }
 
@@ -105,11 +114,18 @@ impl<D: SharedDisk> Roster<D> {
     async fn place(&self) -> Infallible {
         let mut look = interval(BACK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tries = Tries::fresh();
         loop {
             look.tick().await;
             self.learn_seats().await;
             if let Some(id) = self.came_back() {
-                self.take_in_again(id).await;
+                self.take_out(id).await;
+            }
+            let absent = self.absent();
+            if absent.is_empty() {
+                tries = Tries::fresh();
+            } else if tries.next <= Instant::now() && !self.take_in(absent).await {
+                tries.failed();
             }
         }
     }
@@ -159,59 +175,81 @@ impl<D: SharedDisk> Roster<D> {
         back.find(|id| present.0.contains_key(id) && !connected.contains(id))
     }
 
-    fn present(&self) -> Ensemble {
+    /// Who was taken out, and has to be taken in again by this leader.
+    fn absent(&self) -> Absent {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        listed(metrics.membership_config.membership())
+        if metrics.current_leader == Some(self.member) {
+            engine::absent(metrics.committed_membership_config.membership())
+        } else {
+            Absent::new()
+        }
     }
 
-    /// Waits until all who answer know no folder under this number any more: whoever still did
-    /// would refuse the new one as long as no leader tells it better.
+    /// Waits until nobody who answers knows another folder under this number than this member does:
+    /// whoever still did would refuse the new one as long as no leader tells it better.
     async fn wait_until_forgotten(&self, id: u64) {
         let end = Instant::now() + GONE_MAX;
         while Instant::now() < end {
+            let known = self.links.seats().of(id);
             let told = ask_all(&self.links).await;
-            if told.values().all(|told| !told.seats.contains_key(&id)) {
+            let mut seats = told.values().filter_map(|told| told.seats.get(&id));
+            if seats.all(|seat| *seat == known) {
                 return;
             }
             sleep(LEFT_EVERY).await;
         }
     }
 
-    async fn take_in_again(&self, id: u64) {
-        let Some(line) = self.present().0.remove(&id) else {
-            return;
+    /// The first step.
+    async fn take_out(&self, id: u64) {
+        let next = |present: &Members| {
+            let mut next = listed(present);
+            let member = next.0.remove(&id).ok_or(Code::NoNode)?;
+            let mut absent = engine::absent(present);
+            absent.insert(id, member.to_string());
+            Ok((next, absent))
         };
-        let mut without = self.present();
-        without.0.remove(&id);
-        if self.change(&to(&without)).await.is_err() {
-            return;
+        // Who is still refused is found again.
+        drop(self.make(next).await);
+    }
+
+    /// The second step, for one after the other; says whether all are in again.
+    async fn take_in(&self, absent: Absent) -> bool {
+        for id in absent.into_keys() {
+            let next = |present: &Members| {
+                let mut absent = engine::absent(present);
+                // Unless somebody decided otherwise meanwhile.
+                let line = absent.remove(&id).ok_or(Code::NoNode)?;
+                let member = Member::read(&line).map_err(|_words| Code::BadArguments)?;
+                let mut next = listed(present);
+                next.0.insert(id, member);
+                Ok((next, absent))
+            };
+            if !self.is_forgotten(id).await || self.make(next).await.is_err() {
+                return false;
+            }
         }
+        true
+    }
+
+    /// Waits until no list names it any more, and nobody knows the folder that it had; says whether the
+    /// former came true.
+    async fn is_forgotten(&self, id: u64) -> bool {
         let is_gone = || {
             let metrics = self.raft.metrics();
             let metrics = metrics.borrow_watched();
             let known = &metrics.committed_membership_config;
             known.membership().get_node(&id).is_none()
         };
-        wait(GONE_MAX, is_gone).await;
-        if is_gone()
-            && self
-                .links
-                .seats()
-                .forget(BTreeSet::from([id]))
-                .await
-                .is_err()
-        {
-            return;
+        if !wait(GONE_MAX, is_gone).await {
+            return false;
+        }
+        let seats = self.links.seats();
+        if seats.forget(BTreeSet::from([id])).await.is_err() {
+            return false;
         }
         self.wait_until_forgotten(id).await;
-        for _ in 0..TRIES_MAX {
-            let mut with = self.present();
-            with.0.entry(id).or_insert_with(|| line.clone());
-            match self.change(&to(&with)).await {
-                Ok(_) | Err(Refused::NotLeader) => return,
-                Err(Refused::Code(_)) => sleep(BACK_EVERY).await,
-            }
-        }
+        true
     }
 }

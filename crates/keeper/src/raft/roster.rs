@@ -26,7 +26,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::beginning;
-use super::engine::{Engaged, Engine, Member, Members};
+use super::engine::{self, Absent, Engaged, Engine, Member, Members};
 use super::links::Links;
 use crate::disk::SharedDisk;
 use crate::ensemble::{Change, Ensemble};
@@ -107,11 +107,12 @@ pub(super) fn listed(members: &Members) -> Ensemble {
 }
 
 impl Plan {
-    fn new(present: &Members, next: &Ensemble) -> Self {
+    fn new(present: &Members, next: &Ensemble, absent: &Absent) -> Self {
         let node = |member: &crate::zoo_cfg::Member| Member {
             address: member.address(),
             line: member.to_string(),
             is_listed: true,
+            absent: absent.clone(),
         };
         let nodes: Nodes = next.0.iter().map(|(&id, of)| (id, node(of))).collect();
         let voting = next.0.iter().filter(|(_, member)| !member.is_observer);
@@ -120,6 +121,7 @@ impl Plan {
         let unlisted = |(&id, node): (&u64, &Member)| {
             let node = Member {
                 is_listed: false,
+                absent: Absent::new(),
                 ..node.clone()
             };
             (id, node)
@@ -194,8 +196,16 @@ impl<D: SharedDisk> Roster<D> {
         })
     }
 
-    /// Makes a change; the answer is the entry of the log that says so.
+    /// Makes a change that somebody asks for; the answer is the entry of the log that says so.
     pub(super) async fn change(&self, change: &Change) -> Result<u64, Refused> {
+        self.make(|present| self.asked(change, present)).await
+    }
+
+    /// Makes a change: to the members that `next` gives for the present ones, and to who is absent.
+    pub(super) async fn make(
+        &self,
+        next: impl FnOnce(&Members) -> Result<(Ensemble, Absent), Code>,
+    ) -> Result<u64, Refused> {
         let _one = self
             .changing
             .try_lock()
@@ -208,7 +218,7 @@ impl<D: SharedDisk> Roster<D> {
             return Err(Refused::Code(Code::ReconfigInProgress));
         };
         wait(REACH_MAX, is_settled).await;
-        let plan = self.plan(change)?;
+        let plan = self.plan(next)?;
         if !plan.voters.contains(&self.member) {
             return Err(self.leave_the_lead(&plan.voters).await);
         }
@@ -229,7 +239,10 @@ impl<D: SharedDisk> Roster<D> {
     }
 
     /// What is to be done, if it may be.
-    fn plan(&self, change: &Change) -> Result<Plan, Refused> {
+    fn plan(
+        &self,
+        next: impl FnOnce(&Members) -> Result<(Ensemble, Absent), Code>,
+    ) -> Result<Plan, Refused> {
         if !self.leads() {
             return Err(Refused::NotLeader);
         }
@@ -239,20 +252,28 @@ impl<D: SharedDisk> Roster<D> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let present = metrics.membership_config.membership();
+        let (next, absent) = next(present).map_err(Refused::Code)?;
+        Ok(Plan::new(present, &next, &absent))
+    }
+
+    /// What somebody asks for. Who is absent and not named stays so.
+    fn asked(&self, change: &Change, present: &Members) -> Result<(Ensemble, Absent), Code> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let version = state.members_version();
         drop(state);
         if change.version != -1 && change.version != version {
-            return Err(Refused::Code(Code::BadVersion));
+            return Err(Code::BadVersion);
         }
-        let next = listed(present).after(change).map_err(Refused::Code)?;
+        let next = listed(present).after(change)?;
         if !change.is_allowed {
-            return Err(Refused::Code(Code::NoAuth));
+            return Err(Code::NoAuth);
         }
         if !next.has_numbers() {
-            return Err(Refused::Code(Code::BadArguments));
+            return Err(Code::BadArguments);
         }
-        Ok(Plan::new(present, &next))
+        let mut absent = engine::absent(present);
+        absent.retain(|id, _| !change.names(*id));
+        Ok((next, absent))
     }
 
     /// A leader that will have no vote leaves the lead to one that will, who is then asked.

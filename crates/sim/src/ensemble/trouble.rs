@@ -127,7 +127,10 @@ impl Ensemble {
         if let Some(machine) = self.machines.get_mut(&id) {
             machine.replace_disk();
         }
-        self.lost = Some(Lost { id, left_out: None });
+        self.lost = Some(Lost {
+            id,
+            taken_out_by: None,
+        });
     }
 
     fn delay(&mut self) {

@@ -99,3 +99,29 @@ async fn when_all_lost_their_disks_a_new_ensemble_begins() {
     ensemble.progress(50).await;
     ensemble.settle().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_taken_out_is_taken_in_by_the_next_leader_when_the_first_one_dies() {
+    let mut ensemble = Ensemble::of(5, 80).await;
+    let leader = ensemble.leader().await;
+    let wiped = leader % 5 + 1;
+    let other = wiped % 5 + 1;
+    ensemble.load(other);
+    ensemble.progress(50).await;
+    ensemble.kill(wiped);
+    ensemble.add(wiped).await;
+    let is_in =
+        |ensemble: &Ensemble, at: u64| changes::numbers(ensemble.member(at)).contains(&wiped);
+    until("it is taken out", || !is_in(&ensemble, leader)).await;
+    // It cannot be taken in while nobody reaches it.
+    let rest = places((1..=5).filter(|&id| id != wiped));
+    let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+    ensemble.network.part(&[&address(wiped)], &rest);
+    until("all know", || !is_in(&ensemble, other)).await;
+    ensemble.kill(leader);
+    until("the next leader took it in", || is_in(&ensemble, other)).await;
+    ensemble.network.heal();
+    ensemble.progress(50).await;
+    ensemble.start(leader).await;
+    ensemble.settle().await;
+}
