@@ -17,7 +17,7 @@ use crate::log::{Limits, LogError};
 use crate::network::Network;
 use crate::proposal::Origin;
 use crate::raft::Node;
-use crate::replica::{NoQuorum, Proposal, Replica, Standing};
+use crate::replica::{NoQuorum, Proposal, Replica, SnapshotMark, Standing};
 use crate::state::{Sink, State};
 use crate::zoo_cfg;
 
@@ -234,6 +234,10 @@ impl<D: SharedDisk> Replica for Member<D> {
 
     fn standing(&self) -> Standing {
         self.0.standing()
+    }
+
+    fn newest_snapshot(&self) -> Option<SnapshotMark> {
+        self.0.newest_snapshot()
     }
 }
 

@@ -58,6 +58,20 @@ pub trait Replica: Send + Sync + 'static {
 
     /// How the ensemble is, as this member sees it.
     fn standing(&self) -> Standing;
+
+    /// The newest snapshot on its disk, if there is one.
+    fn newest_snapshot(&self) -> Option<SnapshotMark> {
+        None
+    }
+}
+
+/// What a snapshot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotMark {
+    /// The last transaction in it.
+    pub zxid: i64,
+    /// When its last entry was written, milliseconds since 1970.
+    pub time_ms: i64,
 }
 
 /// What is proposed.

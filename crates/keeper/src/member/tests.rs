@@ -339,6 +339,7 @@ async fn a_snapshot_that_finds_no_room_is_taken_when_there_is_some() {
     until("it is full", || !ensemble.member(1).takes_writes()).await;
     let names = || crate::snapshot::names(&ensemble.disks[&1]).expect("lists");
     assert_eq!(names(), [""; 0], "there was no room for one");
+    assert_eq!(ensemble.member(1).newest_snapshot(), None);
     assert!(
         has(ensemble.member(1), "/1-1"),
         "and what is there can be read"
@@ -347,6 +348,11 @@ async fn a_snapshot_that_finds_no_room_is_taken_when_there_is_some() {
     until("there is a snapshot", || !names().is_empty()).await;
     ensemble.progress(100).await;
     ensemble.settle().await;
+    let newest = ensemble.member(1).newest_snapshot().expect("it is known");
+    ensemble.kill(1);
+    ensemble.start(1).await;
+    let after = ensemble.member(1).newest_snapshot().expect("it is known");
+    assert!(after.zxid >= newest.zxid, "{after:?} after {newest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

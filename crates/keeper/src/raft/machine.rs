@@ -5,7 +5,7 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
 use futures_util::{Stream, TryStreamExt as _};
 use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
@@ -20,6 +20,7 @@ use crate::disk::SharedDisk;
 use crate::log::LogId;
 use crate::process::{aside, blocking};
 use crate::proposal::Origin;
+use crate::replica::SnapshotMark;
 use crate::snapshot::{self, Reader};
 use crate::state::{FrozenState, Sink, State};
 
@@ -52,7 +53,11 @@ pub(crate) struct Machine<D> {
     disk: D,
     last: Option<LogIdOf<Engine>>,
     members: StoredMembershipOf<Engine>,
+    newest: Newest,
 }
+
+/// The newest snapshot on the disk.
+pub(crate) type Newest = Arc<Mutex<Option<SnapshotMark>>>;
 
 /// A snapshot that will be written.
 #[derive(Debug)]
@@ -61,6 +66,7 @@ pub(crate) struct Builder<D> {
     meta: SnapshotMetaOf<Engine>,
     /// Until it is written.
     frozen: Option<FrozenState>,
+    newest: Newest,
 }
 
 impl<D: SharedDisk> Machine<D> {
@@ -83,10 +89,12 @@ impl<D: SharedDisk> Machine<D> {
             disk,
             last: None,
             members: StoredMembershipOf::<Engine>::default(),
+            newest: Newest::default(),
         };
         for name in snapshot::names(&machine.disk)? {
             let disk = machine.disk.clone();
             if let Ok((meta, state)) = load(&Finished { disk, name }) {
+                note(&machine.newest, (state.zxid(), state.time_ms()));
                 *machine.write() = state;
                 machine.go_on_from(meta);
                 break;
@@ -108,6 +116,11 @@ impl<D: SharedDisk> Machine<D> {
     /// How far this member is, from now on.
     pub(crate) fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
+    }
+
+    /// The newest snapshot, from now on.
+    pub(crate) fn newest(&self) -> Newest {
+        Arc::clone(&self.newest)
     }
 
     /// What the state amounted to lately, from now on.
@@ -153,6 +166,12 @@ impl<D: SharedDisk> Machine<D> {
     }
 }
 
+/// A snapshot of this transaction and this time is on the disk.
+fn note(newest: &Newest, (zxid, time_ms): (i64, i64)) {
+    let mut newest = newest.lock().unwrap_or_else(PoisonError::into_inner);
+    *newest = Some(SnapshotMark { zxid, time_ms });
+}
+
 fn load<D: SharedDisk>(snapshot: &Finished<D>) -> io::Result<(SnapshotMetaOf<Engine>, State)> {
     let reader = Reader::open(&snapshot.disk, &snapshot.name).map_err(io::Error::other)?;
     let meta = engine::to_meta(reader.meta()).map_err(io::Error::other)?;
@@ -178,6 +197,7 @@ impl<D: SharedDisk> RaftSnapshotBuilder<Engine> for Builder<D> {
                 written => break written.map_err(io::Error::other)?,
             }
         };
+        note(&self.newest, (frozen.zxid(), frozen.time_ms()));
         Ok(SnapshotOf::<Engine, Finished<D>> {
             meta: self.meta.clone(),
             snapshot: Finished {
@@ -236,6 +256,7 @@ impl<D: SharedDisk> RaftStateMachine<Engine> for Machine<D> {
             disk: self.disk.clone(),
             meta: self.meta(),
             frozen: Some(self.write().freeze()),
+            newest: self.newest(),
         }
     }
 
@@ -252,6 +273,7 @@ impl<D: SharedDisk> RaftStateMachine<Engine> for Machine<D> {
             let mut present = self.state.write().unwrap_or_else(PoisonError::into_inner);
             // Nobody may be answered from the new state before this is told.
             self.sink.replaced(&state);
+            note(&self.newest, (state.zxid(), state.time_ms()));
             *present = state;
         }
         self.go_on_from(meta);

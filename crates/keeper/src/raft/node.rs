@@ -27,7 +27,7 @@ use super::frame::{Greeting, Lane};
 use super::handover::hand_over;
 use super::holding::Holding;
 use super::links::{self, Links};
-use super::machine::Progress;
+use super::machine::{Newest, Progress};
 use super::network::Wires;
 use super::outbox::Outbox;
 use super::petition::Petition;
@@ -47,7 +47,7 @@ use crate::member::{MemberConfig, MemberError};
 use crate::network::Network;
 use crate::process::own;
 use crate::proposal::Origin;
-use crate::replica::{DiskStanding, NoQuorum, Proposal, Standing};
+use crate::replica::{DiskStanding, NoQuorum, Proposal, SnapshotMark, Standing};
 use crate::state::{Sink, State};
 
 /// How often a leader says that it is there.
@@ -79,6 +79,7 @@ pub(crate) struct Node<D: SharedDisk> {
     outbox: Arc<Outbox>,
     barriers: Arc<Barriers>,
     state: Arc<RwLock<State>>,
+    newest_snapshot: Newest,
     pulse: Arc<Pulse<D>>,
     petition: Petition<D>,
     /// Whether this member does not belong to the ensemble any more.
@@ -140,7 +141,6 @@ impl<D: SharedDisk> Node<D> {
             .map_err(|error| MemberError::Engine(error.to_string()))?;
         let mut random = Random::seeded(member.seed);
         let drawn = (random.bits(), random.bits());
-        let recovered = recover(&member, disk.clone(), sink, drawn).await?;
         let Recovered {
             origin,
             store,
@@ -148,9 +148,9 @@ impl<D: SharedDisk> Node<D> {
             machine,
             seats,
             members,
-        } = recovered;
+        } = recover(&member, disk.clone(), sink, drawn).await?;
         let address = own_address(&member, &members)?;
-        let state = machine.state();
+        let (state, newest_snapshot) = (machine.state(), machine.newest());
         let (progress, points) = (machine.progress(), machine.points());
         let mut tasks = JoinSet::new();
         let greeting = greeting(&member, origin, &seats);
@@ -201,6 +201,7 @@ impl<D: SharedDisk> Node<D> {
             route,
             progress,
             state,
+            newest_snapshot,
             tasks,
         };
         Ok(parts.assemble(origin, store, writing))
@@ -247,6 +248,11 @@ impl<D: SharedDisk> Node<D> {
             disk: self.seen.disk(),
             ..self.pulse.standing()
         }
+    }
+
+    pub(crate) fn newest_snapshot(&self) -> Option<SnapshotMark> {
+        let newest = self.newest_snapshot.lock();
+        *newest.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is held here, with entries from the index `from`.
@@ -343,6 +349,7 @@ struct Parts<D: SharedDisk> {
     route: watch::Receiver<Option<Route>>,
     progress: watch::Receiver<Progress>,
     state: Arc<RwLock<State>>,
+    newest_snapshot: Newest,
     tasks: JoinSet<()>,
 }
 
@@ -408,6 +415,7 @@ impl<D: SharedDisk> Parts<D> {
             member: member.member,
             outbox,
             barriers,
+            newest_snapshot: self.newest_snapshot,
             state: self.state,
             pulse: self.pulse,
             store,

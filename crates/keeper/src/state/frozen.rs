@@ -105,6 +105,11 @@ impl FrozenState {
         self.zxid
     }
 
+    /// The time of the last entry in it, milliseconds since 1970.
+    pub const fn time_ms(&self) -> i64 {
+        self.time_ms
+    }
+
     /// Says all records, in their order.
     ///
     /// # Errors

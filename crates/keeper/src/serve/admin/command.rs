@@ -21,7 +21,7 @@ type Command<R> = (&'static [&'static str], fn(&Desk, &R, &str) -> Value);
     clippy::too_many_lines,
     reason = "a table: one entry per command reads better whole"
 )]
-fn commands<R: Replica>() -> [Command<R>; 24] {
+fn commands<R: Replica>() -> [Command<R>; 26] {
     [
         (&["configuration", "conf", "config"], |desk, _, _| {
             configuration(desk)
@@ -64,10 +64,17 @@ fn commands<R: Replica>() -> [Command<R>; 24] {
             &["is_read_only", "isro"],
             |_, replica, _| json!({ "read_only": replica.standing().leader.is_none() }),
         ),
+        (&["last_snapshot", "lsnp"], |_, replica, _| {
+            last_snapshot(replica)
+        }),
         (&["leader", "lead"], |_, replica, _| {
             ensemble::leader(replica)
         }),
         (&["monitor", "mntr"], monitor),
+        // Observers have no counters of their own here.
+        (&["observer_connection_stat_reset", "orst"], |_, _, _| {
+            json!({})
+        }),
         (&["observers", "obsr"], |_, replica, _| {
             ensemble::observers(replica)
         }),
@@ -206,6 +213,14 @@ fn dump<R: Replica>(replica: &R) -> Value {
             .collect();
         json!({ "session_id_to_timeout": timeouts, "session_id_to_ephemeral_paths": paths })
     })
+}
+
+/// The newest snapshot on the disk of this member. ZooKeeper says -1 where there is none.
+fn last_snapshot<R: Replica>(replica: &R) -> Value {
+    let newest = replica.newest_snapshot();
+    let zxid = newest.map_or(-1, |newest| newest.zxid);
+    let seconds = newest.map_or(-1, |newest| newest.time_ms / 1_000);
+    json!({ "zxid": format!("{zxid:x}"), "timestamp": seconds })
 }
 
 /// What the word `mntr` tells, in JSON.

@@ -37,7 +37,14 @@ pub(super) fn voting_view<R: Replica>(replica: &R) -> Value {
 
 /// Those who do not.
 pub(super) fn observers<R: Replica>(replica: &R) -> Value {
-    json!({ "observers": views(replica, true) })
+    let observers: Vec<Value> = views(replica, true)
+        .into_iter()
+        .map(|(number, mut view)| {
+            view["sid"] = json!(number.parse::<u64>().ok());
+            view
+        })
+        .collect();
+    json!({ "observers": observers })
 }
 
 fn views<R: Replica>(replica: &R, of_observers: bool) -> Map<String, Value> {

@@ -86,7 +86,11 @@ async fn who_votes_and_who_watches_is_what_the_members_agreed_on() {
     });
     assert_eq!(voting["current_config"], json!({ "1": one }));
     let observers = of("/commands/observers").await;
-    assert_eq!(observers["observers"]["2"]["learner_type"], "observer");
+    assert_eq!(observers["observers"][0]["sid"], 2);
+    assert_eq!(observers["observers"][0]["learner_type"], "observer");
+    let none = of("/commands/lsnp").await;
+    assert_eq!(none["zxid"], "ffffffffffffffff", "as ZooKeeper says it");
+    assert_eq!(none["timestamp"], -1);
     let own = of("/commands/zabstate").await;
     let here = (&own["myid"], &own["client_address"], &own["zabstate"]);
     assert_eq!(
