@@ -35,23 +35,30 @@ fn write_twice_and_rename(disk: SimulatedDisk, mut file: SimulatedFile) -> impl 
     }
 }
 
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A process that does that on a disk whose syncs take a second.
+fn at_work(disk: &SimulatedDisk) -> tokio::task::JoinSet<()> {
+    let file = disk.open("f").expect("opens");
+    disk.sync_names().expect("syncs");
+    disk.pace(Pace {
+        least: SECOND,
+        most: SECOND,
+    });
+    let process = process::Process::new(1, 0);
+    let work = process::blocking(write_twice_and_rename(disk.clone(), file));
+    let mut task = tokio::task::JoinSet::new();
+    task.spawn(process.run(async { work.await.expect("nobody panics") }));
+    task
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_sync_that_was_not_over_when_the_power_was_cut_promised_nothing() {
-    let second = Duration::from_secs(1);
     let (mut kept, mut named) = (0, 0);
     for seed in 0..100 {
         let disk = SimulatedDisk::new(seed);
-        let file = disk.open("f").expect("opens");
-        disk.sync_names().expect("syncs");
-        disk.pace(Pace {
-            least: second,
-            most: second,
-        });
-        let process = process::Process::new(seed, 0);
-        let work = write_twice_and_rename(disk.clone(), file);
-        let mut task = tokio::task::JoinSet::new();
-        task.spawn(process.run(process::blocking(work)));
-        tokio::time::sleep(second * 3 / 2).await;
+        let mut task = at_work(&disk);
+        tokio::time::sleep(SECOND * 3 / 2).await;
         assert!(task.try_join_next().is_none(), "it takes three seconds");
         disk.cut_power();
         let names = disk.names().expect("lists");
@@ -68,19 +75,10 @@ async fn a_sync_that_was_not_over_when_the_power_was_cut_promised_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_killed_process_had_not_begun_is_not_there_for_the_next_one() {
-    let second = Duration::from_secs(1);
     for (halves, name, length) in [(1, "f", 5), (3, "f", 11), (5, "g", 11)] {
         let disk = SimulatedDisk::new(1);
-        let file = disk.open("f").expect("opens");
-        disk.pace(Pace {
-            least: second,
-            most: second,
-        });
-        let process = process::Process::new(1, 0);
-        let work = write_twice_and_rename(disk.clone(), file);
-        let mut task = tokio::task::JoinSet::new();
-        task.spawn(process.run(process::blocking(work)));
-        tokio::time::sleep(second * halves / 2).await;
+        let _work = at_work(&disk);
+        tokio::time::sleep(SECOND * halves / 2).await;
         disk.abandon();
         assert_eq!(disk.names().expect("lists"), [name], "{halves}");
         let file = disk.open(name).expect("opens");
@@ -90,19 +88,9 @@ async fn what_a_killed_process_had_not_begun_is_not_there_for_the_next_one() {
 
 #[tokio::test(start_paused = true)]
 async fn what_one_is_still_waiting_for_nobody_else_sees_and_a_later_sync_does_not_wait_for_it() {
-    let second = Duration::from_secs(1);
     let disk = SimulatedDisk::new(1);
-    let file = disk.open("f").expect("opens");
-    disk.sync_names().expect("syncs");
-    disk.pace(Pace {
-        least: second,
-        most: second,
-    });
-    let process = process::Process::new(1, 0);
-    let work = write_twice_and_rename(disk.clone(), file);
-    let mut task = tokio::task::JoinSet::new();
-    task.spawn(process.run(process::blocking(work)));
-    tokio::time::sleep(second / 2).await;
+    let _work = at_work(&disk);
+    tokio::time::sleep(SECOND / 2).await;
     disk.pace(Pace::default());
     disk.open("h").expect("opens").sync().expect("syncs");
     disk.sync_names().expect("syncs");
