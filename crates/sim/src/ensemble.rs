@@ -32,6 +32,8 @@ struct Lost {
     id: MemberId,
     /// Who led when the list of members did not name it any more.
     taken_out_by: Option<MemberId>,
+    /// Who led when the list named it again.
+    taken_in_by: Option<MemberId>,
 }
 
 /// The machines, and what is wrong with them.
@@ -200,7 +202,12 @@ impl Ensemble {
 
     /// Looks whether who lost its disk is back.
     fn mind_the_lost(&mut self) {
-        let Some(Lost { id, taken_out_by }) = self.lost else {
+        let Some(Lost {
+            id,
+            taken_out_by,
+            taken_in_by,
+        }) = self.lost
+        else {
             return;
         };
         let leader = self.leader.and_then(|id| self.machines.get(&id)?.member());
@@ -216,9 +223,16 @@ impl Ensemble {
             self.lost = Some(Lost {
                 id,
                 taken_out_by: taken_out_by.or(self.leader),
+                taken_in_by: None,
             });
             return;
         }
+        let taken_in_by = taken_in_by.or(self.leader);
+        self.lost = Some(Lost {
+            id,
+            taken_out_by,
+            taken_in_by,
+        });
         let member = self.machines.get(&id).and_then(Machine::member);
         let applied = |member: &SimulatedMember| member.inspect(u64::MAX).applied;
         let committed = leader.inspect(u64::MAX).committed;
@@ -228,7 +242,7 @@ impl Ensemble {
         });
         if is_back && taken_out_by.is_some() {
             self.ground.facts.met("lost disk made up for");
-            if taken_out_by != self.leader {
+            if taken_out_by != taken_in_by {
                 self.ground.facts.met("member taken in by a later leader");
             }
             self.lost = None;

@@ -319,14 +319,13 @@ pub(super) fn facts() -> impl Iterator<Item = (String, String)> {
     };
     let folder = std::env::current_dir().map(|folder| folder.display().to_string());
     let or_none = |value: Result<String, std::io::Error>| value.unwrap_or_else(|_| NONE.to_owned());
-    let facts = [
+    let first = [
         ("zookeeper.version", VERSION.to_owned()),
         ("host.name", or_none(file("/proc/sys/kernel/hostname"))),
-        ("java.version", NONE.to_owned()),
-        ("java.vendor", NONE.to_owned()),
-        ("java.home", NONE.to_owned()),
-        ("java.class.path", NONE.to_owned()),
-        ("java.library.path", NONE.to_owned()),
+    ];
+    let java = ["version", "vendor", "home", "class.path", "library.path"];
+    let java = java.map(|name| (format!("java.{name}"), NONE.to_owned()));
+    let rest = [
         ("java.io.tmpdir", std::env::temp_dir().display().to_string()),
         ("java.compiler", NONE.to_owned()),
         ("os.name", "Linux".to_owned()),
@@ -339,9 +338,9 @@ pub(super) fn facts() -> impl Iterator<Item = (String, String)> {
         ("os.memory.max", megabytes("MemTotal")),
         ("os.memory.total", megabytes("MemTotal")),
     ];
-    facts
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
+    let owned = |(name, value): (&str, String)| (name.to_owned(), value);
+    let first = first.into_iter().map(owned).chain(java);
+    first.chain(rest.into_iter().map(owned))
 }
 
 fn sessions<R: Replica>(desk: &Desk, replica: &R, out: &mut String) -> fmt::Result {

@@ -130,6 +130,7 @@ impl Ensemble {
         self.lost = Some(Lost {
             id,
             taken_out_by: None,
+            taken_in_by: None,
         });
     }
 
